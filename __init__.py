@@ -1,0 +1,18 @@
+"""ComfyUI-CNS: teach Stable Diffusion 1.5 one concept after another (Concept Neuron Selection)."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .cns_core.comfy_adapter import folders
+from .nodes import NODES
+
+WEB_DIRECTORY = "./web"
+
+
+class CNSExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> CNSExtension:
+    folders.register()
+    return CNSExtension()

@@ -1,0 +1,1 @@
+"""Where ``cns_core`` meets ComfyUI: the only package that imports ``comfy``."""

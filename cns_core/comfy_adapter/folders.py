@@ -1,0 +1,79 @@
+"""Where files live: states under ``models/cns`` and ``output/cns``, captioning models under ``models/captioners``."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+
+import folder_paths
+
+from ..errors import CNSError
+from .captioner import FOLDER as CAPTIONERS
+
+STATES = "cns"
+SUFFIX = ".safetensors"
+
+
+def register() -> None:
+    """Makes the folders known to ComfyUI, beside those extra_model_paths.yaml names."""
+    folder_paths.add_model_folder_path(STATES, str(Path(folder_paths.models_dir, STATES)), is_default=True)
+    folder_paths.add_model_folder_path(STATES, str(Path(folder_paths.get_output_directory(), STATES)))
+    folder_paths.folder_names_and_paths[STATES][1].add(SUFFIX)
+    folder_paths.add_model_folder_path(CAPTIONERS, str(Path(folder_paths.models_dir, CAPTIONERS)))
+
+
+def state_names() -> list[str]:
+    return folder_paths.get_filename_list(STATES)
+
+
+def state_path(name: str) -> Path:
+    """Full path of a listed state.
+
+    Raises:
+        CNSError: no such file.
+    """
+    path = folder_paths.get_full_path(STATES, name)
+    if path is None:
+        raise CNSError(f"There is no state '{name}' in {' or '.join(folder_paths.get_folder_paths(STATES))}.")
+    return Path(path)
+
+
+def new_state_path(prefix: str) -> Path:
+    """The next free ``prefix_00001_.safetensors`` under ``output``, numbered as ComfyUI numbers images.
+
+    Raises:
+        CNSError: the prefix points outside the output folder.
+    """
+    pure = PurePath(prefix)
+    if not pure.name or pure.is_absolute() or ".." in pure.parts:
+        raise CNSError(f"filename_prefix '{prefix}' must stay inside ComfyUI's output folder: use a name like cns/my_concepts.")
+    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    return Path(folder) / f"{name}_{counter:05}_{SUFFIX}"
+
+
+def concept_folders() -> list[str]:
+    """Folders below ComfyUI's input that hold images."""
+    root = Path(folder_paths.get_input_directory())
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_dir() and any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir())
+    )
+
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+
+
+def concept_images(folder: str) -> list[Path]:
+    """Image files of a folder below ComfyUI's input, by name.
+
+    Raises:
+        CNSError: no such folder, outside of input, or without images.
+    """
+    root = Path(folder_paths.get_input_directory()).resolve()
+    path = (root / folder).resolve()
+    if not path.is_relative_to(root) or not path.is_dir():
+        raise CNSError(f"There is no folder '{folder}' in {root}: put the concept's images into a folder there.")
+    images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise CNSError(f"The folder {path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    return images

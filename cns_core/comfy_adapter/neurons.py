@@ -1,0 +1,89 @@
+"""Scores prompts on a wired-in model: base and general neurons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+
+from ..config import SelectionConfig
+from ..errors import CNSError
+from ..kv_layers import Fingerprint
+from ..masks import NeuronMask
+from ..scoring import common_mask
+from ..selection import select
+from ..state import CNSState
+from .checkpoint import check_unpatched, inspect
+from .conditioning import encode
+from .progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """What flows between the neuron nodes: a mask, how it came about, and the checkpoint it belongs to."""
+
+    mask: NeuronMask
+    kind: str
+    prompts: tuple[str, ...]
+    top_fraction: float
+    fingerprint: Fingerprint
+
+
+def compute_neurons(
+    model: ModelPatcher, clip: CLIP, prompts: list[str], top_fraction: float, kind: str, node_id: str | None
+) -> Neurons:
+    """AND of the prompts' masks on the pretrained weights; obeys Cancel and shows progress.
+
+    Raises:
+        CNSError: not an unpatched SD-1.5, an empty prompt.
+    """
+    weights, _, fingerprint = inspect(model, clip)
+    check_unpatched(model, clip)
+    progress = Progress(2 * len(prompts), node_id)
+    contexts = []
+    for prompt in prompts:
+        contexts.append(encode(clip, prompt))
+        progress.advance()
+    mask = common_mask(weights, contexts, top_fraction, progress.advance)
+    return Neurons(mask, kind, tuple(prompts), top_fraction, fingerprint)
+
+
+def draw_calibration(prompts: list[str], config: SelectionConfig) -> list[str]:
+    """``K`` of the prompts, drawn without replacement from ``config.seed``, in their own order.
+
+    Raises:
+        CNSError: fewer prompts than K.
+    """
+    if len(prompts) < config.calibration_count:
+        raise CNSError(
+            f"{config.calibration_count} calibration prompts are to be drawn, but only {len(prompts)} were given: "
+            "lower count or add prompts, one a line."
+        )
+    generator = torch.Generator().manual_seed(config.seed)
+    chosen = torch.randperm(len(prompts), generator=generator)[: config.calibration_count]
+    return [prompts[i] for i in sorted(chosen.tolist())]
+
+
+def select_neurons(
+    base: Neurons, general: Neurons, strategy: str, generator: torch.Generator, state: CNSState | None = None
+) -> Neurons:
+    """The neurons a concept trains, by a named strategy.
+
+    Raises:
+        CNSError: inputs in the wrong sockets, of different checkpoints or top percents, or no neuron left.
+    """
+    for neurons, kind in ((base, "base"), (general, "general")):
+        if neurons.kind != kind:
+            raise CNSError(f"The {kind}_neurons input got {neurons.kind} neurons: wire Compute {kind.title()} Neurons there.")
+    base.fingerprint.check_same(general.fingerprint, "The general neurons")
+    if base.top_fraction != general.top_fraction:
+        raise CNSError(
+            f"The base neurons were computed with top_percent {base.top_fraction:.1%}, the general ones with "
+            f"{general.top_fraction:.1%}: use the same in both nodes."
+        )
+    if state is not None:
+        base.fingerprint.check_same(state.fingerprint, "The state")
+    mask = select(strategy, base.mask, general.mask, generator)
+    return Neurons(mask, strategy, base.prompts, base.top_fraction, base.fingerprint)

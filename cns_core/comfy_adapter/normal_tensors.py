@@ -1,0 +1,39 @@
+"""Autograd through weights that ComfyUI loaded under ``torch.inference_mode``.
+
+Such inference tensors cannot be saved for a backward pass. An ordinary tensor on the same storage can, and costs
+nothing: no byte is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    plain = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return plain.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
+@contextmanager
+def normal_tensors(*modules: nn.Module) -> Iterator[None]:
+    """Leaves inference mode with ordinary aliases in place of all parameters and buffers; puts the originals back."""
+    originals: list[tuple[dict, str, Tensor]] = []
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            for module in (part for root in modules for part in root.modules()):
+                for name, tensor in module._parameters.items():
+                    if tensor is not None:
+                        originals.append((module._parameters, name, tensor))
+                        module._parameters[name] = nn.Parameter(_alias(tensor.data), requires_grad=False)
+                for name, tensor in module._buffers.items():
+                    if tensor is not None:
+                        originals.append((module._buffers, name, tensor))
+                        module._buffers[name] = _alias(tensor)
+            yield
+        finally:
+            for holder, name, tensor in originals:
+                holder[name] = tensor

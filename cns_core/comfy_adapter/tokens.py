@@ -1,0 +1,87 @@
+"""Modifier tokens in prompts: a CLIP whose tokenizer turns ``<newN>`` into its learned vectors.
+
+ComfyUI's text encoder accepts vectors among token ids (that is how textual inversion embeddings reach it), so the
+text encoder itself stays as it is, prompt weights and ``embedding:`` go on working, and the base CLIP is never touched.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from comfy.sd import CLIP
+from torch import Tensor
+
+from ..errors import CNSError
+from .checkpoint import token_embedding
+
+
+class TokenSplicer:
+    """A Hugging Face tokenizer that yields, for each known token in a text, its vectors among the ids.
+
+    ``vectors``: token text -> (vectors, features). Tokens are found whatever their case, as CLIP's text is lower-cased.
+    """
+
+    def __init__(self, tokenizer: Any, vectors: Mapping[str, Tensor]) -> None:
+        self.base = tokenizer
+        self.vectors = {token.lower(): rows for token, rows in vectors.items()}
+        alternatives = "|".join(re.escape(token) for token in sorted(self.vectors, key=len, reverse=True))
+        self.pattern = re.compile(f"({alternatives})", re.IGNORECASE)
+
+    def __call__(self, text: str, *args: Any, **kwargs: Any) -> Mapping[str, Any]:
+        pieces = self.pattern.split(text)
+        if len(pieces) == 1:
+            return self.base(text, *args, **kwargs)
+        start, *_, end = self.base("")["input_ids"]
+        ids: list[int | Tensor] = [start]
+        for piece in pieces:
+            if piece.lower() in self.vectors:
+                ids += self.vectors[piece.lower()].unbind(0)
+            elif piece.strip():
+                ids += self.base(piece, *args, **kwargs)["input_ids"][1:-1]
+        return {"input_ids": [*ids, end]}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copy and pickle probe for these before the instance is complete
+            raise AttributeError(name)
+        return getattr(self.base, name)
+
+
+def with_tokens(clip: CLIP, vectors: Mapping[str, Tensor]) -> CLIP:
+    """A CLIP that shares everything with ``clip`` but understands the tokens; ``clip`` stays as it was.
+
+    Raises:
+        CNSError: a token is known to ``clip`` already.
+    """
+    known: Mapping[str, Tensor] = getattr(clip.tokenizer, "cns_tokens", {})
+    twice = sorted({token.lower() for token in known} & {token.lower() for token in vectors})
+    if twice:
+        raise CNSError(f"The CLIP wired in already knows {', '.join(twice)}: apply one state only, or rename the token.")
+    if not vectors:
+        return clip.clone()
+    taught = clip.clone()
+    outer = copy.copy(clip.tokenizer)
+    inner = copy.copy(getattr(outer, outer.clip))
+    inner.tokenizer = TokenSplicer(inner.tokenizer, vectors)
+    setattr(outer, outer.clip, inner)
+    outer.cns_tokens = {**known, **vectors}
+    taught.tokenizer = outer
+    return taught
+
+
+def initial_vectors(clip: CLIP, word: str, count: int) -> Tensor:
+    """``count`` vectors (count, features) to start a token from: the embedding of an ordinary word.
+
+    A word of as many pieces as vectors gives them one by one; otherwise each vector is the mean of the pieces.
+
+    Raises:
+        CNSError: the word is empty for the tokenizer.
+    """
+    outer = clip.tokenizer
+    ids = getattr(outer, outer.clip).tokenizer(word)["input_ids"][1:-1]
+    if not ids:
+        raise CNSError(f"The initial word '{word}' has no tokens: name an ordinary word such as 'dog'.")
+    pieces = token_embedding(clip).detach()[ids].float().cpu().clone()
+    return pieces if len(pieces) == count else pieces.mean(dim=0, keepdim=True).repeat(count, 1)

@@ -1,0 +1,103 @@
+"""A concept to teach: its images, captions, token and class noun, and the prompts made of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import CNSError
+
+_TOKEN = re.compile(r"<[^\s<>():\\,]+>")
+
+
+def check_token(token: str) -> str:
+    """Returns the stripped token.
+
+    Raises:
+        CNSError: not of the form ``<name>``; angle brackets keep it apart from every ordinary word.
+    """
+    token = token.strip()
+    if not _TOKEN.fullmatch(token):
+        raise CNSError(
+            f"The token '{token}' must be one name in angle brackets, like <new1>, without spaces, commas, colons or "
+            "parentheses, so that no ordinary prompt can contain it."
+        )
+    return token
+
+
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """``images``: float32 (height, width, 3) in 0..1, sizes may differ; one caption for each."""
+
+    token: str
+    noun: str
+    images: tuple[Tensor, ...]
+    captions: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_token(self.token)
+        if not self.noun.strip():
+            raise CNSError("The class noun is empty: name what the concept is, for example 'dog'.")
+        if "<" in self.noun or ">" in self.noun:
+            raise CNSError(f"The class noun '{self.noun}' must be an ordinary word, like 'dog'; the token has its own field.")
+        if not self.images:
+            raise CNSError("No concept images were given: wire at least one IMAGE.")
+        if len(self.captions) != len(self.images):
+            raise CNSError(
+                f"There are {len(self.captions)} captions for {len(self.images)} images: give one caption for each image, "
+                "in the same order."
+            )
+        for number, image in enumerate(self.images, start=1):
+            if image.ndim != 3 or image.shape[-1] != 3:
+                raise CNSError(
+                    f"Image {number} has shape {tuple(image.shape)} where height x width x 3 is needed: "
+                    "split off its alpha channel with 'Split Image with Alpha' first."
+                )
+            if not bool(torch.isfinite(image).all()):
+                raise CNSError(f"Image {number} holds NaN or infinite pixels.")
+        for number, caption in enumerate(self.captions, start=1):
+            if not caption.strip():
+                raise CNSError(f"The caption of image {number} is empty: describe the image, for example 'a dog on grass'.")
+
+    @property
+    def name(self) -> str:
+        """``<new1> dog``: how prompts call the concept."""
+        return f"{self.token} {self.noun}"
+
+
+def instance_prompt(caption: str, token: str, noun: str) -> str:
+    """The caption with its first class noun replaced by ``<newN> noun``; put in front where the caption lacks the noun."""
+    name = f"{token} {noun}"
+    if token in caption:
+        return caption
+    prompt, replaced = re.subn(rf"\b{re.escape(noun)}\b", lambda _: name, caption, count=1, flags=re.IGNORECASE)
+    return prompt if replaced else f"{name}, {caption}"
+
+
+def _caption_prompts(caption: str, concept: Concept, template: str) -> tuple[str, ...]:
+    return (instance_prompt(caption, concept.token, concept.noun),)
+
+
+def _template_prompts(caption: str, concept: Concept, template: str) -> tuple[str, ...]:
+    return (template.replace("{concept}", concept.name),)
+
+
+def _mixed_prompts(caption: str, concept: Concept, template: str) -> tuple[str, ...]:
+    return _caption_prompts(caption, concept, template) + _template_prompts(caption, concept, template)
+
+
+PROMPT_MODES = {"mix": _mixed_prompts, "caption": _caption_prompts, "template": _template_prompts}
+
+
+def training_prompts(concept: Concept, mode: str, template: str) -> list[tuple[str, ...]]:
+    """For each image the prompts it is trained with; a step draws one of them.
+
+    Raises:
+        CNSError: unknown mode.
+    """
+    if mode not in PROMPT_MODES:
+        raise CNSError(f"There is no prompt mode '{mode}': choose one of {', '.join(PROMPT_MODES)}.")
+    return [PROMPT_MODES[mode](caption, concept, template) for caption in concept.captions]

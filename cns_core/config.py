@@ -1,0 +1,60 @@
+"""Every default and its reason, once. Schemas, docs and tests read it from here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+from .errors import CNSError
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    top_fraction: float = 0.30  # r in the paper, section 3.1: share of each row a prompt selects
+    calibration_count: int = 20  # K: overlap falls slowly after 20 prompts (paper, Fig. 3)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.top_fraction <= 1.0:
+            raise CNSError(f"top_percent must be above 0 and at most 100, but it is {self.top_fraction * 100:g}.")
+        if self.calibration_count < 1:
+            raise CNSError(f"At least one calibration prompt is needed, but K is {self.calibration_count}.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Hyper-parameters of one concept's training (paper, section 4.1, unless a line says otherwise)."""
+
+    steps: int = 500
+    neuron_lr: float = 3e-5
+    token_lr: float = 5e-4
+    batch_size: int = 1  # instance images a step; as many prior images go along
+    resolution: int = 512  # pixels; SD-1.5 was trained at 512
+    prior_weight: float = 1.0  # lambda_prior
+    prev_weight: float = 0.01  # lambda_prev; the paper gives none, 0.01 kept the first concept best in our small trial
+    pretrained_weight: float = 0.0  # lambda_pre; the paper gives none, pulling shared neurons home hurt in our small trial
+    prompt_mode: str = "mix"
+    template: str = "photo of a {concept}"
+    gradient_checkpointing: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise CNSError(f"{name} must be at least 1, but it is {getattr(self, name)}.")
+        for name in ("neuron_lr", "token_lr", "prior_weight", "prev_weight", "pretrained_weight"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise CNSError(f"{name} must be a number of 0 or more, but it is {value}.")
+        if self.neuron_lr == 0 and self.token_lr == 0:
+            raise CNSError("neuron_lr and token_lr are both 0, so the training would change nothing: raise one of them.")
+        if self.resolution < 64 or self.resolution % 64:
+            raise CNSError(f"resolution must be a multiple of 64 pixels, at least 64, but it is {self.resolution}.")
+        if "{concept}" not in self.template:
+            raise CNSError(
+                f"The template '{self.template}' lacks {{concept}}, so the token would never be trained: "
+                "write for example 'photo of a {concept}'."
+            )
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)

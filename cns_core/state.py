@@ -1,0 +1,92 @@
+"""What a sequence of concepts leaves behind: one delta, and for each concept its mask, token and record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .concept import check_token
+from .errors import CNSError
+from .kv_layers import Fingerprint, KVLayout
+from .masks import NeuronMask
+from .selection import union
+from .sparse_delta import SparseDelta
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedConcept:
+    """One taught concept.
+
+    ``vectors``: float32 (vectors, features), what the token stands for in the text encoder. ``prompts``: those it was
+    trained with. ``settings`` and ``figures``: the training's configuration and results, plain JSON values.
+    """
+
+    token: str
+    noun: str
+    mask: NeuronMask
+    vectors: Tensor
+    prompts: tuple[str, ...]
+    settings: dict[str, object] = field(default_factory=dict)
+    figures: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_token(self.token)
+        if self.vectors.ndim != 2 or self.vectors.dtype != torch.float32 or not len(self.vectors):
+            raise CNSError(f"The vectors of {self.token} must be float32 (vectors, features), not {tuple(self.vectors.shape)}.")
+        if not bool(torch.isfinite(self.vectors).all()):
+            raise CNSError(f"The vectors of {self.token} hold NaN or infinity.")
+
+
+@dataclass(frozen=True, eq=False)
+class CNSState:
+    """An immutable value: training returns a new state, nothing ever changes one."""
+
+    layout: KVLayout
+    fingerprint: Fingerprint
+    delta: SparseDelta
+    concepts: tuple[LearnedConcept, ...] = ()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for concept in self.concepts:
+            if concept.token.lower() in seen:
+                raise CNSError(f"The token {concept.token} is used twice in this state: every concept needs its own.")
+            seen.add(concept.token.lower())
+        if not bool(torch.isfinite(self.delta.values).all()):
+            raise CNSError("The weight differences of this state hold NaN or infinity.")
+
+    @staticmethod
+    def empty(layout: KVLayout, fingerprint: Fingerprint) -> CNSState:
+        return CNSState(layout, fingerprint, SparseDelta.zero(layout))
+
+    @property
+    def tokens(self) -> dict[str, Tensor]:
+        """Token text -> its vectors (vectors, features)."""
+        return {concept.token: concept.vectors for concept in self.concepts}
+
+    def check_new_token(self, token: str) -> None:
+        """Raises CNSError where an earlier concept owns the token."""
+        taken = [concept for concept in self.concepts if concept.token.lower() == token.lower()]
+        if taken:
+            raise CNSError(
+                f"The token {token} already means a {taken[0].noun} in the state wired in: give this concept another token, "
+                f"for example {self.free_token()}."
+            )
+
+    def free_token(self) -> str:
+        """The first ``<newN>`` no concept uses."""
+        used = {concept.token.lower() for concept in self.concepts}
+        number = 1
+        while f"<new{number}>" in used:
+            number += 1
+        return f"<new{number}>"
+
+    def used_neurons(self) -> NeuronMask:
+        """``M_1 ∨ … ∨ M_m``."""
+        return union(concept.mask for concept in self.concepts) or NeuronMask.empty(self.layout)
+
+    def with_concept(self, concept: LearnedConcept, values: Tensor) -> CNSState:
+        """The state after ``concept`` moved its neurons to ``W0 + values``, values float32 (concept.mask.count,)."""
+        return CNSState(self.layout, self.fingerprint, self.delta.updated(concept.mask, values), (*self.concepts, concept))

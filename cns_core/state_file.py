@@ -1,0 +1,143 @@
+"""Format 1 of a CNS state on disk: one ``.safetensors`` file that describes itself.
+
+Tensors: ``union`` (uint8, the mask of all touched weights, bit-packed over the flat K/V vector), ``values`` (float32, the
+delta at those weights), and for concept i ``concept.i.mask`` (uint8, bit-packed over the *union's* weights, so that a
+concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). Metadata: ``format``, ``format_version``, ``layout``,
+``fingerprint`` and ``concepts`` as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from .errors import CNSError
+from .kv_layers import Fingerprint, KVLayout
+from .masks import NeuronMask
+from .sparse_delta import SparseDelta
+from .state import CNSState, LearnedConcept
+
+FORMAT = "cns_state"
+FORMAT_VERSION = 1
+
+
+def save_state(state: CNSState, path: Path) -> None:
+    """Writes the state atomically: ``path`` is either untouched or complete.
+
+    Raises:
+        CNSError: the folder cannot be written.
+    """
+    blob = save(_tensors(state), metadata=_metadata(state))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(blob)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise CNSError(f"The state could not be written to {path}: {error.strerror or error}.") from error
+
+
+def load_state(path: Path) -> CNSState:
+    """Reads a state.
+
+    Raises:
+        CNSError: missing, cut short, not a CNS state, of a newer format, or inconsistent.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError as error:
+        raise CNSError(f"There is no state file {path}.") from error
+    except (SafetensorError, OSError) as error:
+        raise CNSError(f"{path.name} is cut short or is not a .safetensors file: save or copy it again.") from error
+    if metadata.get("format") != FORMAT:
+        raise CNSError(f"{path.name} is a .safetensors file, but not a CNS state: choose one that Save CNS State wrote.")
+    version = metadata.get("format_version", "")
+    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+        raise CNSError(
+            f"{path.name} has state format {version}, this version of the pack reads up to {FORMAT_VERSION}: update the pack."
+        )
+    try:
+        return _state(metadata, tensors)
+    except CNSError as error:
+        raise CNSError(f"{path.name} is damaged: {error}") from error
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CNSError(f"{path.name} is damaged: {type(error).__name__} {error}.") from error
+
+
+def _tensors(state: CNSState) -> dict[str, torch.Tensor]:
+    positions = state.delta.mask.flat()
+    tensors = {
+        "union": torch.from_numpy(state.delta.mask.bits.copy()),
+        "values": state.delta.values.contiguous(),
+    }
+    for index, concept in enumerate(state.concepts):
+        within_union = np.packbits(concept.mask.flat()[positions])
+        tensors[f"concept.{index}.mask"] = torch.from_numpy(within_union)
+        tensors[f"concept.{index}.vectors"] = concept.vectors.contiguous()
+    return tensors
+
+
+def _metadata(state: CNSState) -> dict[str, str]:
+    concepts = [
+        {
+            "token": concept.token,
+            "noun": concept.noun,
+            "prompts": list(concept.prompts),
+            "settings": concept.settings,
+            "figures": concept.figures,
+        }
+        for concept in state.concepts
+    ]
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "layout": json.dumps(state.layout.shapes()),
+        "fingerprint": json.dumps({"values": state.fingerprint.values, "precision": state.fingerprint.precision}),
+        "concepts": json.dumps(concepts),
+    }
+
+
+def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSState:
+    layout = KVLayout.from_shapes({name: (rows, columns) for name, (rows, columns) in json.loads(metadata["layout"]).items()})
+    fingerprint = json.loads(metadata["fingerprint"])
+    union = NeuronMask(layout, tensors["union"].numpy())
+    positions = np.flatnonzero(union.flat())
+    concepts = []
+    for index, record in enumerate(json.loads(metadata["concepts"])):
+        packed = tensors[f"concept.{index}.mask"].numpy()
+        if packed.size != (len(positions) + 7) // 8:
+            raise CNSError(f"the mask of concept {index + 1} has {packed.size} bytes for {len(positions)} weights")
+        flat = np.zeros(layout.size, dtype=bool)
+        flat[positions] = np.unpackbits(packed, count=len(positions)).view(bool)
+        concepts.append(
+            LearnedConcept(
+                token=record["token"],
+                noun=record["noun"],
+                mask=NeuronMask.from_flat(layout, flat),
+                vectors=tensors[f"concept.{index}.vectors"],
+                prompts=tuple(record["prompts"]),
+                settings=record["settings"],
+                figures=record["figures"],
+            )
+        )
+    return CNSState(
+        layout,
+        Fingerprint(tuple(fingerprint["values"]), fingerprint["precision"]),
+        SparseDelta(union, tensors["values"]),
+        tuple(concepts),
+    )

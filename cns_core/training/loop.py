@@ -1,0 +1,129 @@
+"""The loop over steps. It owns no model: prediction and text encoding come in as functions."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..config import TrainConfig
+from ..errors import CNSError
+from ..masks import NeuronMask
+from ..sparse_delta import SparseDelta
+from .batches import TrainingSet, draw_batch, stack_contexts
+from .objective import concept_loss, keeping_loss
+from .trainable_kv import TrainableKV
+
+PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # noisy (b, 4, h, w), timesteps (b,), context -> noise
+EncodePrompts = Callable[[list[str], Tensor], Tensor]  # prompts, token vectors (n, f) -> context (b, tokens, f)
+
+_REPORT_SECONDS = 0.3  # reading a loss waits for the device: often enough for a progress bar, seldom enough for speed
+
+
+class Observer(Protocol):
+    def before_step(self) -> None:
+        """Called before every step; may raise to stop the training."""
+
+    def report(self, step: int, losses: list[float]) -> None:
+        """Hears now and then: steps done, and instance, prior, regularization and total loss of the last one."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history`` (steps, 4), see :class:`Losses`."""
+
+    values: Tensor
+    vectors: Tensor
+    history: Tensor
+    seconds: float
+
+
+def train_concept(
+    unet: nn.Module,
+    weights: Mapping[str, Tensor],
+    mask: NeuronMask,
+    previous: SparseDelta,
+    shared: NeuronMask,
+    vectors: Tensor,
+    data: TrainingSet,
+    alphas_cumprod: Tensor,
+    predict_noise: PredictNoise,
+    encode_prompts: EncodePrompts,
+    config: TrainConfig,
+    observer: Observer,
+    device: torch.device,
+    mixed_precision: bool = False,
+) -> TrainingResult:
+    """Trains the weights at ``mask`` and the token's ``vectors`` with Adam; everything else is frozen (section 3.3).
+
+    Args:
+        unet: module with ``attn2.to_k/to_v`` that ``predict_noise`` runs; unchanged afterwards.
+        weights: pretrained K/V weights ``W0`` by name, (out, in) each.
+        previous: ``W_{m−1} − W_0``; zero for the first concept.
+        shared: ``M_reg``, the part of ``mask`` that earlier concepts trained.
+        vectors: the token's initial vectors (n, features).
+        mixed_precision: the UNet computes in float16, so gradients are scaled against underflow.
+
+    Raises:
+        CNSError: the loss became NaN or infinite, or nothing was trained.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    kv = TrainableKV(weights, mask, previous, device)
+    token = nn.Parameter(vectors.detach().clone().float().to(device))
+    within = torch.from_numpy(shared.flat()[mask.indices.numpy()]).nonzero().squeeze(1).to(device)
+    optimizer = torch.optim.Adam(
+        [{"params": [kv.delta], "lr": config.neuron_lr}, {"params": [token], "lr": config.token_lr}],
+        fused=device.type == "cuda",
+    )
+    scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision)
+    history = torch.zeros(config.steps, 4, device=device)
+    started = reported = time.perf_counter()
+    with kv.installed_in(unet):
+        for step in range(config.steps):
+            observer.before_step()
+            batch = draw_batch(data, alphas_cumprod, config.batch_size, config.prior_weight > 0, generator)
+            contexts = [encode_prompts(batch.prompts, token), *batch.prior_contexts]
+            predicted = predict_noise(
+                batch.noisy.to(device), batch.timesteps.to(device), stack_contexts([c.to(device) for c in contexts])
+            )
+            keeping = keeping_loss(kv.delta, kv.previous, within, config.prev_weight, config.pretrained_weight)
+            losses = concept_loss(predicted, batch.noise.to(device), len(batch.prompts), config.prior_weight, keeping)
+            kv.zero_gradient()
+            token.grad = None
+            scaler.scale(losses.total).backward()
+            kv.collect_gradient()
+            scaler.step(optimizer)
+            scaler.update()
+            kv.write_weights()
+            history[step] = losses.detached()
+            last = step + 1 == config.steps
+            if last or time.perf_counter() - reported >= _REPORT_SECONDS:
+                values = history[step].tolist()
+                _check_finite(values, step)
+                observer.report(step + 1, values)
+                reported = time.perf_counter()
+    result = TrainingResult(kv.delta.detach().cpu(), token.detach().cpu(), history.cpu(), time.perf_counter() - started)
+    _check_trained(result, kv.previous.cpu(), vectors, config)
+    return result
+
+
+def _check_finite(losses: list[float], step: int) -> None:
+    if not all(map(math.isfinite, losses)):
+        raise CNSError(
+            f"The loss became {losses[-1]} at step {step + 1}, so the training was stopped and nothing was changed: "
+            "lower neuron_lr and token_lr, and check the images."
+        )
+
+
+def _check_trained(result: TrainingResult, previous: Tensor, vectors: Tensor, config: TrainConfig) -> None:
+    if not bool(torch.isfinite(result.values).all() and torch.isfinite(result.vectors).all()):
+        raise CNSError("The trained weights hold NaN or infinity, so they were thrown away: lower neuron_lr and token_lr.")
+    if config.neuron_lr > 0 and torch.equal(result.values, previous):
+        raise CNSError("The training moved no neuron: its gradients were zero. Check that the model is not corrupt.")
+    if config.token_lr > 0 and torch.equal(result.vectors, vectors.cpu().float()):
+        raise CNSError("The training did not move the token: no training prompt reached it.")

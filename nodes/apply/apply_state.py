@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ...cns_core.comfy_adapter.apply import apply_state
+from ...cns_core.state import CNSState
+from ..kinds import CATEGORY, StateSocket, schema
+
+
+class ApplyState(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="CNS_ApplyState",
+            display_name="Apply CNS State",
+            category=CATEGORY,
+            description="The checkpoint with all concepts of a state: prompts then understand <new1>, <new2>, … anywhere.",
+            search_aliases=["apply", "load concepts", "multi concept"],
+            inputs=[
+                io.Model.Input("model", tooltip="The checkpoint the state was made for. LoRAs may come before or after."),
+                io.Clip.Input("clip", tooltip="The same checkpoint's CLIP."),
+                StateSocket.Input("state", tooltip="From Train CNS Step or Load CNS State."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How much of the learned weight change to use: 1 as trained, 0 the plain checkpoint's weights. "
+                    "Tokens are understood at any strength.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="For the sampler."),
+                io.Clip.Output(display_name="clip", tooltip="For CLIP Text Encode."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, clip, state: CNSState, strength: float) -> io.NodeOutput:
+        return io.NodeOutput(*apply_state(model, clip, state, strength))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ...cns_core.captions import given_captions
+from ...cns_core.comfy_adapter.captioner import NONE, caption_images, captioner_names, image_list
+from ...cns_core.comfy_adapter.progress import Progress
+from ...cns_core.concept import Concept, check_token
+from ...cns_core.errors import CNSError
+from ..kinds import CATEGORY, ConceptSocket, schema
+
+
+class CaptionConceptImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        names = captioner_names()
+        return schema(
+            node_id="CNS_CaptionConceptImages",
+            display_name="Caption Concept Images",
+            category=CATEGORY,
+            description="Collects a concept: 1 to 6 images (or more), a caption for each, its token and its class noun.",
+            hidden=[io.Hidden.unique_id],
+            search_aliases=["concept", "caption", "BLIP", "dreambooth", "textual inversion", "teach"],
+            is_input_list=True,
+            inputs=[
+                io.Image.Input("images", tooltip="3 to 6 images of the concept: a batch, or a list of different sizes."),
+                io.String.Input(
+                    "token",
+                    default="<new1>",
+                    tooltip="The new word for this concept, in angle brackets. Each concept needs its own: <new1>, <new2>, …",
+                ),
+                io.String.Input(
+                    "noun", default="dog", tooltip="What kind of thing it is, in one ordinary word: dog, hat, painting."
+                ),
+                io.Combo.Input(
+                    "captioner",
+                    options=names,
+                    default=names[0],
+                    tooltip="Model that describes images without a caption; from models/captioners. Given captions come first.",
+                ),
+                io.Boolean.Input(
+                    "download_captioner",
+                    default=False,
+                    tooltip="Fetch the captioner from Hugging Face into models/captioners if it is not there (1 GB or more).",
+                ),
+                io.String.Input(
+                    "captions",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="Captions instead of the captioner's: one line for each image, or a list from another node. "
+                    "Name the class noun in each, describe everything else too.",
+                ),
+            ],
+            outputs=[
+                ConceptSocket.Output(display_name="concept", tooltip="Images, captions, token and class noun."),
+                io.String.Output(display_name="captions", tooltip="The captions, one a line."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: list[torch.Tensor],
+        token: list[str],
+        noun: list[str],
+        captioner: list[str],
+        download_captioner: list[bool],
+        captions: list[str] | None = None,
+    ) -> io.NodeOutput:
+        pictures = image_list(images)
+        texts = given_captions(captions or [""], len(pictures))
+        missing = [index for index, text in enumerate(texts) if not text]
+        if missing and captioner[0] == NONE:
+            raise CNSError(
+                f"The caption of image {missing[0] + 1} is empty and no captioner is chosen: write it, for example "
+                f"'a {noun[0].strip()} on grass', or choose a captioner."
+            )
+        if missing:
+            progress = Progress(len(missing), cls.hidden.unique_id)
+            wanted = [pictures[index] for index in missing]
+            made = caption_images(wanted, captioner[0], download_captioner[0], progress.advance)
+            for index, text in zip(missing, made, strict=True):
+                texts[index] = text
+        return io.NodeOutput(Concept(check_token(token[0]), noun[0].strip(), pictures, tuple(texts)), "\n".join(texts))

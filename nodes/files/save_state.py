@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ...cns_core.comfy_adapter.folders import new_state_path
+from ...cns_core.figures import state_figures
+from ...cns_core.state import CNSState
+from ...cns_core.state_file import save_state
+from ..kinds import CATEGORY_FILES, StateSocket, schema
+
+
+class SaveState(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="CNS_SaveState",
+            display_name="Save CNS State",
+            category=CATEGORY_FILES,
+            description="Writes a state to one .safetensors file below ComfyUI's output folder.",
+            search_aliases=["save concepts", "export"],
+            is_output_node=True,
+            inputs=[
+                StateSocket.Input("state", tooltip="From Train CNS Step."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="cns/concepts",
+                    tooltip="Where below output; a number is added. Keep it in cns/ and Load CNS State lists it.",
+                ),
+            ],
+            outputs=[
+                StateSocket.Output(display_name="state", tooltip="The same state, passed through."),
+                io.String.Output(display_name="path", tooltip="The file that was written."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, state: CNSState, filename_prefix: str) -> io.NodeOutput:
+        path = new_state_path(filename_prefix)
+        save_state(state, path)
+        return io.NodeOutput(state, str(path), ui={"text": (f"{path}\n{state_figures(state)}",)})

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ...cns_core.comfy_adapter.neurons import compute_neurons
+from ...cns_core.concept import Concept
+from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, schema
+from .inputs import neuron_summary, top_percent_input
+
+
+class ComputeBaseNeurons(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="CNS_ComputeBaseNeurons",
+            display_name="Compute Base Neurons",
+            category=CATEGORY,
+            description="Finds the cross-attention K/V weights that matter for every caption of the concept.",
+            search_aliases=["neurons", "wanda", "mask", "importance"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                io.Model.Input("model", tooltip="The plain SD 1.5 checkpoint, without LoRAs."),
+                io.Clip.Input("clip", tooltip="The same checkpoint's CLIP."),
+                ConceptSocket.Input("concept", tooltip="From Caption Concept Images."),
+                top_percent_input(),
+            ],
+            outputs=[
+                NeuronsSocket.Output(display_name="base_neurons", tooltip="AND of the captions' masks."),
+                io.String.Output(display_name="figures", tooltip="How many weights were selected."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, clip, concept: Concept, top_percent: float) -> io.NodeOutput:
+        captions = list(concept.captions)
+        neurons = compute_neurons(model, clip, captions, top_percent / 100, "base", cls.hidden.unique_id)
+        return io.NodeOutput(neurons, neuron_summary(neurons))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ...cns_core.calibration import shipped_prompts, split_prompts
+from ...cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration
+from ...cns_core.config import SelectionConfig
+from ..kinds import CATEGORY, NeuronsSocket, schema
+from .inputs import neuron_summary, top_percent_input
+
+
+class ComputeGeneralNeurons(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="CNS_ComputeGeneralNeurons",
+            display_name="Compute General Neurons",
+            category=CATEGORY,
+            description="Finds the K/V weights that matter for all kinds of prompts; concepts leave these alone. "
+            "Needed once for each checkpoint.",
+            search_aliases=["neurons", "wanda", "mask", "calibration"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                io.Model.Input("model", tooltip="The plain SD 1.5 checkpoint, without LoRAs."),
+                io.Clip.Input("clip", tooltip="The same checkpoint's CLIP."),
+                top_percent_input(),
+                io.Int.Input(
+                    "count",
+                    default=SelectionConfig.calibration_count,
+                    min=1,
+                    max=1000,
+                    tooltip="How many of the calibration prompts to draw (K in the paper: 20).",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=SelectionConfig.seed,
+                    min=0,
+                    max=2**63 - 1,
+                    control_after_generate=False,
+                    tooltip="Chooses which prompts are drawn.",
+                ),
+                io.String.Input(
+                    "calibration_prompts",
+                    default="\n".join(shipped_prompts()),
+                    multiline=True,
+                    tooltip="One prompt a line, as different from each other as possible. Empty lines are left out.",
+                ),
+            ],
+            outputs=[
+                NeuronsSocket.Output(display_name="general_neurons", tooltip="AND of the calibration prompts' masks."),
+                io.String.Output(display_name="figures", tooltip="How many weights were selected."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, clip, top_percent: float, count: int, seed: int, calibration_prompts: str) -> io.NodeOutput:
+        config = SelectionConfig(top_percent / 100, count, seed)
+        prompts = draw_calibration(split_prompts(calibration_prompts), config)
+        neurons = compute_neurons(model, clip, prompts, config.top_fraction, "general", cls.hidden.unique_id)
+        return io.NodeOutput(neurons, neuron_summary(neurons))

@@ -1,0 +1,68 @@
+"""Plots as IMAGE: float32 (1, height, width, 3) in 0..1."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..cns_core.masks import NeuronMask
+
+_SIZE_INCHES, _DPI = (8, 4.5), 100
+_SMOOTHING = 0.1  # share of the run the drawn mean looks back on
+
+
+def _image(figure: Figure) -> Tensor:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255).unsqueeze(0)
+
+
+def loss_plot(history: Tensor, title: str) -> Tensor:
+    """Instance, prior and weighted regularization loss of each step; history (steps, 4)."""
+    figure = Figure(_SIZE_INCHES, dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(1, len(history) + 1)
+    window = max(1, round(len(history) * _SMOOTHING))
+    for column, (name, color) in enumerate((("instance", "C0"), ("prior", "C1"), ("keep (weighted)", "C2"))):
+        values = history[:, column].numpy()
+        if not values.any():
+            continue
+        axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
+        sums = np.cumsum(np.insert(values, 0, 0.0))
+        starts = np.maximum(steps - window, 0)
+        axes.plot(
+            steps, (sums[steps] - sums[starts]) / (steps - starts), color=color, label=name, marker="." * (len(steps) < 3)
+        )
+    axes.set(title=title, xlabel="step", ylabel="loss")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return _image(figure)
+
+
+def selection_plot(base: NeuronMask, general: NeuronMask, chosen: NeuronMask) -> Tensor:
+    """Share of base, general and chosen weights in every layer."""
+    figure = Figure(_SIZE_INCHES, dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    layers = chosen.layout.layers
+    positions = np.arange(len(layers))
+    for offset, (name, mask, color) in enumerate((("base", base, "C0"), ("general", general, "C7"), ("chosen", chosen, "C1"))):
+        counts = mask.layer_counts()
+        shares = [100 * counts[layer.name] / layer.size for layer in layers]
+        axes.bar(positions + (offset - 1) * 0.28, shares, 0.28, label=f"{name} {mask.share:.1%}", color=color)
+    labels = [_short_name(layer.name) for layer in layers]
+    axes.set_xticks(positions, labels, rotation=90, fontsize=7)
+    axes.set(title="Selected weights in each cross-attention matrix", ylabel="% of the matrix")
+    axes.legend()
+    axes.grid(axis="y", alpha=0.3)
+    return _image(figure)
+
+
+def _short_name(layer: str) -> str:
+    """``input_blocks.1.1.transformer_blocks.0.attn2.to_k`` -> ``in 1 K``."""
+    parts = layer.split(".")
+    side = parts[0].removesuffix("_blocks").removesuffix("_block").replace("input", "in").replace("output", "out")
+    return f"{side} {parts[1]} {parts[-1][-1].upper()}"

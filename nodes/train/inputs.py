@@ -1,0 +1,80 @@
+"""The widgets of Train CNS Step; names and defaults are :class:`TrainConfig`'s."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ...cns_core.comfy_adapter.teach import GRADIENT_CHECKPOINTING
+from ...cns_core.concept import PROMPT_MODES
+from ...cns_core.config import TrainConfig
+from ..kinds import advanced
+
+_DEFAULT = TrainConfig()
+
+
+def _number(name: str, kind: type, low: float, high: float, step: float, tooltip: str) -> io.Int.Input | io.Float.Input:
+    extra = {"round": False} if kind is io.Float else {}
+    return kind.Input(name, default=getattr(_DEFAULT, name), min=low, max=high, step=step, tooltip=tooltip, **extra)
+
+
+def hyper_parameters() -> list:
+    seed = io.Int.Input(
+        "seed",
+        default=_DEFAULT.seed,
+        min=0,
+        max=2**63 - 1,
+        control_after_generate=False,
+        tooltip="The same inputs and seed give the same state.",
+    )
+    return [
+        _number("steps", io.Int, 1, 100_000, 1, "Training steps; 500 in the paper."),
+        _number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
+        _number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
+        _number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
+        _number("batch_size", io.Int, 1, 64, 1, "Concept images a step; as many prior images go along."),
+        seed,
+        io.String.Input("initial_word", default="", tooltip="The token starts from this ordinary word. Empty: the class noun."),
+        advanced(io.Int.Input("vectors", default=1, min=1, max=32, tooltip="Vectors the token stands for; 1 in the paper.")),
+        advanced(
+            io.Combo.Input(
+                "prompt_mode",
+                options=list(PROMPT_MODES),
+                default=_DEFAULT.prompt_mode,
+                tooltip="caption: each image's caption with '<token> noun' for the noun. template: the line below. mix: both.",
+            )
+        ),
+        advanced(
+            io.String.Input(
+                "template", default=_DEFAULT.template, tooltip="{concept} becomes '<token> noun', for example '<new1> dog'."
+            )
+        ),
+        advanced(_number("prior_weight", io.Float, 0.0, 100.0, 0.05, "λ_prior: weight of the class prior images' loss.")),
+        advanced(
+            _number(
+                "prev_weight",
+                io.Float,
+                0.0,
+                1e6,
+                0.001,
+                "λ_prev: holds neurons that earlier concepts trained where the previous state left them.",
+            )
+        ),
+        advanced(
+            _number(
+                "pretrained_weight",
+                io.Float,
+                0.0,
+                1e6,
+                0.001,
+                "λ_pre: pulls neurons that earlier concepts trained back to the checkpoint.",
+            )
+        ),
+        advanced(
+            io.Combo.Input(
+                "gradient_checkpointing",
+                options=list(GRADIENT_CHECKPOINTING),
+                default=_DEFAULT.gradient_checkpointing,
+                tooltip="Recomputes activations to save memory, a third slower. auto: where the device needs it.",
+            )
+        ),
+    ]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ...cns_core.calibration import split_prompts
+from ...cns_core.comfy_adapter.captioner import image_list
+from ...cns_core.comfy_adapter.neurons import Neurons
+from ...cns_core.comfy_adapter.teach import Prior, teach
+from ...cns_core.concept import Concept
+from ...cns_core.config import TrainConfig
+from ...cns_core.figures import training_figures
+from ...cns_core.state import CNSState
+from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, StateSocket, schema
+from ..plots import loss_plot
+from .inputs import hyper_parameters
+
+
+class TrainStep(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="CNS_TrainStep",
+            display_name="Train CNS Step",
+            category=CATEGORY,
+            description="Teaches one concept: trains its neurons and its token, and adds it to the state. "
+            "Chain one of these for each concept.",
+            search_aliases=["train", "finetune", "dreambooth", "custom diffusion", "continual"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                io.Model.Input("model", tooltip="The plain SD 1.5 checkpoint, without LoRAs. It is not changed."),
+                io.Clip.Input("clip", tooltip="The same checkpoint's CLIP. It is not changed."),
+                io.Vae.Input("vae", tooltip="The same checkpoint's VAE."),
+                ConceptSocket.Input("concept", tooltip="From Caption Concept Images."),
+                NeuronsSocket.Input("neurons", tooltip="From Select Concept Neurons."),
+                *hyper_parameters(),
+                StateSocket.Input(
+                    "previous_state", optional=True, tooltip="The state of the concepts taught before; none for the first."
+                ),
+                io.Image.Input(
+                    "prior_images",
+                    optional=True,
+                    tooltip="Images of the class made by the checkpoint itself (about 20 or more), so that it does not forget "
+                    "what an ordinary dog is.",
+                ),
+                io.String.Input(
+                    "prior_prompts",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="The prompt the prior images were made with: one for all, or one a line. Without the token. "
+                    "Empty: photo of a <noun>.",
+                ),
+            ],
+            outputs=[
+                StateSocket.Output(
+                    display_name="state", tooltip="All concepts so far; wire it to Save, Apply or the next step."
+                ),
+                io.Image.Output(display_name="loss_plot", tooltip="Losses of each step."),
+                io.String.Output(display_name="figures", tooltip="Steps, speed, losses, weights changed."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        clip,
+        vae,
+        concept: Concept,
+        neurons: Neurons,
+        initial_word: str,
+        vectors: int,
+        previous_state: CNSState | None = None,
+        prior_images: torch.Tensor | None = None,
+        prior_prompts: str = "",
+        **hyper_parameters: object,
+    ) -> io.NodeOutput:
+        config = TrainConfig(**hyper_parameters)
+        images = () if prior_images is None else image_list([prior_images])
+        prior = Prior.of(images, split_prompts(prior_prompts), concept.noun)
+        state, result = teach(
+            model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, cls.hidden.unique_id
+        )
+        plot = loss_plot(result.history, f"Teaching {concept.name}")
+        return io.NodeOutput(state, plot, training_figures(state, result))
