@@ -37,3 +37,18 @@ def normal_tensors(*modules: nn.Module) -> Iterator[None]:
         finally:
             for holder, name, tensor in originals:
                 holder[name] = tensor
+
+
+@contextmanager
+def out_of_place_norms(text_model: nn.Module) -> Iterator[None]:
+    """Lets autograd through ComfyUI's CLIP, whose residual adds write into the tensor each layer norm has just saved.
+
+    While the context lasts every layer norm reads a copy of its input.
+    """
+    norms = [module for module in text_model.modules() if isinstance(module, nn.LayerNorm)]
+    hooks = [norm.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(), *inputs[1:])) for norm in norms]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -25,7 +25,7 @@ from .checkpoint import check_unpatched, inspect
 from .conditioning import encode
 from .latents import encode_images
 from .neurons import Neurons
-from .normal_tensors import normal_tensors
+from .normal_tensors import normal_tensors, out_of_place_norms
 from .progress import TrainingProgress, check_cancelled
 from .tokens import initial_vectors, with_tokens
 
@@ -151,7 +151,11 @@ def _train(
 
     progress = TrainingProgress(config.steps, node_id, concept.name)
     try:
-        with normal_tensors(base, text_model), checkpointed(base.diffusion_model, checkpointing):
+        with (
+            normal_tensors(base, text_model),
+            out_of_place_norms(text_model),
+            checkpointed(base.diffusion_model, checkpointing),
+        ):
             return train_concept(
                 unet=base.diffusion_model,
                 weights={name: weight.clone() for name, weight in weights.items()},

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from cns_pack.cns_core.comfy_adapter.neurons import Neurons, compute_neurons, select_neurons
+from cns_pack.cns_core.comfy_adapter.teach import Prior, teach
+from cns_pack.cns_core.concept import Concept
+from cns_pack.cns_core.config import TrainConfig
+from tiny_models import AveragingVAE, tiny_clip, tiny_model
+
+CALIBRATION = ["a house by a lake", "two red cars in the rain", "an oil painting of a cat", "an empty street at night"]
+
+
+@dataclass
+class Studio:
+    """A tiny checkpoint and what the nodes do with it; everything runs under inference mode, as in ComfyUI."""
+
+    model: object
+    clip: object
+    vae: object = field(default_factory=AveragingVAE)
+
+    def neurons(self, concept: Concept, strategy: str = "concept") -> Neurons:
+        with torch.inference_mode():
+            base = compute_neurons(self.model, self.clip, list(concept.captions), 0.3, "base", None)
+            general = compute_neurons(self.model, self.clip, CALIBRATION, 0.3, "general", None)
+            return select_neurons(base, general, strategy, torch.Generator().manual_seed(0))
+
+    def teach(self, concept: Concept, previous=None, neurons=None, prior=True, word="", vectors=1, model=None, clip=None, **config):
+        neurons = neurons or self.neurons(concept)
+        generator = torch.Generator().manual_seed(5)
+        priors = [torch.rand(64, 64, 3, generator=generator) for _ in range(2 if prior else 0)]
+        settings = TrainConfig(**{"steps": 6, "resolution": 64, "neuron_lr": 1e-3, **config})
+        with torch.inference_mode():
+            return teach(
+                model or self.model,
+                clip or self.clip,
+                self.vae,
+                concept,
+                neurons,
+                previous,
+                Prior.of(priors, [], concept.noun),
+                word,
+                vectors,
+                settings,
+                None,
+            )
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Copies of every weight of UNet and text encoder."""
+        parts = {"unet": self.model.model, "clip": self.clip.cond_stage_model}
+        return {f"{part}.{name}": value.clone() for part, module in parts.items() for name, value in module.state_dict().items()}
+
+
+def concept_of(token: str, noun: str, seed: int) -> Concept:
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [(70, 90), (64, 64), (128, 80)]
+    images = tuple(torch.rand(*size, 3, generator=generator) for size in sizes)
+    return Concept(token, noun, images, (f"a {noun} on grass", f"a small {noun} in snow", "a thing on a table"))
+
+
+@pytest.fixture(scope="session")
+def studio() -> Studio:
+    return Studio(tiny_model(), tiny_clip())
+
+
+@pytest.fixture(scope="session")
+def dog() -> Concept:
+    return concept_of("<new1>", "dog", 1)
+
+
+@pytest.fixture(scope="session")
+def hat() -> Concept:
+    return concept_of("<new2>", "hat", 2)
+
+
+@pytest.fixture(scope="session")
+def dog_state(studio, dog):
+    return studio.teach(dog)[0]
+
+
+@pytest.fixture(scope="session")
+def two_state(studio, dog_state, hat):
+    return studio.teach(hat, previous=dog_state)[0]

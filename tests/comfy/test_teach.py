@@ -1,0 +1,234 @@
+"""Training through ComfyUI's own model classes: what it changes, what it must not, and how it fails."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import pytest
+import torch
+from cns_pack.cns_core.comfy_adapter import teach as teach_module
+from cns_pack.cns_core.comfy_adapter.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint import weight_key
+from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
+from cns_pack.cns_core.comfy_adapter.teach import Prior
+from cns_pack.cns_core.config import SelectionConfig
+from cns_pack.cns_core.errors import CNSError
+from tiny_models import tiny_clip, tiny_model
+
+
+@pytest.fixture(autouse=True)
+def _model_is_left_bit_identical(studio):
+    before = studio.weights()
+    yield
+    after = studio.weights()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_only_the_mask_and_the_token_are_trained(studio, dog, dog_state):
+    neurons = studio.neurons(dog)
+    learned = dog_state.concepts[0]
+    assert learned.mask.equals(neurons.mask)
+    assert dog_state.delta.mask.equals(neurons.mask)
+    moved = dog_state.delta.values != 0
+    assert moved.float().mean() > 0.95
+    assert learned.vectors.shape == (1, 64)
+    assert learned.prompts == (
+        "a <new1> dog on grass",
+        "photo of a <new1> dog",
+        "a small <new1> dog in snow",
+        "<new1> dog, a thing on a table",
+    )
+
+
+def test_same_inputs_give_the_same_state(studio, dog, dog_state):
+    again = studio.teach(dog)[0]
+    assert torch.equal(again.delta.values, dog_state.delta.values)
+    assert torch.equal(again.concepts[0].vectors, dog_state.concepts[0].vectors)
+    other = studio.teach(dog, seed=1)[0]
+    assert not torch.equal(other.delta.values, dog_state.delta.values)
+
+
+def test_training_does_not_touch_the_global_random_state(studio, dog):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    studio.teach(dog, steps=2)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_second_concept_keeps_what_is_outside_its_mask(dog_state, two_state):
+    first, second = two_state.concepts
+    assert torch.equal(second.mask.indices, two_state.concepts[1].mask.indices)
+    only_first = first.mask.without(second.mask)
+    assert only_first.count > 0
+    assert torch.equal(two_state.delta.at(only_first), dog_state.delta.at(only_first))
+    assert torch.equal(first.vectors, dog_state.concepts[0].vectors)
+    assert two_state.delta.mask.equals(first.mask | second.mask)
+
+
+def test_prev_weight_holds_shared_neurons(studio, dog_state, hat):
+    free, held = (studio.teach(hat, previous=dog_state, prev_weight=w)[0] for w in (0.0, 1e4))
+    shared = held.concepts[0].mask & held.concepts[1].mask
+    assert shared.count > 0
+    before = dog_state.delta.at(shared)
+    assert (held.delta.at(shared) - before).norm() < 0.5 * (free.delta.at(shared) - before).norm()
+
+
+def test_loss_falls_when_it_can(studio, dog):
+    history = studio.teach(dog, steps=120, neurons=studio.neurons(dog, "all K/V"), token_lr=0.0, neuron_lr=5e-3)[1].history
+    assert history[-30:, 0].mean() < 0.97 * history[:30, 0].mean()
+
+
+def test_without_prior_images(studio, dog):
+    state, result = studio.teach(dog, prior=False)
+    assert result.history[:, 1].tolist() == [0.0] * 6
+    assert state.concepts[0].figures["prior_images"] == 0
+
+
+@pytest.mark.parametrize("vectors", [1, 3])
+def test_token_starts_from_the_word_named(studio, dog, vectors):
+    state, _ = studio.teach(dog, word="cat", vectors=vectors, token_lr=1e-9, steps=1)
+    expected = teach_module.initial_vectors(studio.clip, "cat", vectors)
+    assert torch.allclose(state.concepts[0].vectors, expected, atol=1e-7)
+
+
+def test_checkpointing_changes_no_result(studio, dog, dog_state):
+    checkpointed = studio.teach(dog, gradient_checkpointing="on", steps=1)[1]
+    plain = studio.teach(dog, gradient_checkpointing="off", steps=1)[1]
+    assert torch.allclose(checkpointed.history, plain.history, rtol=1e-5)
+
+
+def test_cancel_stops_within_a_step(studio, dog, monkeypatch):
+    steps = []
+    original = teach_module.TrainingProgress.before_step
+
+    def cancel_at_three(self):
+        steps.append(1)
+        if len(steps) == 3:
+            comfy.model_management.interrupt_current_processing()
+        original(self)
+
+    monkeypatch.setattr(teach_module.TrainingProgress, "before_step", cancel_at_three)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        studio.teach(dog, steps=50)
+    assert len(steps) == 3
+
+
+def test_nan_is_reported_and_nothing_kept(studio, dog):
+    with pytest.raises(CNSError, match=r"loss became nan at step \d+.*lower neuron_lr"):
+        studio.teach(dog, neuron_lr=1e30, steps=50)
+
+
+def test_out_of_memory_becomes_advice(studio, dog, monkeypatch):
+    def no_memory(*_, **__):
+        raise comfy.model_management.OOM_EXCEPTION("allocation failed")
+
+    monkeypatch.setattr(teach_module, "train_concept", no_memory)
+    with pytest.raises(CNSError, match="ran out of memory while teaching <new1> at 64 px.*gradient_checkpointing"):
+        studio.teach(dog)
+
+
+def test_error_in_the_middle_restores_the_model(studio, dog, monkeypatch):
+    from cns_pack.cns_core.training import loop
+
+    def broken(*_):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(loop, "concept_loss", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        studio.teach(dog)
+
+
+def lora(model):
+    patched = model.clone()
+    weight = model.model.diffusion_model.input_blocks[1][1].transformer_blocks[0].attn2.to_k.weight
+    key = weight_key("input_blocks.1.1.transformer_blocks.0.attn2.to_k")
+    assert patched.add_patches({key: ("diff", (torch.ones_like(weight),))})
+    return patched
+
+
+def test_patched_inputs_are_refused(studio, dog, dog_state):
+    with pytest.raises(CNSError, match="MODEL wired in carries patches on 1 weights"):
+        studio.teach(dog, model=lora(studio.model))
+    with torch.inference_mode():
+        model, clip = apply_state(studio.model, studio.clip, dog_state, 1.0)
+    with pytest.raises(CNSError, match="MODEL wired in carries patches"):
+        studio.teach(dog, model=model)
+    with pytest.raises(CNSError, match="CLIP wired in already knows CNS tokens"):
+        studio.teach(dog, clip=clip)
+
+
+def test_a_patched_clone_in_memory_does_not_leak_in(studio, dog, dog_state):
+    """Clones share their weights: a LoRA'd one that was just sampled from is still patched in place."""
+    with torch.inference_mode():
+        comfy.model_management.load_models_gpu([lora(studio.model)])
+    assert studio.neurons(dog).mask.equals(dog_state.concepts[0].mask)
+    again = studio.teach(dog)[0]
+    assert torch.equal(again.delta.values, dog_state.delta.values)
+
+
+def test_token_used_twice(studio, dog, dog_state):
+    with pytest.raises(CNSError, match="<new1> already means a dog.*<new2>"):
+        studio.teach(dog, previous=dog_state)
+
+
+def test_state_or_neurons_of_another_checkpoint(studio, dog, hat, dog_state):
+    other = type(studio)(tiny_model(seed=9), studio.clip)
+    with pytest.raises(CNSError, match=r"The previous state was made for.*fingerprint \w+.*fingerprint \w+"):
+        other.teach(hat, previous=dog_state)
+    with pytest.raises(CNSError, match="The neurons were? made for|The neurons was made for"):
+        other.teach(dog, neurons=studio.neurons(dog))
+
+
+def test_clip_of_another_width(studio, dog):
+    wide = tiny_clip(hidden_size=128)
+    with pytest.raises(CNSError, match="width 128.*reads 64"):
+        studio.teach(dog, clip=wide)
+
+
+def test_another_architecture(studio):
+    import comfy.supported_models
+
+    model = tiny_model()
+    model.model.model_config = comfy.supported_models.SDXL({})
+    with pytest.raises(CNSError, match="MODEL wired in is SDXL"):
+        compute_neurons(model, studio.clip, ["a dog"], 0.3, "base", None)
+
+
+def test_empty_prompt(studio):
+    with torch.inference_mode(), pytest.raises(CNSError, match="A prompt is empty"):
+        compute_neurons(studio.model, studio.clip, ["a dog", " "], 0.3, "base", None)
+
+
+def test_neurons_in_the_wrong_sockets(studio):
+    with torch.inference_mode():
+        base = compute_neurons(studio.model, studio.clip, ["a dog"], 0.3, "base", None)
+        general = compute_neurons(studio.model, studio.clip, ["a lake"], 0.2, "general", None)
+    with pytest.raises(CNSError, match="base_neurons input got general neurons"):
+        select_neurons(general, base, "concept", torch.Generator())
+    with pytest.raises(CNSError, match="30.0%.*20.0%"):
+        select_neurons(base, general, "concept", torch.Generator())
+
+
+def test_calibration_draw():
+    prompts = [str(i) for i in range(50)]
+    first = draw_calibration(prompts, SelectionConfig(calibration_count=20, seed=0))
+    assert first == draw_calibration(prompts, SelectionConfig(calibration_count=20, seed=0))
+    assert len(set(first)) == 20
+    assert first != draw_calibration(prompts, SelectionConfig(calibration_count=20, seed=1))
+    with pytest.raises(CNSError, match="only 50 were given"):
+        draw_calibration(prompts, SelectionConfig(calibration_count=51))
+
+
+def test_prior_prompts():
+    images = [torch.zeros(8, 8, 3)] * 2
+    assert Prior.of(images, [], "dog").prompts == ("photo of a dog",) * 2
+    assert Prior.of(images, ["x", "y"], "dog").prompts == ("x", "y")
+    with pytest.raises(CNSError, match="3 prior prompts for 2 prior images"):
+        Prior.of(images, ["x", "y", "z"], "dog")
+
+
+def test_prior_prompt_with_the_token(studio, dog):
+    prior = Prior.of([torch.zeros(64, 64, 3)], ["photo of a <new1> dog"], "dog")
+    with pytest.raises(CNSError, match="contains <new1>"):
+        teach_module._check_prior(prior, dog)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from cns_pack.cns_core.comfy_adapter.tokens import initial_vectors, with_tokens
+from cns_pack.cns_core.errors import CNSError
+from tiny_models import WIDTH, tiny_clip
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+def encode(clip, text: str) -> torch.Tensor:
+    with torch.inference_mode():
+        return clip.encode_from_tokens(clip.tokenize(text))
+
+
+PROMPTS = [
+    ("a photo of a <new1> on grass", "a photo of a dog on grass"),
+    ("(<new1>:1.2) and ((house))", "(dog:1.2) and ((house))"),
+    ("<new1>", "dog"),
+    ("<new1>'s ball, <new1>!", "dog's ball, dog!"),
+    ("a<new1>b", "a dog b"),
+    ("A <NEW1>\nin the snow", "A dog\nin the snow"),
+    ("a \\(<new1>\\)", "a \\(dog\\)"),
+    ("word " * 90 + "<new1> end", "word " * 90 + "dog end"),
+]
+
+
+@pytest.mark.parametrize(("ours", "plain"), PROMPTS)
+def test_a_vector_copied_from_a_word_is_that_word(clip, ours, plain):
+    taught = with_tokens(clip, {"<new1>": initial_vectors(clip, "dog", 1)})
+    assert torch.equal(encode(taught, ours), encode(clip, plain))
+
+
+def test_several_vectors(clip):
+    taught = with_tokens(clip, {"<two>": torch.cat([initial_vectors(clip, "red", 1), initial_vectors(clip, "dog", 1)])})
+    assert torch.equal(encode(taught, "a <two> here"), encode(clip, "a red dog here"))
+
+
+def test_several_tokens_and_common_prefixes(clip):
+    vectors = {"<new1>": initial_vectors(clip, "dog", 1), "<new11>": initial_vectors(clip, "hat", 1)}
+    taught = with_tokens(clip, vectors)
+    assert torch.equal(encode(taught, "<new11> on <new1>"), encode(clip, "hat on dog"))
+
+
+def test_base_clip_and_ordinary_prompts_stay(clip):
+    text = "an <new1> dog (here:1.1)"
+    before = encode(clip, text)
+    taught = with_tokens(clip, {"<new1>": torch.randn(1, WIDTH)})
+    assert torch.equal(encode(clip, text), before)
+    assert not torch.equal(encode(taught, text), before)
+    assert torch.equal(encode(taught, "a dog < new1 >"), encode(clip, "a dog < new1 >"))
+    assert taught.cond_stage_model is clip.cond_stage_model
+
+
+def test_clip_skip_still_works(clip):
+    taught = with_tokens(clip, {"<new1>": initial_vectors(clip, "dog", 1)})
+    skipped, plain = taught.clone(), clip.clone()
+    skipped.clip_layer(-2)
+    plain.clip_layer(-2)
+    assert torch.equal(encode(skipped, "a <new1>"), encode(plain, "a dog"))
+    assert not torch.equal(encode(skipped, "a <new1>"), encode(taught, "a <new1>"))
+
+
+def test_a_token_cannot_be_taught_twice(clip):
+    taught = with_tokens(clip, {"<new1>": torch.randn(1, WIDTH)})
+    with pytest.raises(CNSError, match="already knows <new1>"):
+        with_tokens(taught, {"<New1>": torch.randn(1, WIDTH)})
+
+
+def test_initial_vectors(clip):
+    one, two = initial_vectors(clip, "dog", 1), initial_vectors(clip, "dog", 2)
+    assert one.shape == (1, WIDTH)
+    assert torch.equal(two, one.repeat(2, 1))
+    pieces = initial_vectors(clip, "red dog", 2)
+    assert torch.equal(pieces[1:], one)
+    assert torch.allclose(initial_vectors(clip, "red dog", 1), pieces.mean(0, keepdim=True))
+    with pytest.raises(CNSError, match="has no tokens"):
+        initial_vectors(clip, " ", 1)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from cns_pack.cns_core.calibration import shipped_prompts, split_prompts
+from cns_pack.cns_core.captions import given_captions
+from cns_pack.cns_core.concept import Concept, check_token, instance_prompt, training_prompts
+from cns_pack.cns_core.config import SelectionConfig, TrainConfig
+from cns_pack.cns_core.errors import CNSError
+
+IMAGE = torch.zeros(8, 8, 3)
+
+
+@pytest.mark.parametrize("token", ["<new1>", " <my-dog_2> ", "<ß>"])
+def test_tokens_that_work(token):
+    assert check_token(token) == token.strip()
+
+
+@pytest.mark.parametrize("token", ["dog", "", "<>", "<my dog>", "<a:1.2>", "<a)>", "new1>", "<a><b>", "<a,b>"])
+def test_tokens_that_do_not(token):
+    with pytest.raises(CNSError, match="angle brackets, like <new1>"):
+        check_token(token)
+
+
+def test_noun_is_replaced_by_token_and_noun():
+    assert instance_prompt("a small Dog and a dog", "<new1>", "dog") == "a small <new1> dog and a dog"
+    assert instance_prompt("a dogged man", "<new1>", "dog") == "<new1> dog, a dogged man"
+    assert instance_prompt("a <new1> dog", "<new1>", "dog") == "a <new1> dog"
+    assert instance_prompt("a c++ book", "<new1>", "c++") == "<new1> c++, a c++ book"  # \b does not end after +
+
+
+def test_prompt_modes():
+    concept = Concept("<new1>", "dog", (IMAGE, IMAGE), ("a dog on grass", "snow"))
+    caption, template = "a <new1> dog on grass", "photo of a <new1> dog"
+    assert training_prompts(concept, "caption", "photo of a {concept}") == [(caption,), ("<new1> dog, snow",)]
+    assert training_prompts(concept, "template", "photo of a {concept}")[0] == (template,)
+    assert training_prompts(concept, "mix", "photo of a {concept}")[0] == (caption, template)
+    with pytest.raises(CNSError, match="no prompt mode 'x'"):
+        training_prompts(concept, "x", "photo of a {concept}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"noun": " "}, "class noun is empty"),
+        ({"noun": "<new1>"}, "must be an ordinary word"),
+        ({"images": ()}, "No concept images"),
+        ({"captions": ("one",)}, "1 captions for 2 images"),
+        ({"captions": ("a dog", "  ")}, "caption of image 2 is empty"),
+        ({"images": (IMAGE, torch.zeros(8, 8, 4))}, r"Image 2 has shape \(8, 8, 4\).*alpha"),
+        ({"images": (IMAGE, IMAGE / 0)}, "Image 2 holds NaN"),
+    ],
+)
+def test_mistakes_in_a_concept(change, message):
+    fields = {"token": "<new1>", "noun": "dog", "images": (IMAGE, IMAGE), "captions": ("a dog", "a dog")}
+    with pytest.raises(CNSError, match=message):
+        Concept(**{**fields, **change})
+
+
+def test_given_captions():
+    assert given_captions(["a\n b  c \n"], 2) == ["a", "b c"]
+    assert given_captions(["a", ""], 2) == ["a", ""]
+    assert given_captions(["one line\nof one image"], 1) == ["one line of one image"]
+    assert given_captions([""], 3) == ["", "", ""]
+    with pytest.raises(CNSError, match="3 captions were given for 2 images"):
+        given_captions(["a\nb\nc"], 2)
+
+
+def test_shipped_prompts_are_a_hundred_different_ones():
+    prompts = shipped_prompts()
+    assert len(prompts) == len(set(prompts)) == 100
+    assert split_prompts(" a \n\n b") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"neuron_lr": -1.0}, "neuron_lr"),
+        ({"prev_weight": float("nan")}, "prev_weight"),
+        ({"neuron_lr": 0.0, "token_lr": 0.0}, "would change nothing"),
+        ({"resolution": 100}, "multiple of 64 pixels.*100"),
+        ({"template": "photo of a dog"}, r"lacks \{concept\}"),
+    ],
+)
+def test_bad_hyper_parameters(fields, message):
+    with pytest.raises(CNSError, match=message):
+        TrainConfig(**fields)
+
+
+def test_defaults_are_the_papers():
+    train, selection = TrainConfig(), SelectionConfig()
+    assert (train.steps, train.neuron_lr, train.token_lr, train.prior_weight) == (500, 3e-5, 5e-4, 1.0)
+    assert (selection.top_fraction, selection.calibration_count) == (0.30, 20)
