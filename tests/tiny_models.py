@@ -10,6 +10,7 @@ import comfy.sd
 import comfy.supported_models
 import torch
 from comfy.model_patcher import ModelPatcher
+from random_checkpoint import fill
 
 WIDTH = 64  # of the text features
 
@@ -31,19 +32,6 @@ UNET_CONFIG = {
     "dtype": torch.float32,
 }
 CLIP_CONFIG = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4}
-
-
-def fill(module: torch.nn.Module, seed: int) -> None:
-    """Seeded weights: fan-in scaled matrices, norms near one, small biases."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim >= 2:
-                fan_in = parameter[0].numel() if "embedding" not in name else 2500
-                parameter.copy_(noise / fan_in**0.5)
-            else:
-                parameter.copy_(0.05 * noise + (1.0 if name.endswith("weight") else 0.0))
 
 
 def tiny_model(seed: int = 0, dtype: torch.dtype = torch.float32) -> ModelPatcher:

@@ -27,7 +27,9 @@ class Studio:
             general = compute_neurons(self.model, self.clip, CALIBRATION, 0.3, "general", None)
             return select_neurons(base, general, strategy, torch.Generator().manual_seed(0))
 
-    def teach(self, concept: Concept, previous=None, neurons=None, prior=True, word="", vectors=1, model=None, clip=None, **config):
+    def teach(
+        self, concept: Concept, previous=None, neurons=None, prior=True, word="", vectors=1, model=None, clip=None, **config
+    ):
         neurons = neurons or self.neurons(concept)
         generator = torch.Generator().manual_seed(5)
         priors = [torch.rand(64, 64, 3, generator=generator) for _ in range(2 if prior else 0)]
@@ -50,7 +52,9 @@ class Studio:
     def weights(self) -> dict[str, torch.Tensor]:
         """Copies of every weight of UNet and text encoder."""
         parts = {"unet": self.model.model, "clip": self.clip.cond_stage_model}
-        return {f"{part}.{name}": value.clone() for part, module in parts.items() for name, value in module.state_dict().items()}
+        return {
+            f"{part}.{name}": value.clone() for part, module in parts.items() for name, value in module.state_dict().items()
+        }
 
 
 def concept_of(token: str, noun: str, seed: int) -> Concept:

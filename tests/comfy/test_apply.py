@@ -9,7 +9,6 @@ from cns_pack.cns_core.errors import CNSError
 from tiny_models import tiny_model
 
 
-
 @torch.inference_mode()
 def load(models) -> None:
     comfy.model_management.load_models_gpu(models)

@@ -20,7 +20,9 @@ from torch.nn.functional import mse_loss
 
 
 def random_mask(layout: KVLayout, share: float, seed: int) -> NeuronMask:
-    return NeuronMask.from_flat(layout, (torch.rand(layout.size, generator=torch.Generator().manual_seed(seed)) < share).numpy())
+    return NeuronMask.from_flat(
+        layout, (torch.rand(layout.size, generator=torch.Generator().manual_seed(seed)) < share).numpy()
+    )
 
 
 def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:

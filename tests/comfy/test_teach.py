@@ -124,7 +124,7 @@ def test_out_of_memory_becomes_advice(studio, dog, monkeypatch):
         raise comfy.model_management.OOM_EXCEPTION("allocation failed")
 
     monkeypatch.setattr(teach_module, "train_concept", no_memory)
-    with pytest.raises(CNSError, match="ran out of memory while teaching <new1> at 64 px.*gradient_checkpointing"):
+    with pytest.raises(CNSError, match=r"ran out of memory while teaching <new1> at 64 px.*gradient_checkpointing"):
         studio.teach(dog)
 
 
@@ -168,7 +168,7 @@ def test_a_patched_clone_in_memory_does_not_leak_in(studio, dog, dog_state):
 
 
 def test_token_used_twice(studio, dog, dog_state):
-    with pytest.raises(CNSError, match="<new1> already means a dog.*<new2>"):
+    with pytest.raises(CNSError, match=r"<new1> already means a dog.*<new2>"):
         studio.teach(dog, previous=dog_state)
 
 
@@ -176,13 +176,13 @@ def test_state_or_neurons_of_another_checkpoint(studio, dog, hat, dog_state):
     other = type(studio)(tiny_model(seed=9), studio.clip)
     with pytest.raises(CNSError, match=r"The previous state was made for.*fingerprint \w+.*fingerprint \w+"):
         other.teach(hat, previous=dog_state)
-    with pytest.raises(CNSError, match="The neurons were? made for|The neurons was made for"):
+    with pytest.raises(CNSError, match=r"The neurons were? made for|The neurons was made for"):
         other.teach(dog, neurons=studio.neurons(dog))
 
 
 def test_clip_of_another_width(studio, dog):
     wide = tiny_clip(hidden_size=128)
-    with pytest.raises(CNSError, match="width 128.*reads 64"):
+    with pytest.raises(CNSError, match=r"width 128.*reads 64"):
         studio.teach(dog, clip=wide)
 
 
@@ -206,7 +206,7 @@ def test_neurons_in_the_wrong_sockets(studio):
         general = compute_neurons(studio.model, studio.clip, ["a lake"], 0.2, "general", None)
     with pytest.raises(CNSError, match="base_neurons input got general neurons"):
         select_neurons(general, base, "concept", torch.Generator())
-    with pytest.raises(CNSError, match="30.0%.*20.0%"):
+    with pytest.raises(CNSError, match=r"30.0%.*20.0%"):
         select_neurons(base, general, "concept", torch.Generator())
 
 

