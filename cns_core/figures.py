@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .masks import NeuronMask
-from .state import CNSState
+from .state import CNSState, LearnedConcept
 from .training import TrainingResult
 
 _SD15_PARAMETERS = 859_520_964  # the UNet's, the paper's reference for "of all parameters"
@@ -39,13 +39,22 @@ def training_figures(state: CNSState, result: TrainingResult) -> str:
     return "\n".join(
         [
             f"{concept.token} {concept.noun}: {steps} steps in {result.seconds:.1f} s ({steps / result.seconds:.2f} it/s)",
-            f"trained {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V) and {concept.vectors.shape[0]} vectors",
+            f"trained {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V) and {_vectors(concept)}",
             f"instance loss {first[0]:.4f} → {last[0]:.4f}   prior loss {prior}   keep {last[2]:.2e}",
             f"largest change of a weight {result.values.abs().max():.2e}",
-            f"state: {len(state.concepts)} concepts, {state.delta.mask.count:,} weights differ from the checkpoint "
+            f"state: {_concepts(state)}, {state.delta.mask.count:,} weights differ from the checkpoint "
             f"({state.delta.mask.share:.2%} of K/V)",
         ]
     )
+
+
+def _concepts(state: CNSState) -> str:
+    return f"{len(state.concepts)} concept{'s' * (len(state.concepts) != 1)}"
+
+
+def _vectors(concept: LearnedConcept) -> str:
+    count = len(concept.vectors)
+    return f"{count} token vector{'s' * (count > 1)}"
 
 
 def _window(result: TrainingResult) -> int:
@@ -56,11 +65,8 @@ def _window(result: TrainingResult) -> int:
 def state_figures(state: CNSState) -> str:
     """One line a concept, and what all of them use."""
     lines = [
-        f"{concept.token} {concept.noun}: {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V), "
-        f"{concept.vectors.shape[0]} vectors"
+        f"{concept.token} {concept.noun}: {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V), {_vectors(concept)}"
         for concept in state.concepts
     ]
-    lines.append(
-        f"{len(state.concepts)} concepts, {state.delta.mask.share:.2%} of K/V used, checkpoint {state.fingerprint.short}"
-    )
+    lines.append(f"{_concepts(state)}, {state.delta.mask.share:.2%} of K/V used, checkpoint {state.fingerprint.short}")
     return "\n".join(lines)

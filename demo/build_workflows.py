@@ -124,11 +124,11 @@ def photographs(flow: Workflow, x: int, y: int, count: int):
     """LoadImage nodes in a column, batched."""
     batch = None
     for index in range(count):
-        image = flow.add("LoadImage", (x, y + 360 * index), size=(280, 320), image="example.png")()
+        image = flow.add("LoadImage", (x, y + 370 * index), size=(280, 330), image="example.png")()
         if batch is None:
             batch = image
         else:
-            batch = flow.add("ImageBatch", (x + 310, y + 360 * index), size=(200, 0), image1=batch, image2=image)()
+            batch = flow.add("ImageBatch", (x + 310, y + 370 * index), size=(200, 0), image1=batch, image2=image)()
     return batch
 
 
@@ -150,7 +150,7 @@ def sampled(flow: Workflow, x: int, y: int, model, clip, vae, prompt: str, count
         sampler_name="dpmpp_2m",
         scheduler="karras",
     )()
-    return flow.add("VAEDecode", (x + 350, y + 330), size=(200, 0), samples=latents, vae=vae)()
+    return flow.add("VAEDecode", (x + 350, y + 380), size=(200, 0), samples=latents, vae=vae)()
 
 
 def teach(flow: Workflow, x: int, y: int, loaded, general, token: str, noun: str, captions: str, prior, previous, images: int):

@@ -1,0 +1,58 @@
+"""What the editor learns about the nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMES = {
+    "CNS_CaptionConceptImages": "Caption Concept Images",
+    "CNS_ComputeBaseNeurons": "Compute Base Neurons",
+    "CNS_ComputeGeneralNeurons": "Compute General Neurons",
+    "CNS_SelectConceptNeurons": "Select Concept Neurons",
+    "CNS_TrainStep": "Train CNS Step",
+    "CNS_ApplyState": "Apply CNS State",
+    "CNS_SaveState": "Save CNS State",
+    "CNS_LoadState": "Load CNS State",
+    "CNS_LoadConceptImages": "Load Concept Images",
+}
+
+
+@pytest.fixture(scope="module")
+def nodes(server):
+    return {name: info for name, info in server.object_info().items() if name.startswith("CNS_")}
+
+
+def test_ids_and_display_names(nodes):
+    assert {name: info["display_name"] for name, info in nodes.items()} == NAMES
+
+
+def test_everything_has_a_tooltip(nodes):
+    for name, info in nodes.items():
+        assert info["description"], name
+        for section in ("required", "optional"):
+            for input_name, spec in info["input"].get(section, {}).items():
+                assert spec[1].get("tooltip"), f"{name}.{input_name}"
+        assert all(info["output_tooltips"]), name
+
+
+def test_defaults_come_from_the_configuration(nodes):
+    from cns_pack.cns_core.config import SelectionConfig, TrainConfig
+
+    inputs = nodes["CNS_TrainStep"]["input"]["required"]
+    for name, value in TrainConfig().to_dict().items():
+        assert inputs[name][1]["default"] == value, name
+    general = nodes["CNS_ComputeGeneralNeurons"]["input"]["required"]
+    assert general["top_percent"][1]["default"] == 100 * SelectionConfig().top_fraction
+    assert general["count"][1]["default"] == SelectionConfig().calibration_count
+    assert len(general["calibration_prompts"][1]["default"].splitlines()) == 100
+
+
+def test_every_node_has_a_help_page_that_names_its_inputs(nodes):
+    for name, info in nodes.items():
+        page = (ROOT / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for section in ("required", "optional"):
+            for input_name in info["input"].get(section, {}):
+                assert f"`{input_name}`" in page, f"{name}.md does not explain {input_name}"

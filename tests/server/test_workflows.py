@@ -1,0 +1,99 @@
+"""The shipped workflows: sound files, and each one run on the server (smaller, on random weights)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from graphs import pixels
+from random_checkpoint import NAME
+from workflow import change, find, to_prompt, widget_names
+
+FOLDER = Path(__file__).parents[2] / "example_workflows"
+NAMES = ["first_steps", "continual_training", "multi_concept_generation"]
+
+
+def read(name: str) -> dict:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_every_shipped_workflow_is_tested():
+    assert sorted(path.stem for path in FOLDER.glob("*.json")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_is_sound(server, name):
+    workflow, info = read(name), server.object_info()
+    uuid.UUID(workflow["id"])
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    for link_id, origin, origin_slot, target, target_slot, kind in workflow["links"]:
+        assert link_id in nodes[origin]["outputs"][origin_slot]["links"]
+        assert nodes[target]["inputs"][target_slot]["link"] == link_id
+        accepted = nodes[target]["inputs"][target_slot]["type"]
+        assert accepted in (kind, "*")
+    for node in workflow["nodes"]:
+        if node["type"] != "MarkdownNote":
+            assert len(node["widgets_values"]) == len(widget_names(info[node["type"]])), node["type"]
+            assert [output["type"] for output in node["outputs"]] == info[node["type"]]["output"]
+    assert any(node["type"] == "MarkdownNote" for node in workflow["nodes"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_do_not_overlap_and_groups_hold_theirs(name):
+    workflow = read(name)
+    boxes = [(node["type"], *node["pos"], *node["size"]) for node in workflow["nodes"]]
+    for index, (kind, x, y, width, height) in enumerate(boxes):
+        for other, x2, y2, width2, height2 in boxes[:index]:
+            apart = x + width <= x2 or x2 + width2 <= x or y + height + 30 <= y2 or y2 + height2 + 30 <= y
+            assert apart, f"{kind} at {x},{y} overlaps {other} at {x2},{y2}"
+    for kind, x, y, width, height in boxes:
+        if kind == "MarkdownNote":
+            continue
+        holders = [
+            group["title"]
+            for group in workflow["groups"]
+            if group["bounding"][0] <= x
+            and group["bounding"][1] <= y
+            and x + width <= group["bounding"][0] + group["bounding"][2]
+            and y + height <= group["bounding"][1] + group["bounding"][3]
+        ]
+        assert len(holders) == 1, f"{kind} at {x},{y} is in {holders}"
+
+
+def small(name: str, server, pictures) -> dict:
+    prompt = to_prompt(read(name), server.object_info())
+    change(prompt, "CheckpointLoaderSimple", ckpt_name=NAME)
+    change(prompt, "EmptyLatentImage", width=64, height=64, batch_size=1)
+    change(prompt, "KSampler", steps=2)
+    change(prompt, "CNS_TrainStep", resolution=64, steps=2)
+    names = [*pictures["dog"], *pictures["hat"]]
+    for node, picture in zip(find(prompt, "LoadImage"), names, strict=False):
+        prompt[node]["inputs"]["image"] = picture
+    return prompt
+
+
+def test_first_steps(server, pictures):
+    prompt = small("first_steps", server, pictures)
+    result = server.run(prompt)
+    assert result.error is None, result.error
+    assert pixels(server, result, find(prompt, "SaveImage")[0]).shape == (64, 64, 3)
+
+
+def test_continual_training_then_generation(server, pictures, base):
+    prompt = small("continual_training", server, pictures)
+    result = server.run(prompt)
+    assert result.error is None, result.error
+    (save,) = find(prompt, "CNS_SaveState")
+    lines = result.outputs[save]["text"][0].splitlines()
+    state = Path(lines[0])
+    assert state.is_file()
+    assert [line.split(":")[0] for line in lines[1:3]] == ["<new1> dog", "<new2> hat"]
+    assert len(result.outputs[find(prompt, "PreviewImage")[0]]["images"]) == 1
+
+    generation = small("multi_concept_generation", server, pictures)
+    change(generation, "CNS_LoadState", state_name=state.name)
+    shown = server.run(generation)
+    assert shown.error is None, shown.error
+    assert pixels(server, shown, find(generation, "SaveImage")[0]).shape == (64, 64, 3)
