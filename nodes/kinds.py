@@ -17,8 +17,11 @@ StateSocket = io.Custom("CNS_STATE")
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 
 
-def schema(**fields: Any) -> io.Schema:
-    """A node schema; fields that this ComfyUI does not know yet are left out."""
+def Schema(**fields: Any) -> io.Schema:
+    """A node schema; fields that this ComfyUI does not know yet are left out.
+
+    Called Schema because ComfyUI-Manager finds a pack's node ids by reading the source for calls of that name.
+    """
     return io.Schema(**{name: value for name, value in fields.items() if name in _SCHEMA_FIELDS})
 
 

@@ -4,13 +4,13 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.apply import apply_state
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, StateSocket, schema
+from ..kinds import CATEGORY, Schema, StateSocket
 
 
 class ApplyState(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return Schema(
             node_id="CNS_ApplyState",
             display_name="Apply CNS State",
             category=CATEGORY,

@@ -8,14 +8,14 @@ from ...cns_core.comfy_adapter.captioner import NONE, caption_images, captioner_
 from ...cns_core.comfy_adapter.progress import Progress
 from ...cns_core.concept import Concept, check_token
 from ...cns_core.errors import CNSError
-from ..kinds import CATEGORY, ConceptSocket, schema
+from ..kinds import CATEGORY, ConceptSocket, Schema
 
 
 class CaptionConceptImages(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         names = captioner_names()
-        return schema(
+        return Schema(
             node_id="CNS_CaptionConceptImages",
             display_name="Caption Concept Images",
             category=CATEGORY,

@@ -6,13 +6,13 @@ from comfy_api.latest import io
 from PIL import Image, ImageOps
 
 from ...cns_core.comfy_adapter import folders
-from ..kinds import CATEGORY_FILES, schema
+from ..kinds import CATEGORY_FILES, Schema
 
 
 class LoadConceptImages(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return Schema(
             node_id="CNS_LoadConceptImages",
             display_name="Load Concept Images",
             category=CATEGORY_FILES,

@@ -5,13 +5,13 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.folders import state_names, state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state_file import load_state
-from ..kinds import CATEGORY_FILES, StateSocket, schema
+from ..kinds import CATEGORY_FILES, Schema, StateSocket
 
 
 class LoadState(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return Schema(
             node_id="CNS_LoadState",
             display_name="Load CNS State",
             category=CATEGORY_FILES,

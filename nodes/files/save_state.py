@@ -6,13 +6,13 @@ from ...cns_core.comfy_adapter.folders import new_state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
 from ...cns_core.state_file import save_state
-from ..kinds import CATEGORY_FILES, StateSocket, schema
+from ..kinds import CATEGORY_FILES, Schema, StateSocket
 
 
 class SaveState(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return Schema(
             node_id="CNS_SaveState",
             display_name="Save CNS State",
             category=CATEGORY_FILES,

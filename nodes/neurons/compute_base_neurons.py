@@ -4,14 +4,14 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.neurons import compute_neurons
 from ...cns_core.concept import Concept
-from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, schema
+from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, Schema
 from .inputs import neuron_summary, top_percent_input
 
 
 class ComputeBaseNeurons(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return Schema(
             node_id="CNS_ComputeBaseNeurons",
             display_name="Compute Base Neurons",
             category=CATEGORY,

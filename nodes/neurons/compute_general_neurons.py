@@ -5,14 +5,14 @@ from comfy_api.latest import io
 from ...cns_core.calibration import shipped_prompts, split_prompts
 from ...cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration
 from ...cns_core.config import SelectionConfig
-from ..kinds import CATEGORY, NeuronsSocket, schema
+from ..kinds import CATEGORY, NeuronsSocket, Schema
 from .inputs import neuron_summary, top_percent_input
 
 
 class ComputeGeneralNeurons(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return Schema(
             node_id="CNS_ComputeGeneralNeurons",
             display_name="Compute General Neurons",
             category=CATEGORY,

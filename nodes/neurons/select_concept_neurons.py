@@ -8,14 +8,14 @@ from ...cns_core.config import SelectionConfig
 from ...cns_core.figures import selection_figures
 from ...cns_core.selection import STRATEGIES
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, NeuronsSocket, StateSocket, schema
+from ..kinds import CATEGORY, NeuronsSocket, Schema, StateSocket
 from ..plots import selection_plot
 
 
 class SelectConceptNeurons(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return Schema(
             node_id="CNS_SelectConceptNeurons",
             display_name="Select Concept Neurons",
             category=CATEGORY,

@@ -11,7 +11,7 @@ from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
 from ...cns_core.figures import training_figures
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, StateSocket, schema
+from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, Schema, StateSocket
 from ..plots import loss_plot
 from .inputs import hyper_parameters
 
@@ -19,7 +19,7 @@ from .inputs import hyper_parameters
 class TrainStep(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return Schema(
             node_id="CNS_TrainStep",
             display_name="Train CNS Step",
             category=CATEGORY,

@@ -93,3 +93,14 @@ def test_requirements_and_pyproject_agree():
     declared = next(line for line in project.splitlines() if line.startswith("dependencies"))
     assert json.loads(declared.partition("=")[2]) == listed
     assert not {name.split(">")[0].split("=")[0] for name in listed} & {"torch", "torchvision", "numpy", "comfyui"}
+
+
+def test_manager_finds_every_node_id():
+    """ComfyUI-Manager reads ids from the source: a literal node_id in a call named Schema, in a ComfyNode's define_schema."""
+    found = set()
+    for path in files("nodes"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Schema":
+                found |= {keyword.value.value for keyword in node.keywords if keyword.arg == "node_id"}
+    assert found == {path.stem for path in (ROOT / "web" / "docs").glob("*.md")}
+    assert all(name.startswith("CNS_") for name in found)
