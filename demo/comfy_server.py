@@ -116,10 +116,13 @@ class ComfyServer:
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
-    def memory_bytes(self) -> int:
-        """Highest resident memory of the server so far (Linux)."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
-        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
+    def peak_memory(self) -> int | None:
+        """Highest resident memory of the server so far in bytes; None where the system does not tell (not Linux)."""
+        status = Path(f"/proc/{self._process.pid}/status")
+        if not status.is_file():
+            return None
+        peak = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:

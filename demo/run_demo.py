@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import time
@@ -41,7 +42,10 @@ def main() -> int:
         change(generate, "CNS_LoadState", state_name=state.name)
         shown = execute(server, "Two concepts in one prompt", generate)
         report(server, arguments.base, teach, taught, shown, state)
-        print(f"Done in {time.monotonic() - started:.0f} s.")
+        memory = server.peak_memory()
+        print(
+            f"Done in {time.monotonic() - started:.0f} s{f', the server used up to {memory / 1e9:.1f} GB' if memory else ''}."
+        )
         if arguments.checkpoint is None:
             print("The checkpoint has random weights: its pictures are noise. Give a real one with --checkpoint FILE.")
         if arguments.serve:
@@ -145,7 +149,9 @@ def rename(prompt: dict, nouns: tuple[str, str]) -> None:
     for node in prompt.values():
         for name, value in node["inputs"].items():
             if isinstance(value, str) and node["class_type"] != "CNS_ComputeGeneralNeurons":
-                node["inputs"][name] = value.replace("dog", nouns[0]).replace("hat", nouns[1])
+                for old, new in zip(("dog", "hat"), nouns, strict=True):
+                    value = re.sub(rf"\b{old}\b", new, value)
+                node["inputs"][name] = value
 
 
 def execute(server: ComfyServer, what: str, prompt: dict) -> Result:

@@ -36,7 +36,8 @@ def test_file_is_sound(server, name):
     for node in workflow["nodes"]:
         if node["type"] != "MarkdownNote":
             assert len(node["widgets_values"]) == len(widget_names(info[node["type"]])), node["type"]
-            assert [output["type"] for output in node["outputs"]] == info[node["type"]]["output"]
+            saved = [output["type"] for output in node["outputs"]]
+            assert saved == info[node["type"]]["output"][: len(saved)]  # newer ComfyUI appends outputs to its own nodes
     assert any(node["type"] == "MarkdownNote" for node in workflow["nodes"])
 
 
