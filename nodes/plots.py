@@ -56,7 +56,7 @@ def selection_plot(base: NeuronMask, general: NeuronMask, chosen: NeuronMask) ->
     labels = [_short_name(layer.name) for layer in layers]
     axes.set_xticks(positions, labels, rotation=90, fontsize=7)
     axes.set(title="Selected weights in each cross-attention matrix", ylabel="% of the matrix")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3)
     axes.grid(axis="y", alpha=0.3)
     return _image(figure)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ CAPTIONS = {
 
 def write_pictures(folder: Path) -> dict[str, list[str]]:
     """Three pictures each of a "dog" and a "hat", of different sizes; names as LoadImage takes them."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     names: dict[str, list[str]] = {"dog": [], "hat": []}
     sizes = [(96, 80), (64, 64), (80, 120)]
     for index, (width, height) in enumerate(sizes):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import CNSError
+from .progress import check_cancelled
 
 
 def fit(image: Tensor, resolution: int) -> Tensor:
@@ -29,9 +30,15 @@ def encode_images(model: ModelPatcher, vae: VAE, images: Sequence[Tensor], resol
     """Latents (n, 4, r / 8, r / 8), float32 on the CPU, scaled as the UNet reads them.
 
     Raises:
-        CNSError: the VAE is not SD-1.5's kind.
+        CNSError: there is no VAE, or it is not SD-1.5's kind.
     """
-    latents = torch.cat([vae.encode(fit(image, resolution)).float().cpu() for image in images])
+    if vae is None:
+        raise CNSError("No VAE was given: this checkpoint may hold none; wire a VAE loader.")
+    encoded = []
+    for image in images:
+        check_cancelled()
+        encoded.append(vae.encode(fit(image, resolution)).float().cpu())
+    latents = torch.cat(encoded)
     if latents.ndim != 4 or latents.shape[1] != 4 or latents.shape[-1] * 8 != resolution:
         raise CNSError(
             f"The VAE gives latents of shape {tuple(latents.shape[1:])} for {resolution} px, SD 1.5 needs "

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..concept import Concept, training_prompts
 from ..config import TrainConfig
 from ..errors import CNSError
+from ..kv_layers import Fingerprint
 from ..masks import NeuronMask
 from ..state import CNSState, LearnedConcept
 from ..training import TrainingResult, TrainingSet, train_concept
@@ -55,6 +56,12 @@ class Prior:
                 f"There are {len(prompts)} prior prompts for {len(images)} prior images: give one for all, or one a line "
                 "for each image."
             )
+        for number, image in enumerate(images, start=1):
+            if image.ndim != 3 or image.shape[-1] != 3:
+                raise CNSError(
+                    f"Prior image {number} has shape {tuple(image.shape)} where height x width x 3 is needed: split off its "
+                    "alpha channel with 'Split Image with Alpha' first."
+                )
         return Prior(tuple(images), tuple(prompts))
 
 
@@ -78,7 +85,7 @@ def teach(
     """
     weights, layout, fingerprint = inspect(model, clip)
     check_unpatched(model, clip)
-    fingerprint.check_same(neurons.fingerprint, "The neurons")
+    _check_neurons(neurons, concept, fingerprint)
     state = previous or CNSState.empty(layout, fingerprint)
     layout.check_same(state.layout, "The previous state")
     fingerprint.check_same(state.fingerprint, "The previous state")
@@ -190,6 +197,17 @@ def _use_checkpointing(choice: str, patcher: ModelPatcher, scale: float) -> bool
         return choice == "on"
     budget = memory.get_total_memory(patcher.load_device) - patcher.model_size() - memory.minimum_inference_memory()
     return scale * _KEPT_BYTES > budget
+
+
+def _check_neurons(neurons: Neurons, concept: Concept, fingerprint: Fingerprint) -> None:
+    fingerprint.check_same(neurons.fingerprint, "The neuron mask")
+    if neurons.kind == "general":
+        raise CNSError(f"The neurons input got {neurons.kind} neurons: wire Select Concept Neurons there.")
+    if neurons.prompts != concept.captions:
+        raise CNSError(
+            f"The neurons were computed for other captions ('{neurons.prompts[0]}', …) than those of {concept.token} "
+            f"('{concept.captions[0]}', …): wire the same Caption Concept Images into Compute Base Neurons and here."
+        )
 
 
 def _check_prior(prior: Prior, concept: Concept) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.checkpoint import pretrained_kv
@@ -17,6 +19,8 @@ from cns_pack.cns_core.training.trainable_kv import TrainableKV
 from parity import REFERENCE, comfy_to_diffusers_names, diffusers_unet
 from tiny_models import WIDTH, tiny_clip, tiny_model
 from torch.nn.functional import mse_loss
+
+logger = logging.getLogger(__name__)
 
 
 def random_mask(layout: KVLayout, share: float, seed: int) -> NeuronMask:
@@ -111,8 +115,9 @@ def test_step_equals_dense_autograd(step, checkpointing):
     reference, dense_neurons, dense_token = reference_step(step)
     assert float(losses[3]) == pytest.approx(float(reference), rel=1e-5)
     assert losses[:3].min() > 0
-    assert relative(neurons, dense_neurons) < 1e-5
-    assert relative(token, dense_token) < 1e-5
+    figures = {"neuron gradient": relative(neurons, dense_neurons), "context gradient": relative(token, dense_token)}
+    logger.info("relative differences to dense autograd: %s", figures)
+    assert max(figures.values()) < 1e-5, figures
 
 
 def test_model_is_as_before_a_step(step):
@@ -194,4 +199,5 @@ def test_full_size_step_equals_diffusers(checkpoint):
         "K/V gradient": relative(kv.delta.grad, dense),
         "context gradient": relative(our_context.grad, their_context.grad),
     }
+    logger.info("relative differences to diffusers, full size, float32: %s", figures)
     assert max(figures.values()) < 1e-4, figures

@@ -176,8 +176,24 @@ def test_state_or_neurons_of_another_checkpoint(studio, dog, hat, dog_state):
     other = type(studio)(tiny_model(seed=9), studio.clip)
     with pytest.raises(CNSError, match=r"The previous state was made for.*fingerprint \w+.*fingerprint \w+"):
         other.teach(hat, previous=dog_state)
-    with pytest.raises(CNSError, match=r"The neurons were? made for|The neurons was made for"):
+    with pytest.raises(CNSError, match="The neuron mask was made for"):
         other.teach(dog, neurons=studio.neurons(dog))
+
+
+def test_neurons_of_another_concept(studio, dog, hat):
+    with pytest.raises(CNSError, match=r"computed for other captions \('a hat on grass', …\) than those of <new1>"):
+        studio.teach(dog, neurons=studio.neurons(hat))
+
+
+def test_prior_image_with_alpha():
+    with pytest.raises(CNSError, match=r"Prior image 2 has shape \(8, 8, 4\)"):
+        Prior.of([torch.zeros(8, 8, 3), torch.zeros(8, 8, 4)], [], "dog")
+
+
+def test_checkpoint_without_vae(studio, dog):
+    blind = type(studio)(studio.model, studio.clip, None)
+    with pytest.raises(CNSError, match="No VAE was given"):
+        blind.teach(dog)
 
 
 def test_clip_of_another_width(studio, dog):
