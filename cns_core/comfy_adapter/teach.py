@@ -32,8 +32,9 @@ from .tokens import initial_vectors, with_tokens
 
 GRADIENT_CHECKPOINTING = ("auto", "on", "off")
 
-# Activations the backward pass keeps, per sample at 512 px in 16-bit precision; without and with checkpointing.
-_KEPT_BYTES, _KEPT_BYTES_CHECKPOINTED = 3.2e9, 0.8e9
+# Activations a step keeps for its backward pass, per sample at 512 px in 16-bit precision, without and with checkpointing:
+# 0.75 GB and 0.15 GB by benchmarks/activations.py, and as much again for what comes and goes within a block.
+_KEPT_BYTES, _KEPT_BYTES_CHECKPOINTED = 1.5e9, 0.9e9
 
 
 @dataclass(frozen=True, eq=False)
