@@ -33,6 +33,8 @@ class TrainConfig:
     prior_weight: float = 1.0  # lambda_prior
     prev_weight: float = 0.01  # lambda_prev; the paper gives none, 0.01 kept the first concept best in our small trial
     pretrained_weight: float = 0.0  # lambda_pre; the paper gives none, pulling shared neurons home hurt in our small trial
+    keep_weight: float = 0.0  # lambda_keep: holds K and V of earlier concepts' prompts; not in the paper
+    calibration_weight: float = 0.0  # lambda_cal: holds K and V of the calibration prompts; not in the paper
     prompt_mode: str = "mix"
     template: str = "photo of a {concept}"
     gradient_checkpointing: str = "auto"
@@ -42,7 +44,10 @@ class TrainConfig:
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise CNSError(f"{name} must be at least 1, but it is {getattr(self, name)}.")
-        for name in ("neuron_lr", "token_lr", "prior_weight", "prev_weight", "pretrained_weight"):
+        for name in (
+            *("neuron_lr", "token_lr", "prior_weight", "prev_weight", "pretrained_weight"),
+            *("keep_weight", "calibration_weight"),
+        ):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise CNSError(f"{name} must be a number of 0 or more, but it is {value}.")

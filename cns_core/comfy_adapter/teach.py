@@ -13,8 +13,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from torch import Tensor
 
+from ..calibration import shipped_prompts
 from ..concept import Concept, training_prompts
-from ..config import TrainConfig
+from ..config import SelectionConfig, TrainConfig
 from ..errors import CNSError
 from ..kv_layers import Fingerprint
 from ..masks import NeuronMask
@@ -22,10 +23,11 @@ from ..state import CNSState, LearnedConcept
 from ..training import TrainingResult, TrainingSet, train_concept
 from ..training.batches import stack_contexts
 from ..training.checkpointing import checkpointed
+from ..training.keep_term import second_moment
 from .checkpoint import check_unpatched, inspect
 from .conditioning import encode
 from .latents import encode_images
-from .neurons import Neurons
+from .neurons import Neurons, draw_calibration
 from .normal_tensors import normal_tensors, out_of_place_norms
 from .progress import TrainingProgress, check_cancelled
 from .tokens import initial_vectors, with_tokens
@@ -103,7 +105,8 @@ def teach(
             prior_latents=encode_images(model, vae, prior.images, config.resolution) if prior.images else None,
             prior_contexts=_encode_each_once(known_clip, prior.prompts),
         )
-        result = _train(model, known_clip, weights, state, concept, neurons.mask, vectors, data, config, node_id)
+        moment = _keep_moment(known_clip, state, config)
+        result = _train(model, known_clip, weights, state, concept, neurons.mask, vectors, data, moment, config, node_id)
     except memory.OOM_EXCEPTION as error:
         raise CNSError(
             f"The device ran out of memory while teaching {concept.token} at {config.resolution} px with a batch of "
@@ -131,6 +134,7 @@ def _train(
     mask: NeuronMask,
     vectors: Tensor,
     data: TrainingSet,
+    moment: Tensor | None,
     config: TrainConfig,
     node_id: str | None,
 ) -> TrainingResult:
@@ -179,6 +183,7 @@ def _train(
                 observer=progress,
                 device=device,
                 mixed_precision=dtype == torch.float16,
+                keep_moment=None if moment is None else moment.clone(),
             )
     finally:
         progress.close()
@@ -218,6 +223,17 @@ def _check_prior(prior: Prior, concept: Concept) -> None:
                 f"The prior prompt '{prompt}' contains {concept.token}: prior images show the class as the pretrained model "
                 f"knows it, so write the class alone, for example 'photo of a {concept.noun}'."
             )
+
+
+def _keep_moment(clip: CLIP, state: CNSState, config: TrainConfig) -> Tensor | None:
+    """``λ_keep A_prev + λ_cal A_cal``: moments of the earlier concepts' prompts, tokens included, and of ours."""
+    earlier = [prompt for concept in state.concepts for prompt in concept.prompts]
+    sources = [
+        (config.keep_weight, earlier),
+        (config.calibration_weight, draw_calibration(shipped_prompts(), SelectionConfig())),
+    ]
+    parts = [weight * second_moment(_encode_each_once(clip, prompts)) for weight, prompts in sources if weight > 0 and prompts]
+    return torch.stack(parts).sum(0) if parts else None
 
 
 def _encode_each_once(clip: CLIP, prompts: Sequence[str]) -> tuple[Tensor, ...]:

@@ -16,6 +16,7 @@ from ..errors import CNSError
 from ..masks import NeuronMask
 from ..sparse_delta import SparseDelta
 from .batches import TrainingSet, draw_batch, stack_contexts
+from .keep_term import KeepTerm
 from .objective import concept_loss, keeping_loss
 from .trainable_kv import TrainableKV
 
@@ -58,6 +59,7 @@ def train_concept(
     observer: Observer,
     device: torch.device,
     mixed_precision: bool = False,
+    keep_moment: Tensor | None = None,
 ) -> TrainingResult:
     """Trains the weights at ``mask`` and the token's ``vectors`` with Adam; everything else is frozen (section 3.3).
 
@@ -67,6 +69,7 @@ def train_concept(
         previous: ``W_{m−1} − W_0``; zero for the first concept.
         shared: ``M_reg``, the part of ``mask`` that earlier concepts trained.
         vectors: the token's initial vectors (n, features).
+        keep_moment: second moment of the text features to hold K and V for, times its weight; see :class:`KeepTerm`.
         mixed_precision: the UNet computes in float16, so gradients are scaled against underflow.
 
     Raises:
@@ -76,6 +79,7 @@ def train_concept(
     kv = TrainableKV(weights, mask, previous, device)
     token = nn.Parameter(vectors.detach().clone().float().to(device))
     within = torch.from_numpy(shared.flat()[mask.indices.numpy()]).nonzero().squeeze(1).to(device)
+    held = None if keep_moment is None else KeepTerm(kv.layout, kv.indices, kv.previous, keep_moment.to(device))
     optimizer = torch.optim.Adam(
         [{"params": [kv.delta], "lr": config.neuron_lr}, {"params": [token], "lr": config.token_lr}],
         fused=device.type == "cuda",
@@ -92,6 +96,8 @@ def train_concept(
                 batch.noisy.to(device), batch.timesteps.to(device), stack_contexts([c.to(device) for c in contexts])
             )
             keeping = keeping_loss(kv.delta, kv.previous, within, config.prev_weight, config.pretrained_weight)
+            if held is not None:
+                keeping = keeping + held(kv.delta)
             losses = concept_loss(predicted, batch.noise.to(device), len(batch.prompts), config.prior_weight, keeping)
             kv.zero_gradient()
             token.grad = None

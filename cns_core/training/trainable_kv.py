@@ -32,7 +32,8 @@ class KVProjection(nn.Module):
 class TrainableKV:
     """``W0 + previous`` for all K/V weights, of which ``mask`` may move.
 
-    ``delta``: Parameter float32 (mask.count,), ``W − W0`` at the mask. After ``loss.backward()`` call
+    ``delta``: Parameter float32 (mask.count,), ``W − W0`` at the mask; ``previous`` the same before this training;
+    ``indices``: the mask's positions in the flat vector, int64 (mask.count,). After ``loss.backward()`` call
     :meth:`collect_gradient`, after the optimizer step :meth:`write_weights`.
     """
 
@@ -42,8 +43,8 @@ class TrainableKV:
         layout.check_same(previous.mask.layout, "The previous state")
         self.layout = layout
         self._flat = torch.cat([weight.detach().float().reshape(-1).to(device) for weight in weights.values()])
-        self._indices = mask.indices.to(device)
-        self._pretrained = self._flat[self._indices]
+        self.indices = mask.indices.to(device)
+        self._pretrained = self._flat[self.indices]
         self._flat[previous.mask.indices.to(device)] += previous.values.to(device)
         self._gradient = torch.zeros_like(self._flat)
         self.previous = previous.at(mask).to(device)
@@ -62,13 +63,13 @@ class TrainableKV:
 
     def collect_gradient(self) -> None:
         """Adds the UNet's gradient at the mask to ``delta.grad``."""
-        gradient = self._gradient[self._indices]
+        gradient = self._gradient[self.indices]
         self.delta.grad = gradient if self.delta.grad is None else self.delta.grad.add_(gradient)
 
     @torch.no_grad()
     def write_weights(self) -> None:
         """Moves the weights at the mask to ``W0 + delta``."""
-        self._flat[self._indices] = self._pretrained + self.delta
+        self._flat[self.indices] = self._pretrained + self.delta
 
     @contextmanager
     def installed_in(self, unet: nn.Module) -> Iterator[None]:

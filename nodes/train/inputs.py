@@ -70,6 +70,26 @@ def hyper_parameters() -> list:
             )
         ),
         advanced(
+            _number(
+                "keep_weight",
+                io.Float,
+                0.0,
+                1e6,
+                0.01,
+                "λ_keep, not in the paper: holds K and V of the earlier concepts' prompts where they are.",
+            )
+        ),
+        advanced(
+            _number(
+                "calibration_weight",
+                io.Float,
+                0.0,
+                1e6,
+                0.01,
+                "λ_cal, not in the paper: holds K and V of the calibration prompts where they are.",
+            )
+        ),
+        advanced(
             io.Combo.Input(
                 "gradient_checkpointing",
                 options=list(GRADIENT_CHECKPOINTING),

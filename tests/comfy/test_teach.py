@@ -248,3 +248,31 @@ def test_prior_prompt_with_the_token(studio, dog):
     prior = Prior.of([torch.zeros(64, 64, 3)], ["photo of a <new1> dog"], "dog")
     with pytest.raises(CNSError, match="contains <new1>"):
         teach_module._check_prior(prior, dog)
+
+
+def moved(studio, before, after, prompt: str) -> float:
+    """Mean square change of K and V for a prompt between two states."""
+    from cns_pack.cns_core.comfy_adapter.conditioning import encode
+    from cns_pack.cns_core.comfy_adapter.tokens import with_tokens
+
+    with torch.inference_mode():
+        context = encode(with_tokens(studio.clip, after.tokens), prompt)
+    flat = after.delta.flat() - before.delta.flat()
+    changes = [(context @ flat[x.span].view(x.out_features, -1).T).square().mean() for x in after.layout.layers]
+    return float(torch.stack(changes).sum())
+
+
+def test_keep_weight_holds_k_and_v_of_earlier_prompts(studio, dog_state, hat):
+    settings = {"previous": dog_state, "prev_weight": 0.0, "steps": 40}
+    free, kept = (studio.teach(hat, keep_weight=w, **settings)[0] for w in (0.0, 100.0))
+    prompt = dog_state.concepts[0].prompts[0]
+    assert moved(studio, dog_state, kept, prompt) < 0.3 * moved(studio, dog_state, free, prompt)
+
+
+def test_calibration_weight_holds_ordinary_prompts(studio, dog):
+    from cns_pack.cns_core.calibration import shipped_prompts
+    from cns_pack.cns_core.state import CNSState
+
+    free, kept = (studio.teach(dog, calibration_weight=w, steps=40)[0] for w in (0.0, 100.0))
+    start, prompt = CNSState.empty(free.layout, free.fingerprint), shipped_prompts()[50]
+    assert moved(studio, start, kept, prompt) < 0.5 * moved(studio, start, free, prompt)
