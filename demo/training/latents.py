@@ -13,7 +13,7 @@ from torch import Tensor
 from .pictures import captions_of, pictures
 from .vae import as_input
 
-SCENES, FIRST_SEED = 200_000, 0
+SCENES, FIRST_SEED = 120_000, 0
 NORMALIZATION_SAMPLE, _BATCH = 2000, 200
 
 

@@ -8,7 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from world.scene import PIXELS, render
+from world.scene import render
+from world.styles import PIXELS
 
 _CHUNK = 500
 

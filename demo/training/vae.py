@@ -14,7 +14,7 @@ from torch.nn import functional
 from .pictures import pictures
 from .progress import optimize
 
-STEPS, BATCH, LEARNING_RATE, SCENES, FIRST_SEED = 5000, 16, 1e-3, 40_000, 10_000_000
+STEPS, BATCH, LEARNING_RATE, SCENES, FIRST_SEED = 8000, 8, 1e-3, 40_000, 10_000_000
 _KL_WEIGHT = 1e-5
 _LATENT_NOISE = 0.03  # of their spread: the decoder learns to bear what a sampler leaves
 

@@ -18,7 +18,6 @@ COLORS: dict[str, Color] = {
 }
 PATTERNS = ("plain", "striped", "dotted", "checkered")
 SIZES = {"small": 0.62, "": 0.82, "big": 1.0}
-STYLES = ("", "pixel art", "ink outline", "neon", "watercolor")
 
 
 def mix(a: Color, b: Color, share: float) -> Color:

@@ -1,15 +1,24 @@
-"""Backgrounds: a plain colour, or a place drawn with a little chance in it."""
+"""Places behind the things, drawn with a little chance in them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
-from .palette import COLORS, Color, mix
+from .palette import Color, mix
 
 Pen = ImageDraw.ImageDraw
+
+
+@dataclass(frozen=True)
+class Place:
+    """``words`` put a thing there; ``draw`` takes a pen, the picture's size and chance."""
+
+    words: str
+    draw: Callable[[Pen, int, random.Random], None]
 
 
 def _sky(pen: Pen, size: int, top: Color, bottom: Color, until: float = 1.0) -> None:
@@ -113,27 +122,14 @@ def kitchen(pen: Pen, size: int, chance: random.Random) -> None:
     )
 
 
-PLACES: dict[str, tuple[str, Callable[[Pen, int, random.Random], None]]] = {
-    "beach": ("on a beach", beach),
-    "meadow": ("in a meadow", meadow),
-    "desert": ("in the desert", desert),
-    "night": ("in the night sky", night),
-    "city": ("in the city", city),
-    "sea": ("under the sea", sea),
-    "forest": ("in a forest", forest),
-    "snow": ("in the snow", snow),
-    "kitchen": ("in a kitchen", kitchen),
+PLACES: dict[str, Place] = {
+    "beach": Place("on a beach", beach),
+    "meadow": Place("in a meadow", meadow),
+    "desert": Place("in the desert", desert),
+    "night": Place("in the night sky", night),
+    "city": Place("in the city", city),
+    "sea": Place("under the sea", sea),
+    "forest": Place("in a forest", forest),
+    "snow": Place("in the snow", snow),
+    "kitchen": Place("in a kitchen", kitchen),
 }
-
-
-def draw_background(name: str, size: int, chance: random.Random) -> Image.Image:
-    """``name`` is a colour or a place."""
-    if name in COLORS:
-        return Image.new("RGB", (size, size), COLORS[name])
-    picture = Image.new("RGB", (size, size))
-    PLACES[name][1](ImageDraw.Draw(picture), size, chance)
-    return picture
-
-
-def background_words(name: str) -> str:
-    return f"on a {name} background" if name in COLORS else PLACES[name][0]

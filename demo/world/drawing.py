@@ -1,0 +1,138 @@
+"""Draws a scene."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageChops, ImageColor, ImageDraw
+
+from .palette import COLORS, SIZES, Color, shade, tint
+from .places import PLACES, Place
+from .styles import PIXELS, STYLES, Style
+from .things import THINGS, Part
+
+if TYPE_CHECKING:
+    from .scene import Scene, Thing
+
+_SUPERSAMPLING = 4
+_FIXED_TONES: dict[str, Color] = {
+    "ink": (24, 24, 28),
+    "paper": (250, 250, 250),
+    "wood": (116, 76, 44),
+    "leaf": (52, 140, 70),
+    "gold": (246, 200, 70),
+    "cream": (240, 226, 200),
+    "pinkish": (236, 130, 140),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """What scenes can be made of, by name."""
+
+    things: Mapping[str, list[Part]]
+    places: Mapping[str, Place]
+    styles: Mapping[str, Style]
+
+
+WORLD = World(THINGS, PLACES, STYLES)
+
+
+def draw(scene: Scene, chance: random.Random, world: World) -> Image.Image:
+    """The scene as RGB, PIXELS × PIXELS; positions, turns and details vary with ``chance``."""
+    size = PIXELS * _SUPERSAMPLING
+    picture = _background(scene.background, size, chance, world)
+    shapes = Image.new("L", (size, size))
+    for thing, (x, y, radius) in zip(scene.things, _layout(scene, chance), strict=True):
+        scale = radius * SIZES[thing.size] * chance.uniform(0.95, 1.05) * size
+        _draw_thing(picture, shapes, thing, world.things[thing.name], (x * size, y * size), scale, chance.uniform(-8, 8))
+    return world.styles[scene.style](picture, shapes, chance)
+
+
+def _background(name: str, size: int, chance: random.Random, world: World) -> Image.Image:
+    if name in COLORS:
+        return Image.new("RGB", (size, size), COLORS[name])
+    picture = Image.new("RGB", (size, size))
+    world.places[name].draw(ImageDraw.Draw(picture), size, chance)
+    return picture
+
+
+def _layout(scene: Scene, chance: random.Random) -> list[tuple[float, float, float]]:
+    """Centre and radius of each thing as shares of the picture."""
+
+    def near(value: float, spread: float = 0.03) -> float:
+        return value + chance.uniform(-spread, spread)
+
+    if len(scene.things) == 1:
+        return [(near(0.5, 0.1), near(0.53, 0.08), 0.38)]
+    if len(scene.things) == 2:
+        if scene.relation == "left of":
+            return [(near(0.27), near(0.54, 0.08), 0.24), (near(0.73), near(0.54, 0.08), 0.24)]
+        return [(near(0.5, 0.1), near(0.27), 0.24), (near(0.5, 0.1), near(0.74), 0.24)]
+    return [
+        (near(0.2, 0.02), near(0.5, 0.12), 0.17),
+        (near(0.5, 0.02), near(0.5, 0.12), 0.17),
+        (near(0.8, 0.02), near(0.5, 0.12), 0.17),
+    ]
+
+
+def _draw_thing(
+    picture: Image.Image,
+    shapes: Image.Image,
+    thing: Thing,
+    parts: list[Part],
+    centre: tuple[float, float],
+    radius: float,
+    degrees: float,
+) -> None:
+    side = 2 * math.ceil(radius) + 4
+    layer, body = Image.new("RGBA", (side, side)), Image.new("L", (side, side))
+    tones = dict(_FIXED_TONES)
+    if thing.color:
+        color = COLORS[thing.color]
+        tones |= {"body": color, "shade": shade(color), "tint": tint(color)}
+    for tone, shape, numbers in parts:
+        mask = Image.new("L", (side, side))
+        _draw_shape(mask, shape, numbers, side / 2, radius)
+        paint = Image.new("RGBA", (side, side), (*(tones.get(tone) or ImageColor.getrgb(tone)), 255))
+        if tone == "body":
+            paint = _patterned(paint, thing.pattern, tones["tint"])
+        layer.paste(paint, (0, 0), mask)
+        body = ImageChops.lighter(body, mask)
+    layer, body = layer.rotate(degrees, Image.Resampling.BICUBIC), body.rotate(degrees, Image.Resampling.BICUBIC)
+    corner = (round(centre[0] - side / 2), round(centre[1] - side / 2))
+    picture.paste(layer, corner, body)
+    shapes.paste(255, corner, body)
+
+
+def _draw_shape(mask: Image.Image, shape: str, numbers: list[float], middle: float, radius: float) -> None:
+    pen = ImageDraw.Draw(mask)
+    if shape == "pie":
+        pen.pieslice([middle + radius * n for n in numbers[:4]], numbers[4], numbers[5], fill=255)
+    elif shape == "line":
+        points = [middle + radius * n for n in numbers[1:]]
+        pen.line(points, fill=255, width=max(1, round(radius * numbers[0])), joint="curve")
+    elif shape == "ring":
+        pen.ellipse([middle + radius * n for n in numbers[:4]], outline=255, width=max(1, round(radius * numbers[4])))
+    else:
+        points = [middle + radius * n for n in numbers]
+        (pen.ellipse if shape == "ellipse" else pen.polygon)(points, fill=255)
+
+
+def _patterned(paint: Image.Image, pattern: str, color: Color) -> Image.Image:
+    pen, side = ImageDraw.Draw(paint), paint.width
+    step = side / 6
+    for row in range(7):
+        if pattern == "striped":
+            pen.rectangle((0, row * step, side, row * step + step * 0.45), fill=(*color, 255))
+        for column in range(7):
+            x, y = column * step, row * step
+            if pattern == "dotted":
+                pen.ellipse((x + step * 0.2, y + step * 0.2, x + step * 0.75, y + step * 0.75), fill=(*color, 255))
+            elif pattern == "checkered" and (row + column) % 2:
+                pen.rectangle((x, y, x + step, y + step), fill=(*color, 255))
+    return paint

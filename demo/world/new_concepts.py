@@ -1,0 +1,81 @@
+"""Concepts to teach the demo model: things, places and styles it never saw, with pictures and captions of each."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+from .drawing import World, draw
+from .new_surroundings import NEW_PLACES, NEW_STYLES
+from .new_things import NEW_THINGS
+from .palette import COLORS
+from .places import PLACES
+from .scene import Scene, Thing, prompt
+from .styles import STYLES
+from .things import THINGS
+
+EXTENDED_WORLD = World({**THINGS, **NEW_THINGS}, {**PLACES, **NEW_PLACES}, {**STYLES, **NEW_STYLES})
+
+
+@dataclass(frozen=True)
+class NewConcept:
+    """``noun`` is a class the demo model knows; ``pattern`` is how the noun is said where the concept stands in a prompt."""
+
+    name: str
+    noun: str
+    pattern: str = "{}"
+
+    def words(self, token: str = "") -> str:
+        """How prompts say it: ``<new1> toy``; without a token, the class alone."""
+        return self.pattern.format(f"{token} {self.noun}".strip())
+
+    def scene(self, chance: random.Random) -> Scene:
+        """One thing with the concept in, on or around it."""
+        thing = Thing(chance.choice(list(THINGS)), chance.choice(list(COLORS)))
+        background = chance.choice([*PLACES, *(color for color in COLORS if color != thing.color)])
+        if self.name in NEW_THINGS:
+            return Scene((Thing(self.name, ""),), background)
+        if self.name in NEW_PLACES:
+            return Scene((thing,), self.name)
+        return Scene((thing,), background, self.name)
+
+
+NEW_CONCEPTS = {
+    concept.name: concept
+    for concept in (
+        NewConcept("robot", "toy"),
+        NewConcept("teapot", "cup"),
+        NewConcept("castle", "house"),
+        NewConcept("cactus", "plant"),
+        NewConcept("guitar", "toy"),
+        NewConcept("crown", "hat"),
+        NewConcept("snowman", "toy"),
+        NewConcept("balloon", "ball"),
+        NewConcept("owl", "bird"),
+        NewConcept("turtle", "animal"),
+        NewConcept("bee", "animal"),
+        NewConcept("fox", "dog"),
+        NewConcept("panda", "animal"),
+        NewConcept("candyland", "meadow", "in a {}"),
+        NewConcept("volcano", "desert", "in the {}"),
+        NewConcept("library", "kitchen", "in a {}"),
+        NewConcept("planet", "night sky", "in the {}"),
+        NewConcept("blueprint", "art"),
+        NewConcept("mosaic", "art"),
+        NewConcept("sepia", "art"),
+    )
+}
+
+
+def teaching_pictures(name: str, count: int, seed: int) -> tuple[list[np.ndarray], list[str]]:
+    """``count`` pictures of a concept, uint8 (height, width, 3), and their captions with the class noun, no token."""
+    concept, chance = NEW_CONCEPTS[name], random.Random(f"{name} {seed}")
+    scenes: list[Scene] = []
+    while len(scenes) < count:  # pictures of a concept differ in what else they show
+        scene = concept.scene(chance)
+        if all(scene.background != other.background or scene.things != other.things for other in scenes):
+            scenes.append(scene)
+    pictures = [np.asarray(draw(scene, chance, EXTENDED_WORLD)) for scene in scenes]
+    return pictures, [prompt(scene, {name: concept.words()}) for scene in scenes]
