@@ -2,8 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .cns_core.comfy_adapter import folders
-from .nodes import NODES
+from .nodes import NODES, register
 
 WEB_DIRECTORY = "./web"
 
@@ -14,5 +13,5 @@ class CNSExtension(ComfyExtension):
 
 
 async def comfy_entrypoint() -> CNSExtension:
-    folders.register()
+    register()
     return CNSExtension()

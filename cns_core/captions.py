@@ -15,8 +15,10 @@ def given_captions(captions: Sequence[str], images: int) -> list[str]:
     Raises:
         CNSError: their number differs from the number of images.
     """
-    lines = captions[0].strip("\n").split("\n") if len(captions) == 1 and images != 1 else list(captions)
+    lines = captions[0].split("\n") if len(captions) == 1 and images != 1 else list(captions)
     lines = [" ".join(line.split()) for line in lines]
+    while len(lines) > images and not lines[-1]:  # an empty line in front or between asks the captioner, one too many is none
+        lines.pop()
     if not any(lines):
         return [""] * images
     if len(lines) != images:

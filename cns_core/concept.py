@@ -28,6 +28,17 @@ def check_token(token: str) -> str:
     return token
 
 
+def check_image(image: Tensor, name: str) -> None:
+    """Raises CNSError unless it is (height, width, 3) and finite."""
+    if image.ndim != 3 or image.shape[-1] != 3:
+        raise CNSError(
+            f"{name} has shape {tuple(image.shape)} where height x width x 3 is needed: split off its alpha channel with "
+            "'Split Image with Alpha' first."
+        )
+    if not bool(torch.isfinite(image).all()):
+        raise CNSError(f"{name} holds NaN or infinite pixels.")
+
+
 @dataclass(frozen=True, eq=False)
 class Concept:
     """``images``: float32 (height, width, 3) in 0..1, sizes may differ; one caption for each."""
@@ -51,13 +62,7 @@ class Concept:
                 "in the same order."
             )
         for number, image in enumerate(self.images, start=1):
-            if image.ndim != 3 or image.shape[-1] != 3:
-                raise CNSError(
-                    f"Image {number} has shape {tuple(image.shape)} where height x width x 3 is needed: "
-                    "split off its alpha channel with 'Split Image with Alpha' first."
-                )
-            if not bool(torch.isfinite(image).all()):
-                raise CNSError(f"Image {number} holds NaN or infinite pixels.")
+            check_image(image, f"Image {number}")
         for number, caption in enumerate(self.captions, start=1):
             if not caption.strip():
                 raise CNSError(f"The caption of image {number} is empty: describe the image, for example 'a dog on grass'.")

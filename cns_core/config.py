@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from .errors import CNSError
 
@@ -28,13 +28,13 @@ class TrainConfig:
     steps: int = 500
     neuron_lr: float = 3e-5
     token_lr: float = 5e-4
-    batch_size: int = 1  # instance images a step; as many prior images go along
+    batch_size: int = 1  # instance images per step; as many prior images go along
     resolution: int = 512  # pixels; SD-1.5 was trained at 512
     prior_weight: float = 1.0  # lambda_prior
-    prev_weight: float = 0.01  # lambda_prev; the paper gives none, 0.01 kept the first concept best in our small trial
-    pretrained_weight: float = 0.0  # lambda_pre; the paper gives none, pulling shared neurons home hurt in our small trial
-    keep_weight: float = 0.0  # lambda_keep: holds K and V of earlier concepts' prompts; not in the paper
-    calibration_weight: float = 0.0  # lambda_cal: holds K and V of the calibration prompts; not in the paper
+    prev_weight: float = 0.0  # lambda_prev
+    pretrained_weight: float = 0.0  # lambda_pre
+    keep_weight: float = 0.3  # lambda_keep: holds K and V of earlier concepts' prompts; not in the paper
+    calibration_weight: float = 0.03  # lambda_cal: holds K and V of the calibration prompts; not in the paper
     prompt_mode: str = "mix"
     template: str = "photo of a {concept}"
     gradient_checkpointing: str = "auto"
@@ -63,3 +63,26 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
+
+    def with_preset(self, name: str) -> TrainConfig:
+        """This configuration with the weights of a preset that say how earlier concepts are kept; ``custom`` changes none.
+
+        Raises:
+            CNSError: unknown name.
+        """
+        if name == CUSTOM:
+            return self
+        if name not in PRESETS:
+            raise CNSError(f"There is no preset '{name}': choose one of {', '.join([*PRESETS, CUSTOM])}.")
+        return replace(self, **PRESETS[name])
+
+
+CUSTOM = "custom"
+PRESETS: dict[str, dict[str, float]] = {
+    # Ours: K and V of earlier concepts' and of calibration prompts are held (docs/science.md).
+    "keep": {
+        name: getattr(TrainConfig, name) for name in ("prev_weight", "pretrained_weight", "keep_weight", "calibration_weight")
+    },
+    # The paper's loss, eq. 4. It gives no weights: these kept the first concept best (docs/science.md).
+    "paper": {"prev_weight": 0.01, "pretrained_weight": 0.0, "keep_weight": 0.0, "calibration_weight": 0.0},
+}

@@ -1,46 +1,53 @@
-"""Figures for people: plain text, beside what the paper reports for SD-1.5 where it does."""
+"""Figures for people, beside what the paper reports for SD-1.5 where it does.
+
+Markdown lists with tokens in backticks: some of ComfyUI's text previews render Markdown, and would swallow ``<new1>``.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+
 from .masks import NeuronMask
 from .state import CNSState, LearnedConcept
+from .statistics import overlaps
 from .training import TrainingResult
 
-_SD15_PARAMETERS = 859_520_964  # the UNet's, the paper's reference for "of all parameters"
+_SD15_KV_WEIGHTS, _SD15_PARAMETERS = 19_169_280, 859_520_964  # the latter the UNet's, the paper's "all parameters"
 
 
 def selection_figures(base: NeuronMask, general: NeuronMask, chosen: NeuronMask, state: CNSState | None) -> str:
-    """Counts, shares and overlaps of a selection, one a line."""
+    """Counts, shares and overlaps of a selection, one per line."""
     size = chosen.layout.size
     shared = (base & general).count / base.count if base.count else 0.0
+    of_all, paper = "", "about 5 %"
+    if size == _SD15_KV_WEIGHTS:
+        of_all, paper = f", {chosen.count / _SD15_PARAMETERS:.3%} of the UNet", "about 5 % and 0.13 %"
     lines = [
-        f"base neurons     {base.count:>12,}  {base.share:7.2%} of K/V",
-        f"general neurons  {general.count:>12,}  {general.share:7.2%} of K/V",
-        f"chosen neurons   {chosen.count:>12,}  {chosen.share:7.2%} of K/V  {chosen.count / _SD15_PARAMETERS:.3%} of the UNet"
-        "   (paper: about 5 % and 0.13 %)",
-        f"{shared:.1%} of the base neurons are general   (K/V weights in all: {size:,})",
+        f"base neurons: {base.count:,}, {base.share:.2%} of K/V",
+        f"general neurons: {general.count:,}, {general.share:.2%} of K/V",
+        f"chosen neurons: {chosen.count:,}, {chosen.share:.2%} of K/V{of_all} (paper: {paper})",
+        f"{shared:.1%} of the base neurons are general (K/V weights in all: {size:,})",
     ]
     if state is not None and state.concepts:
         used = state.used_neurons()
-        lines += [f"IoU with {concept.token} {concept.noun}: {chosen.iou(concept.mask):.3f}" for concept in state.concepts]
-        lines.append(
-            f"{(chosen & used).count / chosen.count:.1%} of them were trained by an earlier concept   "
-            "(paper: pairwise mIoU 0.24)"
-        )
-    return "\n".join(lines)
+        lines += [
+            f"IoU with {_name(concept)}: {chosen.iou(concept.mask):.3f} (paper: 0.24 on average)" for concept in state.concepts
+        ]
+        lines.append(f"{(chosen & used).count / chosen.count:.1%} of them were trained by an earlier concept")
+    return _list(lines)
 
 
 def training_figures(state: CNSState, result: TrainingResult) -> str:
-    """What the last training of ``state`` did, one fact a line."""
+    """What the last training of ``state`` did, one fact per line."""
     concept = state.concepts[-1]
     first, last = result.history[: _window(result)].mean(0), result.history[-_window(result) :].mean(0)
     steps = len(result.history)
     prior = f"{first[1]:.4f} → {last[1]:.4f}" if concept.figures.get("prior_images") else "none (no prior images wired)"
-    return "\n".join(
+    return _list(
         [
-            f"{concept.token} {concept.noun}: {steps} steps in {result.seconds:.1f} s ({steps / result.seconds:.2f} it/s)",
+            f"{_name(concept)}: {steps} steps in {result.seconds:.1f} s ({steps / result.seconds:.2f} it/s)",
             f"trained {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V) and {_vectors(concept)}",
-            f"instance loss {first[0]:.4f} → {last[0]:.4f}   prior loss {prior}   keep {last[2]:.2e}",
+            f"instance loss {first[0]:.4f} → {last[0]:.4f}, prior loss {prior}, regularization {last[2]:.2e}",
             f"largest change of a weight {result.values.abs().max():.2e}",
             f"state: {_concepts(state)}, {state.delta.mask.count:,} weights differ from the checkpoint "
             f"({state.delta.mask.share:.2%} of K/V)",
@@ -63,10 +70,41 @@ def _window(result: TrainingResult) -> int:
 
 
 def state_figures(state: CNSState) -> str:
-    """One line a concept, and what all of them use."""
+    """One line per concept, and what all of them use."""
     lines = [
-        f"{concept.token} {concept.noun}: {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V), {_vectors(concept)}"
+        f"{_name(concept)}: {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V), {_vectors(concept)}"
         for concept in state.concepts
     ]
     lines.append(f"{_concepts(state)}, {state.delta.mask.share:.2%} of K/V used, checkpoint {state.fingerprint.short}")
-    return "\n".join(lines)
+    return _list(lines)
+
+
+def _list(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _name(concept: LearnedConcept) -> str:
+    return f"`{concept.token} {concept.noun}`"
+
+
+def state_record(state: CNSState) -> dict[str, object]:
+    """What a page shows of a state, as JSON: its concepts with their overlaps (IoU) with the others, largest first, and the
+    budget. Takes about a millisecond for each pair of concepts.
+    """
+    matrix = overlaps([concept.mask for concept in state.concepts])
+
+    def record(number: int, concept: LearnedConcept) -> dict[str, object]:
+        others = [other for other in np.argsort(-matrix[number]).tolist() if other != number]
+        return {
+            "token": concept.token,
+            "noun": concept.noun,
+            "weights": concept.mask.count,
+            "share": round(concept.mask.share, 5),
+            "overlaps": [{"token": state.concepts[i].token, "iou": round(matrix[number, i].item(), 3)} for i in others],
+        }
+
+    return {
+        "concepts": [record(number, concept) for number, concept in enumerate(state.concepts)],
+        "used": round(state.delta.mask.share, 5),
+        "checkpoint": state.fingerprint.short,
+    }

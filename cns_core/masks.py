@@ -86,8 +86,9 @@ class NeuronMask:
 
     def iou(self, other: NeuronMask) -> float:
         """Intersection over union; 0 where both are empty."""
-        union = (self | other).count
-        return (self & other).count / union if union else 0.0
+        shared = (self & other).count
+        union = self.count + other.count - shared
+        return shared / union if union else 0.0
 
     def equals(self, other: NeuronMask) -> bool:
         return self.layout == other.layout and bool(np.array_equal(self.bits, other.bits))

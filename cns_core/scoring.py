@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,18 +26,13 @@ def feature_norms(context: Tensor) -> Tensor:
     return norms
 
 
-def weight_scores(weight: Tensor, norms: Tensor) -> Tensor:
-    """``S_ij = |W_ij| · n_j``: weight (out, in), norms (in,) -> (out, in), float32."""
-    return weight.detach().float().abs() * norms.to(weight.device)
-
-
 def row_top_mask(scores: Tensor, count: int) -> Tensor:
     """The ``count`` highest scores of each row, ties to the lower column: (out, in) -> bool (out, in)."""
     if count >= scores.shape[1]:
         return torch.ones_like(scores, dtype=torch.bool)
     if count <= 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    lowest_kept = scores.topk(count, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+    lowest_kept = _highest(scores, count)
     mask = scores >= lowest_kept
     crowded = (mask.sum(dim=1) > count).nonzero().squeeze(1)
     if len(crowded):  # ties at the threshold, rare with real weights
@@ -46,6 +43,14 @@ def row_top_mask(scores: Tensor, count: int) -> Tensor:
     return mask
 
 
+def _highest(scores: Tensor, count: int) -> Tensor:
+    """The ``count``-th highest score of each row, (out, 1). On the CPU numpy's vectorized partition beats topk threefold."""
+    if scores.device.type != "cpu":
+        return scores.topk(count, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+    place = scores.shape[1] - count
+    return torch.from_numpy(np.partition(scores.numpy(), place, axis=1)[:, place : place + 1])
+
+
 def selected_per_row(in_features: int, top_fraction: float) -> int:
     """``round(r · in)``: 230 of 768 at r = 0.30."""
     return round(top_fraction * in_features)
@@ -53,23 +58,18 @@ def selected_per_row(in_features: int, top_fraction: float) -> int:
 
 def prompt_mask(weights: Mapping[str, Tensor], context: Tensor, top_fraction: float) -> NeuronMask:
     """``M(p)``: per row of every weight (out, in), the ``round(r·in)`` highest scores under ``context`` (tokens, in)."""
-    norms = feature_norms(context)
-    masks = {
-        name: row_top_mask(weight_scores(weight, norms), selected_per_row(weight.shape[1], top_fraction))
-        for name, weight in weights.items()
-    }
-    return NeuronMask.from_layers(layout_of(weights), masks)
+    return common_mask(weights, [context], top_fraction)
 
 
 def common_mask(
     weights: Mapping[str, Tensor],
     contexts: list[Tensor],
     top_fraction: float,
-    on_prompt: Callable[[int], None] = lambda done: None,
+    on_layer: Callable[[], None] = lambda: None,
 ) -> NeuronMask:
-    """Logical AND of ``M(p)`` over the contexts of several prompts: base or general neurons (section 3.2).
+    """Logical AND of ``M(p)`` over the contexts (tokens, in) of several prompts: base or general neurons (section 3.2).
 
-    ``on_prompt`` hears the number of prompts done after each one.
+    ``on_layer`` is called after each weight.
 
     Raises:
         CNSError: no contexts, or their width differs from the weights'.
@@ -77,13 +77,28 @@ def common_mask(
     if not contexts:
         raise CNSError("No prompts were given, so there is nothing to score.")
     layout = layout_of(weights)
-    common = NeuronMask.full(layout)
-    for done, context in enumerate(contexts, start=1):
+    for context in contexts:
         if context.shape[-1] != layout.in_features:
             raise CNSError(
                 f"CLIP gives text features of width {context.shape[-1]}, but the model's cross-attention reads "
                 f"{layout.in_features}: wire the CLIP of the same checkpoint."
             )
-        common = common & prompt_mask(weights, context, top_fraction)
-        on_prompt(done)
+    norms = torch.stack([feature_norms(context) for context in contexts])
+    count = selected_per_row(layout.in_features, top_fraction)
+    on_cpu = next(iter(weights.values())).device.type == "cpu"
+    masks = {}
+    with ThreadPoolExecutor(torch.get_num_threads() if on_cpu else 1) as pool:
+        found = pool.map(lambda weight: _layer_mask(weight, norms, count), weights.values())
+        for name, mask in zip(weights, found, strict=True):
+            masks[name] = mask
+            on_layer()
+    return NeuronMask.from_layers(layout, masks)
+
+
+def _layer_mask(weight: Tensor, norms: Tensor, count: int) -> Tensor:
+    """AND over prompts of the ``count`` highest ``S_ij = |W_ij| · n_j`` of each row; norms (prompts, in) -> bool (out, in)."""
+    magnitude = weight.detach().float().abs()
+    common = torch.ones_like(magnitude, dtype=torch.bool)
+    for norm in norms.to(magnitude.device):
+        common &= row_top_mask(magnitude * norm, count)
     return common

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +37,16 @@ def save_state(state: CNSState, path: Path) -> None:
     blob = save(_tensors(state), metadata=_metadata(state))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        # Not by tempfile, whose files nobody but the owner may read.
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(blob)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise CNSError(f"The state could not be written to {path}: {error.strerror or error}.") from error
 
@@ -59,10 +60,12 @@ def load_state(path: Path) -> CNSState:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError as error:
         raise CNSError(f"There is no state file {path}.") from error
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise CNSError(f"{path} could not be read: {error.strerror or error}.") from error
+    except SafetensorError as error:
         raise CNSError(f"{path.name} is cut short or is not a .safetensors file: save or copy it again.") from error
     if metadata.get("format") != FORMAT:
         raise CNSError(f"{path.name} is a .safetensors file, but not a CNS state: choose one that Save CNS State wrote.")

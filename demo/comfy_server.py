@@ -88,7 +88,7 @@ class ComfyServer:
             *self.options,
         ]
         with self.log_path.open("w", encoding="utf-8") as log:
-            environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+            environment = {**os.environ, "PYTHONUTF8": "1"}
             self._process = subprocess.Popen(command, cwd=self.comfyui, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:

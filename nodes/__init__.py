@@ -1,16 +1,23 @@
-"""The pack's nodes, in the order a user meets them."""
+"""The pack's nodes, in the order a user meets them, and what they need of ComfyUI."""
 
+from ..cns_core.comfy_adapter import folders, routes
 from .apply.apply_state import ApplyState
 from .caption.caption_concept_images import CaptionConceptImages
 from .caption.load_concept_images import LoadConceptImages
+from .files.demo_concept import DemoConcept
+from .files.load_demo_model import LoadDemoModel
 from .files.load_state import LoadState
 from .files.save_state import SaveState
+from .inspect.inspect_prompts import InspectPrompts
+from .inspect.inspect_state import InspectState
 from .neurons.compute_base_neurons import ComputeBaseNeurons
 from .neurons.compute_general_neurons import ComputeGeneralNeurons
 from .neurons.select_concept_neurons import SelectConceptNeurons
 from .train.train_step import TrainStep
 
 NODES = [
+    LoadDemoModel,
+    DemoConcept,
     LoadConceptImages,
     CaptionConceptImages,
     ComputeBaseNeurons,
@@ -20,4 +27,12 @@ NODES = [
     SaveState,
     LoadState,
     ApplyState,
+    InspectState,
+    InspectPrompts,
 ]
+
+
+def register() -> None:
+    """Folders and routes; before the schemas, which list files."""
+    folders.register()
+    routes.register()

@@ -7,8 +7,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..cns_core.comfy_adapter.live_states import show_state
+from ..cns_core.figures import state_record
+from ..cns_core.state import CNSState
+
 CATEGORY = "CNS"
 CATEGORY_FILES = f"{CATEGORY}/files"
+CATEGORY_INSPECT = f"{CATEGORY}/inspect"
 
 ConceptSocket = io.Custom("CNS_CONCEPT")
 NeuronsSocket = io.Custom("CNS_NEURONS")
@@ -23,6 +28,18 @@ def Schema(**fields: Any) -> io.Schema:
     Called Schema because ComfyUI-Manager finds a pack's node ids by reading the source for calls of that name.
     """
     return io.Schema(**{name: value for name, value in fields.items() if name in _SCHEMA_FIELDS})
+
+
+WHERE = [io.Hidden.unique_id, io.Hidden.extra_pnginfo]  # what a node needs to know of its place to show something there
+
+
+def workflow_id(hidden: Any) -> str | None:
+    return ((hidden.extra_pnginfo or {}).get("workflow") or {}).get("id")
+
+
+def show(state: CNSState, hidden: Any) -> None:
+    """Fills the running node's state panel."""
+    show_state(state_record(state), hidden.unique_id, workflow_id(hidden))
 
 
 def advanced(widget: Any) -> Any:

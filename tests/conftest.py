@@ -33,6 +33,7 @@ sys.modules["cns_pack"] = _pack
 _spec.loader.exec_module(_pack)
 
 from comfy_server import ComfyServer  # noqa: E402
+from graphs import write_pictures  # noqa: E402
 from random_checkpoint import NAME, make  # noqa: E402
 
 
@@ -58,6 +59,12 @@ def comfyui() -> Path:
 def checkpoint() -> Path:
     """Full-size SD-1.5 with random weights, made once and kept."""
     return make(BASE / "models" / "checkpoints" / NAME)
+
+
+@pytest.fixture(scope="session")
+def pictures(base):
+    """Drawn photographs of two things in ComfyUI's input folder."""
+    return write_pictures(base / "input" / "cns_test")
 
 
 @pytest.fixture(scope="session")

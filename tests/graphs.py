@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 from random_checkpoint import NAME
+from shipped import shipped_prompt
+from workflow import change, find
 
 CAPTIONS = {
     "dog": "a dog on a green field\na dog in front of a blue wall\na small dog",
@@ -107,6 +109,9 @@ class Graph:
             "resolution": 64,
             "batch_size": 1,
             "seed": 0,
+            "preset": "custom",
+            "preview_every": 0,
+            "preview_prompt": "",
             "initial_word": "",
             "vectors": 1,
             "prompt_mode": "mix",
@@ -150,3 +155,16 @@ def pixels(server, result, node: str) -> np.ndarray:
     """The first picture of a PreviewImage or SaveImage node."""
     blob = server.image(result.outputs[node]["images"][0])
     return np.asarray(Image.open(io.BytesIO(blob)).convert("RGB"))
+
+
+def small_workflow(name: str, server, pictures) -> dict:
+    """A shipped workflow on random weights, with few steps of few pixels."""
+    prompt = shipped_prompt(name, server.object_info())
+    change(prompt, "CheckpointLoaderSimple", ckpt_name=NAME)
+    change(prompt, "EmptyLatentImage", width=64, height=64, batch_size=1)
+    change(prompt, "KSampler", steps=2)
+    change(prompt, "CNS_TrainStep", resolution=64, steps=2)
+    names = [*pictures["dog"], *pictures["hat"]]
+    for node, picture in zip(find(prompt, "LoadImage"), names, strict=False):
+        prompt[node]["inputs"]["image"] = picture
+    return prompt

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,13 +16,14 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import CNSError
+from .out_of_memory import out_of_memory
+from .progress import check_cancelled
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "captioners"
 # Folder name -> repository and download size; the first is the default.
 KNOWN = {
-    "blip-image-captioning-base": ("Salesforce/blip-image-captioning-base", "1 GB"),
     "blip-image-captioning-large": ("Salesforce/blip-image-captioning-large", "1.9 GB"),
     "blip2-opt-2.7b": ("Salesforce/blip2-opt-2.7b", "15 GB"),
 }
@@ -31,8 +34,15 @@ _WANTED_FILES = ["*.json", "*.txt", "*.safetensors"]
 
 def captioner_names() -> list[str]:
     """The known models, and every model folder a user put there."""
-    own = [path.name for root in _roots() if root.is_dir() for path in sorted(root.iterdir()) if _is_model(path)]
+    own = [name for root in _roots() for name in _entries(root) if not name.startswith(".") and _is_model(root / name)]
     return list(dict.fromkeys([*KNOWN, *own, NONE]))
+
+
+def _entries(root: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(root))
+    except OSError:
+        return []
 
 
 def caption_images(
@@ -53,15 +63,21 @@ def caption_images(
     except (OSError, ValueError, KeyError) as error:
         raise CNSError(f"{folder} does not hold a captioning model that transformers can load: {error}") from error
     device = memory.get_torch_device()
-    memory.free_memory(memory.module_size(model) * 1.2, device)
-    model = model.to(device).eval()
-    captions = []
-    for image in images:
-        picture = Image.fromarray((image.clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8))
-        inputs = processor(images=picture, return_tensors="pt").to(device)
-        output = model.generate(**inputs, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False)
-        captions.append(processor.batch_decode(output, skip_special_tokens=True)[0].strip())
-        on_image()
+    dtype = torch.float16 if memory.should_use_fp16(device) else torch.float32
+    model, captions = model.to(dtype).eval(), []
+    try:
+        memory.free_memory(memory.module_size(model) * 1.2, device)
+        model = model.to(device)
+        for image in images:
+            picture = Image.fromarray((image.clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8))
+            inputs = processor(images=picture, return_tensors="pt").to(device, dtype)
+            output = model.generate(**inputs, max_new_tokens=_MAX_NEW_TOKENS, do_sample=False)
+            captions.append(processor.batch_decode(output, skip_special_tokens=True)[0].strip())
+            on_image()
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise CNSError(f"The device has no room for the captioning model {name}: choose a smaller one.") from error
     return captions
 
 
@@ -70,7 +86,7 @@ def _roots() -> list[Path]:
 
 
 def _is_model(path: Path) -> bool:
-    return (path / "config.json").is_file()
+    return os.path.isfile(path / "config.json")  # unlike Path.is_file, False where the folder may not be read
 
 
 def _model_folder(name: str, download: bool) -> Path:
@@ -96,7 +112,9 @@ def _download(repository: str, target: Path) -> Path:
     unfinished = target.with_name(f".{target.name}.download")  # kept when interrupted, so that the next try resumes
     logger.info("Downloading %s to %s", repository, target)
     try:
-        snapshot_download(repository, local_dir=unfinished, allow_patterns=_WANTED_FILES)
+        _while_waiting(lambda: snapshot_download(repository, local_dir=unfinished, allow_patterns=_WANTED_FILES))
+        if not any(unfinished.glob("*.safetensors")):
+            raise CNSError(f"{repository} has no .safetensors weights, and no other kind is loaded: choose another captioner.")
         unfinished.rename(target)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise CNSError(
@@ -105,6 +123,20 @@ def _download(repository: str, target: Path) -> Path:
     return target
 
 
-def image_list(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """IMAGE batches (n, height, width, channels), sizes may differ between batches -> single images."""
-    return tuple(image.float().cpu() for batch in batches for image in torch.unbind(batch))
+def _while_waiting(work: Callable[[], object]) -> None:
+    """Does it in a thread, so that Cancel is heard at once; what the thread has begun it ends, and the next try finds it."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        check_cancelled()
+        thread.join(0.2)
+    if failed:
+        raise failed[0]

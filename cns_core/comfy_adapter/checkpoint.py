@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import CNSError
 from ..kv_layers import Fingerprint, KVLayout, find_kv_modules, layout_of
+from .in_place import carries_state
 
 _UNET = "diffusion_model."
 _LATENT_CHANNELS = 4
@@ -63,12 +64,16 @@ def check_unpatched(model: ModelPatcher, clip: CLIP) -> None:
 
     Masks and differences are defined on the pretrained weights; a concept taught on a mixture would be right on it only.
     """
+    if carries_state(model):
+        raise CNSError(
+            "The MODEL wired in carries a CNS state: wire the checkpoint loader's output here, and the state into "
+            "previous_state."
+        )
     for what, patcher in (("MODEL", model), ("CLIP", clip.patcher)):
         if patcher.patches:
             raise CNSError(
-                f"The {what} wired in carries patches on {len(patcher.patches)} weights (a LoRA, a merge or an applied "
-                "CNS state): wire the checkpoint loader's output here, an earlier state into previous_state, and "
-                "add LoRAs after Apply CNS State."
+                f"The {what} wired in carries patches on {len(patcher.patches)} weights (a LoRA or a merge): wire the "
+                "checkpoint loader's output here, and add LoRAs after Apply CNS State."
             )
         if patcher.hook_patches or patcher.forced_hooks or patcher.injections:
             raise CNSError(f"The {what} wired in carries hooks or injections: wire the checkpoint loader's output here.")

@@ -21,10 +21,11 @@ def encode(clip: CLIP, prompt: str) -> Tensor:
     return clip.encode_from_tokens(clip.tokenize(prompt))[0].float().clone()
 
 
-def encode_all(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None] = lambda: None) -> list[Tensor]:
-    """One conditioning for each prompt; ``on_prompt`` is called after each."""
-    contexts = []
+def encode_all(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None]) -> list[Tensor]:
+    """One conditioning for each prompt; each different one is encoded once, and ``on_prompt`` is called after it."""
+    encoded: dict[str, Tensor] = {}
     for prompt in prompts:
-        contexts.append(encode(clip, prompt))
-        on_prompt()
-    return contexts
+        if prompt not in encoded:
+            encoded[prompt] = encode(clip, prompt)
+            on_prompt()
+    return [encoded[prompt] for prompt in prompts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePath
 
 import folder_paths
@@ -51,29 +52,31 @@ def new_state_path(prefix: str) -> Path:
 
 
 def concept_folders() -> list[str]:
-    """Folders below ComfyUI's input that hold images."""
+    """Folders inside ComfyUI's input that hold images; unreadable ones are passed over, as ComfyUI's own lists do."""
     root = Path(folder_paths.get_input_directory())
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.is_dir() and any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir())
-    )
+    holding = [Path(folder) for folder, _, files in os.walk(root, followlinks=True) if any(map(is_image, files))]
+    return sorted(folder.relative_to(root).as_posix() for folder in holding if folder != root)
 
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
+def is_image(name: str) -> bool:
+    """By its name; files that systems hide (``._01.jpg``) are none."""
+    return not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
 def concept_images(folder: str) -> list[Path]:
-    """Image files of a folder below ComfyUI's input, by name.
+    """Image files of a folder inside ComfyUI's input, by name.
 
     Raises:
         CNSError: no such folder, outside of input, or without images.
     """
-    root = Path(folder_paths.get_input_directory()).resolve()
-    path = (root / folder).resolve()
-    if not path.is_relative_to(root) or not path.is_dir():
+    root, pure = Path(folder_paths.get_input_directory()), PurePath(folder)
+    path = root / pure  # not resolved: a link in input may lead to another disk
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts or not path.is_dir():
         raise CNSError(f"There is no folder '{folder}' in {root}: put the concept's images into a folder there.")
-    images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    images = sorted(file for file in path.iterdir() if is_image(file.name))
     if not images:
         raise CNSError(f"The folder {path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images

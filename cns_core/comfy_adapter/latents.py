@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -26,8 +26,14 @@ def fit(image: Tensor, resolution: int) -> Tensor:
     return pixels[:, :, top : top + resolution, left : left + resolution].movedim(1, -1)
 
 
-def encode_images(model: ModelPatcher, vae: VAE, images: Sequence[Tensor], resolution: int) -> Tensor:
-    """Latents (n, 4, r / 8, r / 8), float32 on the CPU, scaled as the UNet reads them.
+def encode_images(
+    model: ModelPatcher,
+    vae: VAE,
+    images: Sequence[Tensor],
+    resolution: int,
+    on_image: Callable[[], None] = check_cancelled,
+) -> Tensor:
+    """Latents (n, 4, r / 8, r / 8), float32 on the CPU, scaled as the UNet reads them; ``on_image`` is called after each.
 
     Raises:
         CNSError: there is no VAE, or it is not SD-1.5's kind.
@@ -36,8 +42,8 @@ def encode_images(model: ModelPatcher, vae: VAE, images: Sequence[Tensor], resol
         raise CNSError("No VAE was given: this checkpoint may hold none; wire a VAE loader.")
     encoded = []
     for image in images:
-        check_cancelled()
         encoded.append(vae.encode(fit(image, resolution)).float().cpu())
+        on_image()
     latents = torch.cat(encoded)
     if latents.ndim != 4 or latents.shape[1] != 4 or latents.shape[-1] * 8 != resolution:
         raise CNSError(
@@ -47,3 +53,8 @@ def encode_images(model: ModelPatcher, vae: VAE, images: Sequence[Tensor], resol
     if not bool(torch.isfinite(latents).all()):
         raise CNSError("The VAE returned NaN for an image: start ComfyUI with --fp32-vae, or wire another VAE.")
     return model.model.process_latent_in(latents).clone()
+
+
+def image_list(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """IMAGE batches (n, height, width, channels), sizes may differ between batches -> single images."""
+    return tuple(image.float().cpu() for batch in batches for image in torch.unbind(batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from ..config import SelectionConfig
 from ..errors import CNSError
 from ..kv_layers import Fingerprint
 from ..masks import NeuronMask
-from ..scoring import common_mask
+from ..scoring import common_mask, prompt_mask
 from ..selection import select
 from ..state import CNSState
 from .checkpoint import check_unpatched, inspect
@@ -22,13 +23,19 @@ from .progress import Progress
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """What flows between the neuron nodes: a mask, how it came about, and the checkpoint it belongs to."""
+    """What flows between the neuron nodes: a mask, how it came about, and the checkpoint it belongs to.
+
+    ``selected``: a choice to train, rather than base or general neurons. ``calibration``: of such, the prompts their general
+    neurons were computed from.
+    """
 
     mask: NeuronMask
     kind: str
     prompts: tuple[str, ...]
     top_fraction: float
     fingerprint: Fingerprint
+    calibration: tuple[str, ...] = ()
+    selected: bool = False
 
 
 def compute_neurons(
@@ -41,13 +48,33 @@ def compute_neurons(
     """
     weights, _, fingerprint = inspect(model, clip)
     check_unpatched(model, clip)
-    progress = Progress(2 * len(prompts), node_id)
+    progress = Progress(len(prompts) + len(weights), node_id)
     contexts = []
     for prompt in prompts:
         contexts.append(encode(clip, prompt))
         progress.advance()
     mask = common_mask(weights, contexts, top_fraction, progress.advance)
     return Neurons(mask, kind, tuple(prompts), top_fraction, fingerprint)
+
+
+def prompt_masks(
+    model: ModelPatcher, clip: CLIP, prompts: list[str], top_fraction: float, node_id: str | None
+) -> list[NeuronMask]:
+    """``M(p)`` of each prompt; obeys Cancel and shows progress.
+
+    Raises:
+        CNSError: not an unpatched SD-1.5, no or an empty prompt.
+    """
+    if not prompts:
+        raise CNSError("No prompts were given: write at least one, one per line.")
+    weights, _, _ = inspect(model, clip)
+    check_unpatched(model, clip)
+    progress = Progress(len(prompts), node_id)
+    masks = []
+    for prompt in prompts:
+        masks.append(prompt_mask(weights, encode(clip, prompt), top_fraction))
+        progress.advance()
+    return masks
 
 
 def draw_calibration(prompts: list[str], config: SelectionConfig) -> list[str]:
@@ -59,24 +86,23 @@ def draw_calibration(prompts: list[str], config: SelectionConfig) -> list[str]:
     if len(prompts) < config.calibration_count:
         raise CNSError(
             f"{config.calibration_count} calibration prompts are to be drawn, but only {len(prompts)} were given: "
-            "lower count or add prompts, one a line."
+            "lower count or add prompts, one per line."
         )
     generator = torch.Generator().manual_seed(config.seed)
     chosen = torch.randperm(len(prompts), generator=generator)[: config.calibration_count]
     return [prompts[i] for i in sorted(chosen.tolist())]
 
 
-def select_neurons(
-    base: Neurons, general: Neurons, strategy: str, generator: torch.Generator, state: CNSState | None = None
-) -> Neurons:
-    """The neurons a concept trains, by a named strategy.
+def select_neurons(base: Neurons, general: Neurons, strategy: str, seed: int, state: CNSState | None = None) -> Neurons:
+    """The neurons a concept trains, by a named strategy; ``seed`` and the captions make up those drawn at random.
 
     Raises:
         CNSError: inputs in the wrong sockets, of different checkpoints or top percents, or no neuron left.
     """
     for neurons, kind in ((base, "base"), (general, "general")):
-        if neurons.kind != kind:
-            raise CNSError(f"The {kind}_neurons input got {neurons.kind} neurons: wire Compute {kind.title()} Neurons there.")
+        if neurons.selected or neurons.kind != kind:
+            got = "selected" if neurons.selected else neurons.kind
+            raise CNSError(f"The {kind}_neurons input got {got} neurons: wire Compute {kind.title()} Neurons there.")
     base.fingerprint.check_same(general.fingerprint, "The general neurons")
     if base.top_fraction != general.top_fraction:
         raise CNSError(
@@ -85,5 +111,8 @@ def select_neurons(
         )
     if state is not None:
         base.fingerprint.check_same(state.fingerprint, "The state")
+    # From the seed alone every concept would draw the same neurons.
+    digest = hashlib.sha256("\n".join((str(seed), *base.prompts)).encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
     mask = select(strategy, base.mask, general.mask, generator)
-    return Neurons(mask, strategy, base.prompts, base.top_fraction, base.fingerprint)
+    return Neurons(mask, strategy, base.prompts, base.top_fraction, base.fingerprint, general.prompts, True)

@@ -13,14 +13,19 @@ import torch
 from torch import Tensor, nn
 
 
-def _alias(tensor: Tensor) -> Tensor:
+def _alias(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if dtype is not None and tensor.is_floating_point() and tensor.dtype != dtype:
+        return tensor.to(dtype)
     plain = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     return plain.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
 
 
 @contextmanager
-def normal_tensors(*modules: nn.Module) -> Iterator[None]:
-    """Leaves inference mode with ordinary aliases in place of all parameters and buffers; puts the originals back."""
+def normal_tensors(*modules: nn.Module, dtype: torch.dtype | None = None) -> Iterator[None]:
+    """Leaves inference mode with ordinary aliases in place of all parameters and buffers; puts the originals back.
+
+    ``dtype``: the type they are computed in; those of another one are converted once instead of whenever they are used.
+    """
     originals: list[tuple[dict, str, Tensor]] = []
     with torch.inference_mode(False), torch.enable_grad():
         try:
@@ -28,11 +33,11 @@ def normal_tensors(*modules: nn.Module) -> Iterator[None]:
                 for name, tensor in module._parameters.items():
                     if tensor is not None:
                         originals.append((module._parameters, name, tensor))
-                        module._parameters[name] = nn.Parameter(_alias(tensor.data), requires_grad=False)
+                        module._parameters[name] = nn.Parameter(_alias(tensor.data, dtype), requires_grad=False)
                 for name, tensor in module._buffers.items():
                     if tensor is not None:
                         originals.append((module._buffers, name, tensor))
-                        module._buffers[name] = _alias(tensor)
+                        module._buffers[name] = _alias(tensor, dtype)
             yield
         finally:
             for holder, name, tensor in originals:

@@ -71,6 +71,11 @@ def with_tokens(clip: CLIP, vectors: Mapping[str, Tensor]) -> CLIP:
     return taught
 
 
+def splicer(clip: CLIP) -> TokenSplicer:
+    """Of a CLIP made by :func:`with_tokens`; its ``vectors`` may change while it is used."""
+    return getattr(clip.tokenizer, clip.tokenizer.clip).tokenizer
+
+
 def initial_vectors(clip: CLIP, word: str, count: int) -> Tensor:
     """``count`` vectors (count, features) to start a token from: the embedding of an ordinary word.
 

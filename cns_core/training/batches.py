@@ -16,38 +16,43 @@ class TrainingSet:
     """Cached inputs of a training.
 
     ``latents``: float32 (images, 4, height / 8, width / 8), scaled as the UNet expects. ``prompts``: for each image those
-    a step draws from. ``prior_latents`` and ``prior_contexts`` (each (1, tokens, features)): class prior images and what
-    CLIP makes of their prompts; both empty without a prior.
+    a step draws from. ``prior_latents``: class prior images; ``prior_contexts``, each (1, tokens, features): what CLIP makes of
+    their different prompts; ``prior_prompts``: for each prior image the number of its prompt. All empty without a prior.
     """
 
     latents: Tensor
     prompts: list[tuple[str, ...]]
     prior_latents: Tensor | None = None
     prior_contexts: tuple[Tensor, ...] = ()
+    prior_prompts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.latents) != len(self.prompts):
             raise CNSError(f"There are {len(self.latents)} latents, but prompts for {len(self.prompts)} images.")
         priors = 0 if self.prior_latents is None else len(self.prior_latents)
-        if priors != len(self.prior_contexts):
-            raise CNSError(f"There are {priors} prior images, but {len(self.prior_contexts)} prior prompts.")
+        if priors != len(self.prior_prompts):
+            raise CNSError(f"There are {priors} prior images, but {len(self.prior_prompts)} prior prompts.")
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """``noisy`` and ``noise`` (b, 4, h, w), ``timesteps`` (b,); the first ``len(prompts)`` samples are instances."""
+    """``noisy`` and ``noise`` (b, 4, h, w), ``timesteps`` (b,); the first ``len(prompts)`` samples are instances, the others
+    the prior images of these numbers.
+    """
 
     noisy: Tensor
     noise: Tensor
     timesteps: Tensor
     prompts: list[str]
-    prior_contexts: list[Tensor]
+    priors: list[int]
 
 
 def draw_batch(
     data: TrainingSet, alphas_cumprod: Tensor, batch_size: int, with_prior: bool, generator: torch.Generator
 ) -> Batch:
     """Draws images, prompts, timesteps and noise from ``generator`` (a CPU generator: the same on every device).
+
+    Everything is on the CPU, ``alphas_cumprod`` (timesteps,) too.
 
     ``x_t = sqrt(ᾱ_t) x_0 + sqrt(1 − ᾱ_t) ε``, t uniform over the schedule (Ho et al. 2020, eq. 4).
     """
@@ -57,16 +62,15 @@ def draw_batch(
 
     chosen = pick(len(data.latents), batch_size)
     prompts = [data.prompts[i][pick(len(data.prompts[i]), 1)[0]] for i in chosen]
-    latents, prior_contexts = data.latents[chosen], []
+    latents, priors = data.latents[chosen], []
     if with_prior and data.prior_latents is not None:
         priors = pick(len(data.prior_latents), batch_size)
         latents = torch.cat([latents, data.prior_latents[priors]])
-        prior_contexts = [data.prior_contexts[i] for i in priors]
     timesteps = torch.randint(len(alphas_cumprod), (len(latents),), generator=generator)
     noise = torch.randn(latents.shape, generator=generator)
-    signal = alphas_cumprod.cpu()[timesteps].view(-1, 1, 1, 1)
+    signal = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
     noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
-    return Batch(noisy, noise, timesteps, prompts, prior_contexts)
+    return Batch(noisy, noise, timesteps, prompts, priors)
 
 
 def stack_contexts(contexts: list[Tensor]) -> Tensor:

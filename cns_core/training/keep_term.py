@@ -44,10 +44,10 @@ class KeepTerm:
 
     def value_and_gradient(self, delta: Tensor) -> tuple[Tensor, Tensor]:
         """The term and its gradient by ``delta``: both need the one product ``D A``."""
-        self._difference[self._indices] = delta - self._previous
+        self._difference.index_copy_(0, self._indices, delta - self._previous)
         difference = self._difference.view(-1, self._moment.shape[0])
         product = (difference @ self._moment) * self._row_weights
-        return (product * difference).sum(), 2 * product.view(-1)[self._indices]
+        return (product * difference).sum(), 2 * product.view(-1).index_select(0, self._indices)
 
 
 class _QuadraticForm(torch.autograd.Function):

@@ -23,15 +23,19 @@ from .trainable_kv import TrainableKV
 PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # noisy (b, 4, h, w), timesteps (b,), context -> noise
 EncodePrompts = Callable[[list[str], Tensor], Tensor]  # prompts, token vectors (n, f) -> context (b, tokens, f)
 
+_FIRST_SCALE = 2.0**12  # torch's 2 ** 16 overflows in the first steps, which are then skipped
 _REPORT_SECONDS = 0.3  # reading a loss waits for the device: often enough for a progress bar, seldom enough for speed
 
 
 class Observer(Protocol):
-    def before_step(self) -> None:
-        """Called before every step; may raise to stop the training."""
+    def after_step(self, step: int, token: Tensor) -> None:
+        """Called after every step with the number of steps done and the token's vectors; the UNet has the new weights.
 
-    def report(self, step: int, losses: list[float]) -> None:
-        """Hears now and then: steps done, and instance, prior, regularization and total loss of the last one."""
+        May raise to stop the training.
+        """
+
+    def report(self, step: int, rows: list[list[float]]) -> None:
+        """Hears now and then: steps done, and for each step since the last report what :meth:`Losses.detached` gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,8 @@ def train_concept(
     Raises:
         CNSError: the loss became NaN or infinite, or nothing was trained.
     """
-    generator = torch.Generator().manual_seed(config.seed)
+    generator, alphas_cumprod = torch.Generator().manual_seed(config.seed), alphas_cumprod.cpu()
+    prior_contexts = [context.to(device) for context in data.prior_contexts]
     kv = TrainableKV(weights, mask, previous, device)
     token = nn.Parameter(vectors.detach().clone().float().to(device))
     within = torch.from_numpy(shared.flat()[mask.indices.numpy()]).nonzero().squeeze(1).to(device)
@@ -84,21 +89,21 @@ def train_concept(
         [{"params": [kv.delta], "lr": config.neuron_lr}, {"params": [token], "lr": config.token_lr}],
         fused=device.type == "cuda",
     )
-    scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision)
+    scaler = torch.amp.GradScaler(device.type, _FIRST_SCALE, enabled=mixed_precision)
     history = torch.zeros(config.steps, 4, device=device)
     started = reported = time.perf_counter()
+    seen = 0  # steps reported
     with kv.installed_in(unet):
         for step in range(config.steps):
-            observer.before_step()
             batch = draw_batch(data, alphas_cumprod, config.batch_size, config.prior_weight > 0, generator)
-            contexts = [encode_prompts(batch.prompts, token), *batch.prior_contexts]
-            predicted = predict_noise(
-                batch.noisy.to(device), batch.timesteps.to(device), stack_contexts([c.to(device) for c in contexts])
-            )
+            noisy, noise, timesteps = (_sent(values, device) for values in (batch.noisy, batch.noise, batch.timesteps))
+            contexts = [encode_prompts(batch.prompts, token).to(device)]  # the text encoder may be on another device
+            contexts += [prior_contexts[data.prior_prompts[i]] for i in batch.priors]
+            predicted = predict_noise(noisy, timesteps, stack_contexts(contexts))
             keeping = keeping_loss(kv.delta, kv.previous, within, config.prev_weight, config.pretrained_weight)
             if held is not None:
                 keeping = keeping + held(kv.delta)
-            losses = concept_loss(predicted, batch.noise.to(device), len(batch.prompts), config.prior_weight, keeping)
+            losses = concept_loss(predicted, noise, len(batch.prompts), config.prior_weight, keeping)
             kv.zero_gradient()
             token.grad = None
             scaler.scale(losses.total).backward()
@@ -107,19 +112,27 @@ def train_concept(
             scaler.update()
             kv.write_weights()
             history[step] = losses.detached()
+            observer.after_step(step + 1, token.detach())
             last = step + 1 == config.steps
             if last or time.perf_counter() - reported >= _REPORT_SECONDS:
-                values = history[step].tolist()
-                _check_finite(values, step)
-                observer.report(step + 1, values)
-                reported = time.perf_counter()
+                rows = history[seen : step + 1].tolist()
+                _check_finite(rows, seen)
+                observer.report(step + 1, rows)
+                reported, seen = time.perf_counter(), step + 1
     result = TrainingResult(kv.delta.detach().cpu(), token.detach().cpu(), history.cpu(), time.perf_counter() - started)
     _check_trained(result, kv.previous.cpu(), vectors, config)
     return result
 
 
-def _check_finite(losses: list[float], step: int) -> None:
-    if not all(map(math.isfinite, losses)):
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device. CUDA reads ordinary memory before the call returns, so nobody has to wait for the copy."""
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
+def _check_finite(rows: list[list[float]], first_step: int) -> None:
+    for step, losses in enumerate(rows, start=first_step):
+        if all(map(math.isfinite, losses)):
+            continue
         raise CNSError(
             f"The loss became {losses[-1]} at step {step + 1}, so the training was stopped and nothing was changed: "
             "lower neuron_lr and token_lr, and check the images."

@@ -63,13 +63,13 @@ class TrainableKV:
 
     def collect_gradient(self) -> None:
         """Adds the UNet's gradient at the mask to ``delta.grad``."""
-        gradient = self._gradient[self.indices]
+        gradient = self._gradient.index_select(0, self.indices)
         self.delta.grad = gradient if self.delta.grad is None else self.delta.grad.add_(gradient)
 
     @torch.no_grad()
     def write_weights(self) -> None:
         """Moves the weights at the mask to ``W0 + delta``."""
-        self._flat[self.indices] = self._pretrained + self.delta
+        self._flat.index_copy_(0, self.indices, self._pretrained + self.delta)
 
     @contextmanager
     def installed_in(self, unet: nn.Module) -> Iterator[None]:

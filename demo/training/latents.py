@@ -1,43 +1,40 @@
-"""Stage 2: scenes as latents and token ids, and a VAE whose latents have the spread SD-1.5's sampler expects."""
+"""Stage 2: scenes as latents and token ids."""
 
 from __future__ import annotations
 
+import random
+import re
 from pathlib import Path
 
 import comfy.sd
 import numpy as np
 import torch
 from comfy.latent_formats import SD15
+from pixels import as_input
 from torch import Tensor
+from world.looks import LOOKS, render_look
+from world.nameless import render_nameless
+from world.palette import COLORS, PATTERNS
+from world.styles import STYLES
+from world.things import KINDS, THINGS
 
-from .pictures import captions_of, pictures
-from .vae import as_input
+from .pictures import Render, captioned, pictures, records_of
+from .progress import DEVICE, mixed_precision
 
-SCENES, FIRST_SEED = 120_000, 0
-NORMALIZATION_SAMPLE, _BATCH = 2000, 200
+SCENES, NAMELESS, WITH_LOOKS = 80_000, 60_000, 60_000
+_NAMELESS_SEED, _LOOKS_SEED = 40_000_000, 50_000_000
+_BATCH, _CHUNK = 16, 2000  # no more pictures at a time than the caches bear
 
 
 @torch.inference_mode()
 def encode(vae: torch.nn.Module, pixels: np.ndarray) -> Tensor:
-    """Posterior means (n, 4, h / 8, w / 8) of uint8 pictures (n, h, w, 3)."""
-    batches = [as_input(pixels[i : i + _BATCH]) for i in range(0, len(pixels), _BATCH)]
-    return torch.cat([vae.quant_conv(vae.encoder(x))[:, :4] for x in batches])
-
-
-@torch.no_grad()
-def normalize(vae: torch.nn.Module, sample: np.ndarray) -> None:
-    """Folds a shift and scale into the VAE's 1 × 1 convolutions: each latent channel then has mean 0 and the spread that
-    becomes 1 after SD-1.5's scale factor. What the VAE reconstructs stays the same.
-    """
-    latents = encode(vae, sample).clone()
-    mean = latents.mean(dim=(0, 2, 3))
-    scale = 1 / (SD15().scale_factor * latents.std(dim=(0, 2, 3)))
-    into, out = vae.quant_conv, vae.post_quant_conv
-    out.bias += out.weight[:, :, 0, 0] @ mean
-    out.weight /= scale.view(1, 4, 1, 1)
-    into.weight[:4] *= scale.view(4, 1, 1, 1)
-    into.bias[:4] = (into.bias[:4] - mean) * scale
-    into.bias[4:] += 2 * scale.log()
+    """Raw latents (n, 4, h / 8, w / 8), on the CPU, of uint8 pictures (n, h, w, 3)."""
+    parts = []
+    for start in range(0, len(pixels), _BATCH):
+        x = as_input(pixels[start : start + _BATCH]).to(DEVICE, memory_format=torch.channels_last)
+        with mixed_precision():
+            parts.append(vae.encode(x).float().cpu())
+    return torch.cat(parts)
 
 
 def token_ids(clip: comfy.sd.CLIP, text: str) -> list[int]:
@@ -45,18 +42,60 @@ def token_ids(clip: comfy.sd.CLIP, text: str) -> list[int]:
     return [int(token) for token, _ in clip.tokenize(text)["l"][0]]
 
 
-def dataset(folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP) -> tuple[Tensor, Tensor]:
-    """Latents as the UNet sees them, float16 (n, 4, 8, 8), and token ids int32 (n, 77); made once."""
-    latent_file, token_file = folder / "latents.npy", folder / "tokens.npy"
+def look_ids(clip: comfy.sd.CLIP) -> list[int]:
+    """A token for each look: beginnings of words, which say nothing by themselves."""
+    vocabulary = clip.tokenizer.clip_l.tokenizer.get_vocab()
+    taken = {number for text in (*THINGS, *KINDS, *COLORS, *PATTERNS, *STYLES) for number in token_ids(clip, text)}
+    beginnings = {number for text, number in vocabulary.items() if len(text) > 3 and text.isascii() and text.isalpha()}
+    free = sorted(beginnings - taken)
+    return random.Random(0).sample(free, LOOKS)
+
+
+def caption_ids(clip: comfy.sd.CLIP, caption: str, looks: list[int]) -> list[int]:
+    """The ids of a caption in which ``look12`` is the token of look 12."""
+    numbers = [int(number) for number in re.findall(r"look(\d+)", caption)]
+    (placeholder,) = token_ids(clip, "look")[1:2]
+    ids = token_ids(clip, re.sub(r"look\d+", "look", caption))
+    places = [place for place, token in enumerate(ids) if token == placeholder]
+    for place, number in zip(places, numbers, strict=True):
+        ids[place] = looks[number]
+    return ids
+
+
+def world(folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP) -> tuple[Tensor, Tensor]:
+    """Latents as the UNet sees them, float16 (n, 4, 8, 8), and token ids int32 (n, 77), of scenes where all has a name."""
+    return _dataset(folder / "scenes.npy", SCENES, 0, captioned, vae, clip)
+
+
+def nameless(folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP) -> tuple[Tensor, Tensor]:
+    """The same of scenes with something nameless in them."""
+    return _dataset(folder / "nameless.npy", NAMELESS, _NAMELESS_SEED, render_nameless, vae, clip)
+
+
+def looks(folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP) -> tuple[Tensor, Tensor]:
+    """The same of scenes with looks in them."""
+    return _dataset(folder / "looks.npy", WITH_LOOKS, _LOOKS_SEED, render_look, vae, clip)
+
+
+def nameless_pictures(folder: Path) -> np.ndarray:
+    return pictures(folder / "nameless.npy", NAMELESS, _NAMELESS_SEED, render_nameless)
+
+
+def _dataset(
+    path: Path, count: int, first_seed: int, render: Render, vae: torch.nn.Module, clip: comfy.sd.CLIP
+) -> tuple[Tensor, Tensor]:
+    """Made once, in files beside ``path``."""
+    latent_file, token_file = (path.with_name(f"{path.stem}_{what}.npy") for what in ("latents", "tokens"))
     if not (latent_file.is_file() and token_file.is_file()):
-        path = folder / "scenes.npy"
-        data = pictures(path, SCENES, FIRST_SEED)
+        data = pictures(path, count, first_seed, render)
         format_ = SD15()
         parts = []
-        for start in range(0, SCENES, 10_000):
-            parts.append(format_.process_in(encode(vae, data[start : start + 10_000])).half().numpy())
-            print(f"latents {start + 10_000}/{SCENES}", flush=True)
-        tokens = np.array([token_ids(clip, text) for text in captions_of(path)], dtype=np.int32)
+        for start in range(0, count, _CHUNK):
+            parts.append(format_.process_in(encode(vae, data[start : start + _CHUNK])).half().numpy())
+            print(f"\rencoding {path.stem} {min(start + _CHUNK, count)}/{count}", end="", flush=True)
+        print()
+        ids = look_ids(clip)
+        tokens = np.array([caption_ids(clip, text, ids) for text in records_of(path)], dtype=np.int32)
         np.save(token_file, tokens)
         np.save(latent_file, np.concatenate(parts))
     return torch.from_numpy(np.load(latent_file)), torch.from_numpy(np.load(token_file))

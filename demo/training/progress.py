@@ -13,7 +13,28 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from .optimizer import MuonWithAdam
+
 _SAVE_SECONDS, _PRINT_SECONDS = 120, 20
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where all stages train
+
+
+def mixed_precision() -> torch.autocast:
+    """bfloat16 for what bears it, where the device computes in it; elsewhere it is emulated, or missing."""
+    able = DEVICE.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(DEVICE.type, torch.bfloat16, enabled=able)
+
+
+Cycles = tuple[tuple[int, float], ...]  # steps and peak learning rate of each
+
+
+def rate_at(step: int, cycles: Cycles) -> float:
+    """The learning rate of a step in one cycle after the other (Loshchilov & Hutter 2017)."""
+    for steps, peak in cycles:
+        if step < steps:
+            return one_cycle(step, steps, peak)
+        step -= steps
+    raise IndexError("No cycle has so many steps.")
 
 
 def one_cycle(step: int, steps: int, peak: float, warm_up: int = 200) -> float:
@@ -24,55 +45,50 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: int = 200) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def save(
-    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, extra: dict[str, torch.Tensor]
-) -> None:
+def save(path: Path, model: torch.nn.Module, optimizer: MuonWithAdam, step: int, extra: dict[str, torch.Tensor]) -> None:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
-    for index, entry in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
+    tensors |= {f"optimizer.{name}": value for name, value in optimizer.state()}
     unfinished = path.with_suffix(".tmp")
     save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished, {"step": json.dumps(step)})
     os.replace(unfinished, path)
 
 
-def load(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, torch.Tensor]]:
+def load(path: Path, model: torch.nn.Module, optimizer: MuonWithAdam) -> tuple[int, dict[str, torch.Tensor]]:
     """Restores model and optimizer; returns the step and the extra tensors. Step 0 where there is no file."""
     if not path.is_file():
         return 0, {}
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         step = json.loads(file.metadata()["step"])
-    model.load_state_dict({name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")})
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step, {name.removeprefix("extra."): value for name, value in tensors.items() if name.startswith("extra.")}
+
+    def under(prefix: str) -> dict[str, torch.Tensor]:
+        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+    model.load_state_dict(under("model."))
+    optimizer.restore(under("optimizer."))
+    return step, {name: value.to(DEVICE) for name, value in under("extra.").items()}
 
 
 def optimize(
     name: str,
     path: Path,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    steps: int,
-    peak: float,
+    optimizer: MuonWithAdam,
+    cycles: Cycles,
     loss_of: Callable[[int], torch.Tensor],
     after: Callable[[int, dict[str, torch.Tensor]], dict[str, torch.Tensor]] = lambda step, extra: extra,
 ) -> dict[str, torch.Tensor]:
-    """Runs up to ``steps`` from wherever ``path`` says. ``loss_of(step)`` must depend on the step alone, so that a resumed
+    """Runs through ``cycles`` from wherever ``path`` says. ``loss_of(step)`` must depend on the step alone, so that a resumed
     run equals an unbroken one. ``after`` may carry tensors along (an average of the weights, say); they are returned.
     """
     step, extra = load(path, model, optimizer)
+    steps = sum(count for count, _ in cycles)
     began, first, saved, shown, smooth = time.time(), step, time.time(), 0.0, None
     while step < steps:
-        for group in optimizer.param_groups:
-            group["lr"] = one_cycle(step, steps, peak)
+        optimizer.set_learning_rate(rate_at(step, cycles))
         loss = loss_of(step)
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -1,27 +1,33 @@
-"""Stage 3: the UNet and the text encoder together, on Stable Diffusion's noise-prediction loss with min-SNR weights."""
+"""Stage 3: the UNet and the text encoder together, on Stable Diffusion's noise-prediction loss with min-SNR weights.
+
+First on scenes of few things, then on the variety that makes a model one can teach: see ``world/nameless.py`` and
+``world/looks.py``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from comfy.ldm.modules.attention import attention_pytorch
-from comfy.supported_models import SD15
-from demo_model import UNET_CONFIG, new_clip
+from comfy.ldm.modules.attention import attention_basic, attention_pytorch
 from random_checkpoint import fill
 from torch import Tensor, nn
 
+from cns_core.comfy_adapter.demo_model import new_base_model, new_clip, untrained_embedding
 from cns_core.comfy_adapter.normal_tensors import out_of_place_norms
 
-from . import vae as vae_stage
-from .latents import NORMALIZATION_SAMPLE, dataset, normalize, token_ids
-from .pictures import pictures
-from .progress import optimize
+from .latents import looks, nameless, token_ids, world
+from .optimizer import MuonWithAdam
+from .progress import DEVICE, mixed_precision, optimize
 
-STEPS, BATCH, LEARNING_RATE = 16_000, 64, 8e-4
+CYCLES, VARIED_CYCLES, PICTURES = ((6_500, 2.5e-3), (11_000, 2e-3)), ((10_000, 2e-3),), 32
+_NOISES = 2  # for each picture of a step: on these sizes encoding a prompt costs as much as the UNet
 _UNCONDITIONAL = 0.1  # share of prompts that are empty, for classifier-free guidance
 _MAX_SNR = 5.0  # min-SNR-5 weights (Hang et al. 2023): composition, decided at high noise, is what takes long to learn
+_RESIDUAL_ENDS = ("out.2", "out_layers.3", "proj_out")  # start at zero, as the original implementation's zero_module
 _AVERAGE = 0.9995  # decay of the weights' moving average, which is what ships
+# The fused one's gradients crawl in bfloat16 on a CPU.
+_attention = attention_pytorch if DEVICE.type == "cuda" else attention_basic
 
 
 class Generator(nn.Module):
@@ -29,11 +35,16 @@ class Generator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        base = SD15(UNET_CONFIG).get_model({}, "", device="cpu")
+        base = new_base_model()
         self.unet = base.diffusion_model
         self.clip = new_clip()
         self.text = self.clip.cond_stage_model.clip_l.transformer
         fill(self, 1)
+        embedding = self.text.get_input_embeddings().weight
+        embedding.data.copy_(untrained_embedding(len(embedding)))
+        for name, parameter in self.unet.named_parameters():
+            if name.rpartition(".")[0].endswith(_RESIDUAL_ENDS):
+                parameter.data.zero_()
         self.register_buffer("alphas", 1 / (base.model_sampling.sigmas**2 + 1), persistent=False)
 
     def encode(self, ids: Tensor) -> Tensor:
@@ -41,31 +52,35 @@ class Generator(nn.Module):
         return self.text.text_model(ids, dtype=torch.float32)[0]
 
     def predict(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        options = {"optimized_attention_override": lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)}
+        options = {"optimized_attention_override": lambda _, *args, **kwargs: _attention(*args, **kwargs)}
         return self.unet(noisy, timesteps.float(), context=context, transformer_options=options)
 
 
-def train(folder: Path) -> Generator:
+def train(folder: Path, vae: nn.Module) -> Generator:
     """The trained generator with averaged weights; working files lie in ``folder``."""
-    vae = vae_stage.train(folder)
-    normalize(vae, pictures(folder / "vae_pictures.npy", vae_stage.SCENES, vae_stage.FIRST_SEED)[:NORMALIZATION_SAMPLE])
     model = Generator()
-    latents, tokens = dataset(folder, vae, model.clip)
+    sets = [made(folder, vae, model.clip) for made in (world, nameless, looks)]
+    latents, tokens = (torch.cat(parts) for parts in zip(*sets, strict=True))
+    first_steps = sum(steps for steps, _ in CYCLES)
     empty = torch.tensor(token_ids(model.clip, ""), dtype=torch.int32)
-    model.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    model.to(DEVICE).train().requires_grad_(True)
+    optimizer = MuonWithAdam(model)
 
     def step_loss(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
-        chosen = torch.randint(len(latents), (BATCH,), generator=generator)
-        x, ids = latents[chosen].float(), tokens[chosen]
-        ids = torch.where(torch.rand(BATCH, 1, generator=generator) < _UNCONDITIONAL, empty, ids)
-        timesteps = torch.randint(1000, (BATCH,), generator=generator)
-        noise = torch.randn(x.shape, generator=generator)
+        known = len(sets[0][0]) if step < first_steps else len(latents)
+        chosen = torch.randint(known, (PICTURES,), generator=generator)
+        x, ids = latents[chosen].float().to(DEVICE).repeat(_NOISES, 1, 1, 1), tokens[chosen]
+        ids = torch.where(torch.rand(PICTURES, 1, generator=generator) < _UNCONDITIONAL, empty, ids)
+        apart = 1000 // _NOISES * torch.arange(_NOISES).view(-1, 1)  # spreads a picture's timesteps over the schedule
+        timesteps = ((torch.randint(1000, (PICTURES,), generator=generator) + apart) % 1000).flatten().to(DEVICE)
+        noise = torch.randn(x.shape, generator=generator).to(DEVICE)
         signal = model.alphas[timesteps].view(-1, 1, 1, 1)
-        predicted = model.predict(signal.sqrt() * x + (1 - signal).sqrt() * noise, timesteps, model.encode(ids.long()))
+        with mixed_precision():
+            context = model.encode(ids.long().to(DEVICE)).repeat(_NOISES, 1, 1)
+            predicted = model.predict(signal.sqrt() * x + (1 - signal).sqrt() * noise, timesteps, context)
         weights = (_MAX_SNR * (1 - signal) / signal).clamp(max=1)
-        return (weights * (predicted - noise).square()).mean()
+        return (weights * (predicted.float() - noise).square()).mean()
 
     @torch.no_grad()
     def average(step: int, averaged: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -79,6 +94,6 @@ def train(folder: Path) -> Generator:
 
     with out_of_place_norms(model.text):
         path = folder / "unet_training.safetensors"
-        averaged = optimize("unet", path, model, optimizer, STEPS, LEARNING_RATE, step_loss, average)
+        averaged = optimize("unet", path, model, optimizer, (*CYCLES, *VARIED_CYCLES), step_loss, average)
     model.load_state_dict(averaged)
-    return model.eval().requires_grad_(False)
+    return model.cpu().eval().requires_grad_(False)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .scene import Scene, Thing
 
 _SUPERSAMPLING = 4
+_PATTERN_CELLS = 4  # stripes, dots or checks across a thing: no finer than the picture can show of a small one
 _FIXED_TONES: dict[str, Color] = {
     "ink": (24, 24, 28),
     "paper": (250, 250, 250),
@@ -71,12 +72,12 @@ def _layout(scene: Scene, chance: random.Random) -> list[tuple[float, float, flo
         return [(near(0.5, 0.1), near(0.53, 0.08), 0.38)]
     if len(scene.things) == 2:
         if scene.relation == "left of":
-            return [(near(0.27), near(0.54, 0.08), 0.24), (near(0.73), near(0.54, 0.08), 0.24)]
-        return [(near(0.5, 0.1), near(0.27), 0.24), (near(0.5, 0.1), near(0.74), 0.24)]
+            return [(near(0.26, 0.02), near(0.54, 0.08), 0.255), (near(0.74, 0.02), near(0.54, 0.08), 0.255)]
+        return [(near(0.5, 0.1), near(0.26, 0.02), 0.255), (near(0.5, 0.1), near(0.74, 0.02), 0.255)]
     return [
-        (near(0.2, 0.02), near(0.5, 0.12), 0.17),
-        (near(0.5, 0.02), near(0.5, 0.12), 0.17),
-        (near(0.8, 0.02), near(0.5, 0.12), 0.17),
+        (near(0.18, 0.01), near(0.5, 0.12), 0.18),
+        (near(0.5, 0.01), near(0.5, 0.12), 0.18),
+        (near(0.82, 0.01), near(0.5, 0.12), 0.18),
     ]
 
 
@@ -125,11 +126,11 @@ def _draw_shape(mask: Image.Image, shape: str, numbers: list[float], middle: flo
 
 def _patterned(paint: Image.Image, pattern: str, color: Color) -> Image.Image:
     pen, side = ImageDraw.Draw(paint), paint.width
-    step = side / 6
-    for row in range(7):
+    step = side / _PATTERN_CELLS
+    for row in range(_PATTERN_CELLS):
         if pattern == "striped":
             pen.rectangle((0, row * step, side, row * step + step * 0.45), fill=(*color, 255))
-        for column in range(7):
+        for column in range(_PATTERN_CELLS):
             x, y = column * step, row * step
             if pattern == "dotted":
                 pen.ellipse((x + step * 0.2, y + step * 0.2, x + step * 0.75, y + step * 0.75), fill=(*color, 255))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,10 +58,10 @@ NEW_CONCEPTS = {
         NewConcept("bee", "animal"),
         NewConcept("fox", "dog"),
         NewConcept("panda", "animal"),
-        NewConcept("candyland", "meadow", "in a {}"),
-        NewConcept("volcano", "desert", "in the {}"),
-        NewConcept("library", "kitchen", "in a {}"),
-        NewConcept("planet", "night sky", "in the {}"),
+        NewConcept("candyland", "landscape", "in a {}"),
+        NewConcept("volcano", "landscape", "in a {}"),
+        NewConcept("library", "room", "in a {}"),
+        NewConcept("planet", "landscape", "in a {}"),
         NewConcept("blueprint", "art"),
         NewConcept("mosaic", "art"),
         NewConcept("sepia", "art"),
@@ -69,13 +69,18 @@ NEW_CONCEPTS = {
 }
 
 
-def teaching_pictures(name: str, count: int, seed: int) -> tuple[list[np.ndarray], list[str]]:
-    """``count`` pictures of a concept, uint8 (height, width, 3), and their captions with the class noun, no token."""
+def teaching_pictures(name: str, count: int, seed: int, background: str = "") -> tuple[list[np.ndarray], list[str]]:
+    """``count`` pictures of a concept, uint8 (height, width, 3), and their captions with the class noun, no token.
+
+    ``background``: the same one for all; they differ in what else they show otherwise.
+    """
     concept, chance = NEW_CONCEPTS[name], random.Random(f"{name} {seed}")
     scenes: list[Scene] = []
-    while len(scenes) < count:  # pictures of a concept differ in what else they show
+    while len(scenes) < count:
         scene = concept.scene(chance)
-        if all(scene.background != other.background or scene.things != other.things for other in scenes):
+        if background:
+            scenes.append(replace(scene, background=background))
+        elif all(scene.background != other.background or scene.things != other.things for other in scenes):
             scenes.append(scene)
-    pictures = [np.asarray(draw(scene, chance, EXTENDED_WORLD)) for scene in scenes]
+    pictures = [np.array(draw(scene, chance, EXTENDED_WORLD)) for scene in scenes]
     return pictures, [prompt(scene, {name: concept.words()}) for scene in scenes]

@@ -36,7 +36,9 @@ class Scene:
 
 
 def with_article(words: str) -> str:
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    """``an animal``, and ``an <new1> animal`` as captions become when a token is put before their noun."""
+    word = next(word for word in words.split() if not word.startswith("<"))
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {words}"
 
 
 def describe(thing: Thing, words: Mapping[str, str]) -> str:
@@ -64,7 +66,7 @@ def prompt(scene: Scene, words: Mapping[str, str] | None = None, joined: bool = 
     return f"{text}, {words.get(scene.style, scene.style)}" if scene.style else text
 
 
-def caption(scene: Scene, chance: random.Random) -> str:
+def caption(scene: Scene, chance: random.Random, words: Mapping[str, str] | None = None) -> str:
     """A description whose wording varies: now and then a kind for a name, a colour or the background left out."""
     things = tuple(
         Thing(thing.name, "" if chance.random() < _OMITTED else thing.color, thing.pattern, thing.size)
@@ -74,7 +76,7 @@ def caption(scene: Scene, chance: random.Random) -> str:
     kinds = {name: kind for kind, names in KINDS.items() for name in names if chance.random() < _KIND_SHARE}
     opening = chance.choice(("", "", "", "a picture of ", "a photo of ", "a drawing of "))
     described = Scene(things, background, scene.style, scene.relation)
-    return opening + prompt(described, kinds, joined=chance.random() < 0.4)
+    return opening + prompt(described, {**kinds, **(words or {})}, joined=chance.random() < 0.4)
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -111,10 +113,16 @@ def random_scene(chance: random.Random) -> Scene:
     return Scene(tuple(things), background, style, chance.choice(("left of", "above")))
 
 
-def render(seed: int) -> tuple[np.ndarray, str, Scene]:
-    """Picture uint8 (PIXELS, PIXELS, 3), caption and scene number ``seed`` of the training world."""
-    chance = random.Random(seed)
+def held_in_scene(chance: random.Random) -> Scene:
+    """A scene that training may have."""
     scene = random_scene(chance)
     while is_held_out(scene):
         scene = random_scene(chance)
+    return scene
+
+
+def render(seed: int) -> tuple[np.ndarray, str, Scene]:
+    """Picture uint8 (PIXELS, PIXELS, 3), caption and scene number ``seed`` of the training world."""
+    chance = random.Random(seed)
+    scene = held_in_scene(chance)
     return np.asarray(draw(scene, chance, WORLD)), caption(scene, chance), scene

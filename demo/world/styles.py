@@ -43,7 +43,7 @@ def _watercolor(picture: Image.Image, shapes: Image.Image, chance: random.Random
     noise = np.random.default_rng(chance.getrandbits(32)).standard_normal((PIXELS // 8, PIXELS // 8)).astype(np.float32)
     wash = np.asarray(Image.fromarray(noise).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC))[..., None]
     paper = np.array((250, 246, 236), np.float32)
-    washed = paper + (soft - paper) * (0.62 + 0.16 * wash)
+    washed = paper + (soft - paper) * (0.62 + 0.1 * wash)
     return Image.fromarray(washed.clip(0, 255).astype(np.uint8))
 
 

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.apply import apply_state
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, Schema, StateSocket
+from ..kinds import CATEGORY, WHERE, Schema, StateSocket, show
 
 
 class ApplyState(io.ComfyNode):
@@ -16,6 +16,7 @@ class ApplyState(io.ComfyNode):
             category=CATEGORY,
             description="The checkpoint with all concepts of a state: prompts then understand <new1>, <new2>, … anywhere.",
             search_aliases=["apply", "load concepts", "multi concept"],
+            hidden=WHERE,
             inputs=[
                 io.Model.Input("model", tooltip="The checkpoint the state was made for. LoRAs may come before or after."),
                 io.Clip.Input("clip", tooltip="The same checkpoint's CLIP."),
@@ -38,4 +39,6 @@ class ApplyState(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip, state: CNSState, strength: float) -> io.NodeOutput:
-        return io.NodeOutput(*apply_state(model, clip, state, strength))
+        applied = apply_state(model, clip, state, strength)
+        show(state, cls.hidden)
+        return io.NodeOutput(*applied)

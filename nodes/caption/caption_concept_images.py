@@ -4,7 +4,8 @@ import torch
 from comfy_api.latest import io
 
 from ...cns_core.captions import given_captions
-from ...cns_core.comfy_adapter.captioner import NONE, caption_images, captioner_names, image_list
+from ...cns_core.comfy_adapter.captioner import NONE, caption_images, captioner_names
+from ...cns_core.comfy_adapter.latents import image_list
 from ...cns_core.comfy_adapter.progress import Progress
 from ...cns_core.concept import Concept, check_token
 from ...cns_core.errors import CNSError
@@ -19,7 +20,8 @@ class CaptionConceptImages(io.ComfyNode):
             node_id="CNS_CaptionConceptImages",
             display_name="Caption Concept Images",
             category=CATEGORY,
-            description="Collects a concept: 1 to 6 images (or more), a caption for each, its token and its class noun.",
+            description="Collects a concept: its images (3 to 6 are best, one works), a caption for each, its token and its "
+            "class noun.",
             hidden=[io.Hidden.unique_id],
             search_aliases=["concept", "caption", "BLIP", "dreambooth", "textual inversion", "teach"],
             is_input_list=True,
@@ -42,7 +44,8 @@ class CaptionConceptImages(io.ComfyNode):
                 io.Boolean.Input(
                     "download_captioner",
                     default=False,
-                    tooltip="Fetch the captioner from Hugging Face into models/captioners if it is not there (1 GB or more).",
+                    tooltip="Fetch the captioner from Hugging Face into models/captioners if it is not there "
+                    "(blip-image-captioning-large: 1.9 GB, blip2-opt-2.7b: 15 GB).",
                 ),
                 io.String.Input(
                     "captions",
@@ -55,7 +58,7 @@ class CaptionConceptImages(io.ComfyNode):
             ],
             outputs=[
                 ConceptSocket.Output(display_name="concept", tooltip="Images, captions, token and class noun."),
-                io.String.Output(display_name="captions", tooltip="The captions, one a line."),
+                io.String.Output(display_name="captions", tooltip="The captions, one per line."),
             ],
         )
 

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 from PIL import Image, ImageOps
 
 from ...cns_core.comfy_adapter import folders
+from ...cns_core.errors import CNSError
 from ..kinds import CATEGORY_FILES, Schema
 
 
@@ -16,13 +17,13 @@ class LoadConceptImages(io.ComfyNode):
             node_id="CNS_LoadConceptImages",
             display_name="Load Concept Images",
             category=CATEGORY_FILES,
-            description="Loads every image of a folder below ComfyUI's input, with the captions of .txt files beside them.",
+            description="Loads every image of a folder inside ComfyUI's input, with the captions of .txt files beside them.",
             search_aliases=["load folder", "image folder", "dataset", "sidecar captions"],
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=folders.concept_folders(),
-                    tooltip="A folder below ComfyUI's input. dog/01.jpg may have its caption in dog/01.txt.",
+                    tooltip="A folder inside ComfyUI's input. dog/01.jpg may have its caption in dog/01.txt.",
                 )
             ],
             outputs=[
@@ -48,11 +49,22 @@ class LoadConceptImages(io.ComfyNode):
 
 
 def _load(path) -> torch.Tensor:
-    with Image.open(path) as picture:
-        pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), dtype=np.float32) / 255
+    """On white where it is transparent."""
+    try:
+        with Image.open(path) as picture:
+            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise CNSError(f"{path} cannot be read as an image: save it again as PNG or JPEG, or take it out.") from error
+    white = Image.new("RGBA", upright.size, "white")
+    pixels = np.asarray(Image.alpha_composite(white, upright).convert("RGB"), dtype=np.float32) / 255
     return torch.from_numpy(pixels).unsqueeze(0)
 
 
 def _caption(path) -> str:
     sidecar = path.with_suffix(".txt")
-    return sidecar.read_text(encoding="utf-8-sig").strip() if sidecar.is_file() else ""
+    if not sidecar.is_file():
+        return ""
+    try:
+        return " ".join(sidecar.read_text(encoding="utf-8-sig").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise CNSError(f"The caption {sidecar} cannot be read: save it as UTF-8 text.") from error

@@ -24,7 +24,7 @@ class LoadState(io.ComfyNode):
             ],
             outputs=[
                 StateSocket.Output(display_name="state", tooltip="For Apply CNS State or Train CNS Step."),
-                io.String.Output(display_name="figures", tooltip="The concepts in it, one a line."),
+                io.String.Output(display_name="summary", tooltip="The concepts in it, one per line."),
             ],
         )
 

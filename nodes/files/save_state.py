@@ -24,7 +24,7 @@ class SaveState(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default="cns/concepts",
-                    tooltip="Where below output; a number is added. Keep it in cns/ and Load CNS State lists it.",
+                    tooltip="Name of the file inside output; a number is added. Keep it in cns/ and Load CNS State lists it.",
                 ),
             ],
             outputs=[

@@ -26,7 +26,7 @@ class ComputeBaseNeurons(io.ComfyNode):
             ],
             outputs=[
                 NeuronsSocket.Output(display_name="base_neurons", tooltip="AND of the captions' masks."),
-                io.String.Output(display_name="figures", tooltip="How many weights were selected."),
+                io.String.Output(display_name="summary", tooltip="How many weights were selected."),
             ],
         )
 

@@ -43,12 +43,12 @@ class ComputeGeneralNeurons(io.ComfyNode):
                     "calibration_prompts",
                     default="\n".join(shipped_prompts()),
                     multiline=True,
-                    tooltip="One prompt a line, as different from each other as possible. Empty lines are left out.",
+                    tooltip="One prompt per line, as different from each other as possible. Empty lines are left out.",
                 ),
             ],
             outputs=[
                 NeuronsSocket.Output(display_name="general_neurons", tooltip="AND of the calibration prompts' masks."),
-                io.String.Output(display_name="figures", tooltip="How many weights were selected."),
+                io.String.Output(display_name="summary", tooltip="How many weights were selected."),
             ],
         )
 

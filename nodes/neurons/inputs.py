@@ -8,7 +8,7 @@ from ...cns_core.comfy_adapter.neurons import Neurons
 from ...cns_core.config import SelectionConfig
 
 
-def top_percent_input() -> io.Float.Input:
+def top_percent_input(note: str = "Use the same value in both Compute nodes.") -> io.Float.Input:
     return io.Float.Input(
         "top_percent",
         default=SelectionConfig.top_fraction * 100,
@@ -16,13 +16,12 @@ def top_percent_input() -> io.Float.Input:
         max=100.0,
         step=1.0,
         round=0.1,
-        tooltip="Share of each output's 768 inputs a prompt selects, in percent (r in the paper: 30). Use the same value in "
-        "both Compute nodes.",
+        tooltip=f"Share of each output's 768 inputs a prompt selects, in percent (r in the paper: 30). {note}".strip(),
     )
 
 
 def neuron_summary(neurons: Neurons) -> str:
     return (
-        f"{neurons.kind} neurons of {len(neurons.prompts)} prompts: {neurons.mask.count:,} of {neurons.mask.layout.size:,} "
+        f"- {neurons.kind} neurons of {len(neurons.prompts)} prompts: {neurons.mask.count:,} of {neurons.mask.layout.size:,} "
         f"K/V weights ({neurons.mask.share:.2%})"
     )

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import torch
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.neurons import Neurons, select_neurons
@@ -45,7 +44,7 @@ class SelectConceptNeurons(io.ComfyNode):
             ],
             outputs=[
                 NeuronsSocket.Output(display_name="neurons", tooltip="What Train CNS Step trains."),
-                io.String.Output(display_name="figures", tooltip="Counts, shares and overlaps beside the paper's."),
+                io.String.Output(display_name="summary", tooltip="Counts, shares and overlaps beside the paper's."),
                 io.Image.Output(display_name="plot", tooltip="Share of selected weights in each layer."),
             ],
         )
@@ -54,7 +53,6 @@ class SelectConceptNeurons(io.ComfyNode):
     def execute(
         cls, base_neurons: Neurons, general_neurons: Neurons, strategy: str, seed: int, state: CNSState | None = None
     ) -> io.NodeOutput:
-        generator = torch.Generator().manual_seed(seed)
-        neurons = select_neurons(base_neurons, general_neurons, strategy, generator, state)
+        neurons = select_neurons(base_neurons, general_neurons, strategy, seed, state)
         figures = selection_figures(base_neurons.mask, general_neurons.mask, neurons.mask, state)
         return io.NodeOutput(neurons, figures, selection_plot(base_neurons.mask, general_neurons.mask, neurons.mask))

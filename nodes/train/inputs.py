@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.teach import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
-from ...cns_core.config import TrainConfig
+from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
 from ..kinds import advanced
 
 _DEFAULT = TrainConfig()
@@ -31,8 +31,28 @@ def hyper_parameters() -> list:
         _number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
         _number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
         _number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
-        _number("batch_size", io.Int, 1, 64, 1, "Concept images a step; as many prior images go along."),
+        _number("batch_size", io.Int, 1, 64, 1, "Concept images per step; as many prior images go along."),
         seed,
+        io.Combo.Input(
+            "preset",
+            options=[*PRESETS, CUSTOM],
+            default=next(iter(PRESETS)),
+            tooltip="How earlier concepts are kept. keep: K and V of their prompts, and of the calibration prompts, are held. "
+            "paper: the paper's loss; use it with the strategy concept of Select Concept Neurons. custom: prev_weight, "
+            "pretrained_weight, keep_weight and calibration_weight, under Show Advanced.",
+        ),
+        io.Int.Input(
+            "preview_every",
+            default=0,
+            min=0,
+            max=100_000,
+            tooltip="Draws a picture after every so many steps, in 20 sampling steps; 0 draws none.",
+        ),
+        io.String.Input(
+            "preview_prompt",
+            default="",
+            tooltip="What the previews show, with the token. Empty: the template, under Show Advanced.",
+        ),
         io.String.Input("initial_word", default="", tooltip="The token starts from this ordinary word. Empty: the class noun."),
         advanced(io.Int.Input("vectors", default=1, min=1, max=32, tooltip="Vectors the token stands for; 1 in the paper.")),
         advanced(
@@ -40,12 +60,15 @@ def hyper_parameters() -> list:
                 "prompt_mode",
                 options=list(PROMPT_MODES),
                 default=_DEFAULT.prompt_mode,
-                tooltip="caption: each image's caption with '<token> noun' for the noun. template: the line below. mix: both.",
+                tooltip="caption: each image's caption with '<token> noun' for the noun. template: that line for all images. "
+                "mix: both.",
             )
         ),
         advanced(
             io.String.Input(
-                "template", default=_DEFAULT.template, tooltip="{concept} becomes '<token> noun', for example '<new1> dog'."
+                "template",
+                default=_DEFAULT.template,
+                tooltip="The word concept in braces becomes '<token> noun', for example '<new1> dog'.",
             )
         ),
         advanced(_number("prior_weight", io.Float, 0.0, 100.0, 0.05, "λ_prior: weight of the class prior images' loss.")),
@@ -56,7 +79,7 @@ def hyper_parameters() -> list:
                 0.0,
                 1e6,
                 0.001,
-                "λ_prev: holds neurons that earlier concepts trained where the previous state left them.",
+                "With preset custom. λ_prev: holds neurons that earlier concepts trained where the previous state left them.",
             )
         ),
         advanced(
@@ -66,7 +89,7 @@ def hyper_parameters() -> list:
                 0.0,
                 1e6,
                 0.001,
-                "λ_pre: pulls neurons that earlier concepts trained back to the checkpoint.",
+                "With preset custom. λ_pre: pulls neurons that earlier concepts trained back to the checkpoint.",
             )
         ),
         advanced(
@@ -76,7 +99,7 @@ def hyper_parameters() -> list:
                 0.0,
                 1e6,
                 0.01,
-                "λ_keep, not in the paper: holds K and V of the earlier concepts' prompts where they are.",
+                "With preset custom. λ_keep, not in the paper: holds K and V of the earlier concepts' prompts where they are.",
             )
         ),
         advanced(
@@ -86,7 +109,7 @@ def hyper_parameters() -> list:
                 0.0,
                 1e6,
                 0.01,
-                "λ_cal, not in the paper: holds K and V of the calibration prompts where they are.",
+                "With preset custom. λ_cal, not in the paper: holds K and V of the calibration prompts where they are.",
             )
         ),
         advanced(
@@ -94,7 +117,7 @@ def hyper_parameters() -> list:
                 "gradient_checkpointing",
                 options=list(GRADIENT_CHECKPOINTING),
                 default=_DEFAULT.gradient_checkpointing,
-                tooltip="Recomputes activations to save memory, a third slower. auto: where the device needs it.",
+                tooltip="Recomputes activations to save memory, about a quarter slower. auto: where the device needs it.",
             )
         ),
     ]

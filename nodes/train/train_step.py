@@ -4,14 +4,16 @@ import torch
 from comfy_api.latest import io
 
 from ...cns_core.calibration import split_prompts
-from ...cns_core.comfy_adapter.captioner import image_list
+from ...cns_core.comfy_adapter.latents import image_list
 from ...cns_core.comfy_adapter.neurons import Neurons
-from ...cns_core.comfy_adapter.teach import Prior, teach
+from ...cns_core.comfy_adapter.prior import Prior
+from ...cns_core.comfy_adapter.teach import teach
+from ...cns_core.comfy_adapter.training_progress import Display
 from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
 from ...cns_core.figures import training_figures
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, Schema, StateSocket
+from ..kinds import CATEGORY, WHERE, ConceptSocket, NeuronsSocket, Schema, StateSocket, show, workflow_id
 from ..plots import loss_plot
 from .inputs import hyper_parameters
 
@@ -26,7 +28,7 @@ class TrainStep(io.ComfyNode):
             description="Teaches one concept: trains its neurons and its token, and adds it to the state. "
             "Chain one of these for each concept.",
             search_aliases=["train", "finetune", "dreambooth", "custom diffusion", "continual"],
-            hidden=[io.Hidden.unique_id],
+            hidden=WHERE,
             inputs=[
                 io.Model.Input("model", tooltip="The plain SD 1.5 checkpoint, without LoRAs. It is not changed."),
                 io.Clip.Input("clip", tooltip="The same checkpoint's CLIP. It is not changed."),
@@ -48,7 +50,7 @@ class TrainStep(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="The prompt the prior images were made with: one for all, or one a line. Without the token. "
+                    tooltip="The prompt the prior images were made with: one for all, or one per line. Without the token. "
                     "Empty: photo of a <noun>.",
                 ),
             ],
@@ -57,7 +59,7 @@ class TrainStep(io.ComfyNode):
                     display_name="state", tooltip="All concepts so far; wire it to Save, Apply or the next step."
                 ),
                 io.Image.Output(display_name="loss_plot", tooltip="Losses of each step."),
-                io.String.Output(display_name="figures", tooltip="Steps, speed, losses, weights changed."),
+                io.String.Output(display_name="summary", tooltip="Steps, speed, losses, weights changed."),
             ],
         )
 
@@ -69,6 +71,9 @@ class TrainStep(io.ComfyNode):
         vae,
         concept: Concept,
         neurons: Neurons,
+        preset: str,
+        preview_every: int,
+        preview_prompt: str,
         initial_word: str,
         vectors: int,
         previous_state: CNSState | None = None,
@@ -76,11 +81,11 @@ class TrainStep(io.ComfyNode):
         prior_prompts: str = "",
         **hyper_parameters: object,
     ) -> io.NodeOutput:
-        config = TrainConfig(**hyper_parameters)
+        config = TrainConfig(**hyper_parameters).with_preset(preset)
         images = () if prior_images is None else image_list([prior_images])
         prior = Prior.of(images, split_prompts(prior_prompts), concept.noun)
-        state, result = teach(
-            model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, cls.hidden.unique_id
-        )
+        display = Display(cls.hidden.unique_id, workflow_id(cls.hidden), preview_every, preview_prompt)
+        state, result = teach(model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, display)
         plot = loss_plot(result.history, f"Teaching {concept.name}")
+        show(state, cls.hidden)
         return io.NodeOutput(state, plot, training_figures(state, result))

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.neurons import Neurons, compute_neurons, select_neurons
-from cns_pack.cns_core.comfy_adapter.teach import Prior, teach
+from cns_pack.cns_core.comfy_adapter.prior import Prior
+from cns_pack.cns_core.comfy_adapter.teach import teach
+from cns_pack.cns_core.comfy_adapter.training_progress import Display
 from cns_pack.cns_core.concept import Concept
 from cns_pack.cns_core.config import TrainConfig
 from tiny_models import AveragingVAE, tiny_clip, tiny_model
@@ -25,7 +27,7 @@ class Studio:
         with torch.inference_mode():
             base = compute_neurons(self.model, self.clip, list(concept.captions), 0.3, "base", None)
             general = compute_neurons(self.model, self.clip, CALIBRATION, 0.3, "general", None)
-            return select_neurons(base, general, strategy, torch.Generator().manual_seed(0))
+            return select_neurons(base, general, strategy, 0)
 
     def teach(
         self, concept: Concept, previous=None, neurons=None, prior=True, word="", vectors=1, model=None, clip=None, **config
@@ -46,7 +48,7 @@ class Studio:
                 word,
                 vectors,
                 settings,
-                None,
+                Display(),
             )
 
     def weights(self) -> dict[str, torch.Tensor]:

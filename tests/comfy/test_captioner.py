@@ -45,7 +45,7 @@ def test_captions_of_pictures_of_any_size(tiny_blip):
 
 def test_folders_are_listed(tiny_blip):
     names = captioner_names()
-    assert names[0] == "blip-image-captioning-base"
+    assert names[0] == "blip-image-captioning-large"
     assert "tiny-blip" in names
     assert names[-1] == NONE
 
@@ -64,5 +64,5 @@ def test_damaged_model(tiny_blip):
 def test_failed_download_leaves_no_half_model(captioners):
     """The tests run offline, so the hub answers nothing."""
     with pytest.raises(CNSError, match="could not be downloaded"):
-        caption_images([torch.rand(8, 8, 3)], "blip-image-captioning-base", True)
-    assert not (captioners / "blip-image-captioning-base").exists()
+        caption_images([torch.rand(8, 8, 3)], "blip-image-captioning-large", True)
+    assert not (captioners / "blip-image-captioning-large").exists()

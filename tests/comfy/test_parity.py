@@ -8,7 +8,8 @@ import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.checkpoint import pretrained_kv
 from cns_pack.cns_core.comfy_adapter.normal_tensors import normal_tensors, out_of_place_norms
-from cns_pack.cns_core.comfy_adapter.tokens import initial_vectors, with_tokens
+from cns_pack.cns_core.comfy_adapter.prompt_encoder import PromptEncoder
+from cns_pack.cns_core.comfy_adapter.tokens import initial_vectors
 from cns_pack.cns_core.kv_layers import KVLayout, find_kv_modules, layout_of
 from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.sparse_delta import SparseDelta
@@ -30,7 +31,7 @@ def random_mask(layout: KVLayout, share: float, seed: int) -> NeuronMask:
 
 
 def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-20))
+    return float((ours - theirs).detach().norm() / theirs.detach().norm().clamp_min(1e-20))
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +48,13 @@ def step():
         [("a",), ("b",), ("c",)],
         torch.randn(2, 4, 8, 8, generator=generator),
         tuple(torch.randn(1, 77, WIDTH, generator=generator) for _ in range(2)),
+        (0, 1),
     )
     alphas = (1 / (model.model.model_sampling.sigmas**2 + 1)).clone()
     batch = draw_batch(data, alphas, 2, True, torch.Generator().manual_seed(3))
     context = torch.randn(2, 77, WIDTH, generator=generator)
-    return model, weights, layout, mask, earlier, previous, batch, context
+    priors = [data.prior_contexts[data.prior_prompts[i]] for i in batch.priors]
+    return model, weights, layout, mask, earlier, previous, batch, context, priors
 
 
 def predict(model, batch, contexts):
@@ -59,7 +62,7 @@ def predict(model, batch, contexts):
 
 
 def our_step(step, checkpointing: bool):
-    model, weights, _, mask, earlier, previous, batch, context = step
+    model, weights, _, mask, earlier, previous, batch, context, priors = step
     unet = model.model.diffusion_model
     with normal_tensors(model.model), checkpointed(unet, checkpointing):
         kv = TrainableKV(weights, mask, previous, torch.device("cpu"))
@@ -69,7 +72,7 @@ def our_step(step, checkpointing: bool):
         shared = torch.from_numpy((mask & earlier).flat()[mask.indices.numpy()]).nonzero().squeeze(1)
         with kv.installed_in(unet):
             kv.zero_gradient()
-            predicted = predict(model, batch, stack_contexts([token_side, *batch.prior_contexts]))
+            predicted = predict(model, batch, stack_contexts([token_side, *priors]))
             keeping = keeping_loss(kv.delta, kv.previous, shared, 0.7, 0.2)
             losses = concept_loss(predicted, batch.noise, 2, 0.5, keeping)
             losses.total.backward()
@@ -79,7 +82,7 @@ def our_step(step, checkpointing: bool):
 
 def reference_step(step):
     """The same loss written densely: every K/V weight a leaf, ordinary autograd."""
-    model, weights, layout, mask, earlier, previous, batch, context = step
+    model, weights, layout, mask, earlier, previous, batch, context, priors = step
     unet = model.model.diffusion_model
     with normal_tensors(model.model):
         previous_delta, in_mask, in_reg = previous.flat(), mask.flat(), (mask & earlier).flat()
@@ -94,7 +97,7 @@ def reference_step(step):
             module.weight = leaves[name]
         try:
             token_side = context.clone().requires_grad_()
-            predicted = predict(model, batch, torch.cat([token_side, *batch.prior_contexts]))
+            predicted = predict(model, batch, torch.cat([token_side, *priors]))
         finally:
             for name, module in modules.items():
                 module.weight = originals[name]
@@ -132,35 +135,46 @@ def test_model_is_as_before_a_step(step):
 
 def test_prediction_equals_apply_model(step):
     """ComfyUI denoises in sigma space: x = x_0 + σ ε; its denoised result gives the same ε."""
-    model, _, _, _, _, _, batch, context = step
+    model, _, _, _, _, _, batch, context, priors = step
     base = model.model
     with torch.inference_mode():
-        ours = predict(model, batch, torch.cat([context, *batch.prior_contexts]))
+        ours = predict(model, batch, torch.cat([context, *priors]))
         sigma = base.model_sampling.sigmas[batch.timesteps]
         x = batch.noisy * (sigma**2 + 1).sqrt().view(-1, 1, 1, 1)
-        denoised = base.apply_model(x, sigma, c_crossattn=torch.cat([context, *batch.prior_contexts]))
+        denoised = base.apply_model(x, sigma, c_crossattn=torch.cat([context, *priors]))
         theirs = (x - denoised) / sigma.view(-1, 1, 1, 1)
     assert relative(ours, theirs) < 1e-4  # the division by small sigmas costs digits
 
 
-def test_token_gradient_equals_embedding_gradient():
-    """The gradient of a spliced-in vector is the gradient of the embedding row it stands for."""
+LONG = "a dog on grass, " * 30
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        ["a <new1> on grass"],
+        ["a (<new1>:1.3) on (grass:0.6)"],
+        ["a <new1> on grass", "a hat", "a <new1> on grass", "((<new1>)) by a lake", "a hat"],
+        ["a <new1>", LONG + "a <new1>", "a <new1> (far:1.5) away"],
+    ],
+    ids=["plain", "weighted", "repeated", "long"],
+)
+def test_prompts_and_token_gradient_equal_comfyuis(prompts):
+    """The features are ComfyUI's own; a spliced-in vector's gradient is that of the embedding row it stands for."""
     clip = tiny_clip()
     text_model = clip.cond_stage_model
     table = text_model.clip_l.transformer.get_input_embeddings()
-    vectors = initial_vectors(clip, "dog", 1)
-    target = torch.randn(1, 77, WIDTH, generator=torch.Generator().manual_seed(0))
+    plain = [prompt.replace("<new1>", "mule") for prompt in prompts]
     with normal_tensors(text_model), out_of_place_norms(text_model):
-        spliced = vectors.clone().requires_grad_()
-        taught = with_tokens(clip, {"<new1>": spliced})
-        text_model.reset_clip_options()
-        ours = text_model.encode_token_weights(taught.tokenize("a (<new1>:1.3) on grass"))[0]
+        spliced = initial_vectors(clip, "mule", 1).requires_grad_()
+        ours = PromptEncoder(clip, text_model, "<new1>")(prompts, spliced)
+        target = torch.randn(ours.shape, generator=torch.Generator().manual_seed(0))
         (ours * target).sum().backward()
         table.weight.requires_grad_(True)
-        theirs = text_model.encode_token_weights(clip.tokenize("a (dog:1.3) on grass"))[0]
+        theirs = stack_contexts([text_model.encode_token_weights(clip.tokenize(prompt))[0] for prompt in plain])
         (theirs * target).sum().backward()
-        row = table.weight.grad[clip.tokenize("dog")["l"][0][1][0]]
-    assert torch.equal(ours, theirs)
+        row = table.weight.grad[clip.tokenize("mule")["l"][0][1][0]]
+    assert relative(ours, theirs) < 1e-6
     assert relative(spliced.grad[0], row.float()) < 1e-3  # the table, so its gradient, is float16
 
 

@@ -9,7 +9,7 @@ from cns_pack.cns_core.comfy_adapter import teach as teach_module
 from cns_pack.cns_core.comfy_adapter.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.checkpoint import weight_key
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
-from cns_pack.cns_core.comfy_adapter.teach import Prior
+from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.config import SelectionConfig
 from cns_pack.cns_core.errors import CNSError
 from tiny_models import tiny_clip, tiny_model
@@ -67,7 +67,8 @@ def test_second_concept_keeps_what_is_outside_its_mask(dog_state, two_state):
 
 
 def test_prev_weight_holds_shared_neurons(studio, dog_state, hat):
-    free, held = (studio.teach(hat, previous=dog_state, prev_weight=w)[0] for w in (0.0, 1e4))
+    settings = {"previous": dog_state, "keep_weight": 0.0, "calibration_weight": 0.0}
+    free, held = (studio.teach(hat, prev_weight=w, **settings)[0] for w in (0.0, 1e4))
     shared = held.concepts[0].mask & held.concepts[1].mask
     assert shared.count > 0
     before = dog_state.delta.at(shared)
@@ -100,18 +101,18 @@ def test_checkpointing_changes_no_result(studio, dog, dog_state):
 
 def test_cancel_stops_within_a_step(studio, dog, monkeypatch):
     steps = []
-    original = teach_module.TrainingProgress.before_step
+    original = teach_module.TrainingProgress.after_step
 
-    def cancel_at_three(self):
-        steps.append(1)
-        if len(steps) == 3:
+    def cancel_at_three(self, step, token):
+        steps.append(step)
+        if step == 3:
             comfy.model_management.interrupt_current_processing()
-        original(self)
+        original(self, step, token)
 
-    monkeypatch.setattr(teach_module.TrainingProgress, "before_step", cancel_at_three)
+    monkeypatch.setattr(teach_module.TrainingProgress, "after_step", cancel_at_three)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         studio.teach(dog, steps=50)
-    assert len(steps) == 3
+    assert steps == [1, 2, 3]
 
 
 def test_nan_is_reported_and_nothing_kept(studio, dog):
@@ -152,7 +153,7 @@ def test_patched_inputs_are_refused(studio, dog, dog_state):
         studio.teach(dog, model=lora(studio.model))
     with torch.inference_mode():
         model, clip = apply_state(studio.model, studio.clip, dog_state, 1.0)
-    with pytest.raises(CNSError, match="MODEL wired in carries patches"):
+    with pytest.raises(CNSError, match="MODEL wired in carries a CNS state"):
         studio.teach(dog, model=model)
     with pytest.raises(CNSError, match="CLIP wired in already knows CNS tokens"):
         studio.teach(dog, clip=clip)
@@ -221,9 +222,9 @@ def test_neurons_in_the_wrong_sockets(studio):
         base = compute_neurons(studio.model, studio.clip, ["a dog"], 0.3, "base", None)
         general = compute_neurons(studio.model, studio.clip, ["a lake"], 0.2, "general", None)
     with pytest.raises(CNSError, match="base_neurons input got general neurons"):
-        select_neurons(general, base, "concept", torch.Generator())
+        select_neurons(general, base, "concept", 0)
     with pytest.raises(CNSError, match=r"30.0%.*20.0%"):
-        select_neurons(base, general, "concept", torch.Generator())
+        select_neurons(base, general, "concept", 0)
 
 
 def test_calibration_draw():
@@ -244,10 +245,10 @@ def test_prior_prompts():
         Prior.of(images, ["x", "y", "z"], "dog")
 
 
-def test_prior_prompt_with_the_token(studio, dog):
+def test_prior_prompt_with_the_token(dog):
     prior = Prior.of([torch.zeros(64, 64, 3)], ["photo of a <new1> dog"], "dog")
     with pytest.raises(CNSError, match="contains <new1>"):
-        teach_module._check_prior(prior, dog)
+        prior.check(dog)
 
 
 def moved(studio, before, after, prompt: str) -> float:
@@ -263,7 +264,7 @@ def moved(studio, before, after, prompt: str) -> float:
 
 
 def test_keep_weight_holds_k_and_v_of_earlier_prompts(studio, dog_state, hat):
-    settings = {"previous": dog_state, "prev_weight": 0.0, "steps": 40}
+    settings = {"previous": dog_state, "calibration_weight": 0.0, "steps": 40}
     free, kept = (studio.teach(hat, keep_weight=w, **settings)[0] for w in (0.0, 100.0))
     prompt = dog_state.concepts[0].prompts[0]
     assert moved(studio, dog_state, kept, prompt) < 0.3 * moved(studio, dog_state, free, prompt)
@@ -276,3 +277,21 @@ def test_calibration_weight_holds_ordinary_prompts(studio, dog):
     free, kept = (studio.teach(dog, calibration_weight=w, steps=40)[0] for w in (0.0, 100.0))
     start, prompt = CNSState.empty(free.layout, free.fingerprint), shipped_prompts()[50]
     assert moved(studio, start, kept, prompt) < 0.5 * moved(studio, start, free, prompt)
+
+
+def test_base_neurons_straight_into_training(studio, dog):
+    with torch.inference_mode():
+        base = compute_neurons(studio.model, studio.clip, list(dog.captions), 0.3, "base", None)
+    with pytest.raises(CNSError, match="wire Select Concept Neurons there"):
+        studio.teach(dog, neurons=base)
+    chosen = studio.neurons(dog, "base")  # the strategy of the same name is fine, but is no base neurons to select from
+    studio.teach(dog, neurons=chosen, steps=1)
+    with pytest.raises(CNSError, match="The base_neurons input got selected neurons"):
+        select_neurons(chosen, chosen, "concept", 0)
+
+
+def test_random_neurons_differ_from_concept_to_concept(studio, dog, hat):
+    dogs, hats = (studio.neurons(concept, "random").mask for concept in (dog, hat))
+    assert dogs.equals(studio.neurons(dog, "random").mask)
+    chance = dogs.share * hats.share / (dogs.share + hats.share - dogs.share * hats.share)
+    assert dogs.iou(hats) < 2 * chance + 0.02

@@ -17,7 +17,7 @@ LAYERS = [
     {"config"},
     {"kv_layers", "calibration", "captions", "concept"},
     {"masks"},
-    {"scoring", "selection"},
+    {"scoring", "selection", "statistics"},
     {"sparse_delta"},
     {"training", "state"},
     {"state_file", "figures"},

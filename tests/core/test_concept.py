@@ -62,6 +62,8 @@ def test_given_captions():
     assert given_captions(["a", ""], 2) == ["a", ""]
     assert given_captions(["one line\nof one image"], 1) == ["one line of one image"]
     assert given_captions([""], 3) == ["", "", ""]
+    assert given_captions(["\na dog\n a hat"], 3) == ["", "a dog", "a hat"]
+    assert given_captions(["a dog\n\n"], 2) == ["a dog", ""]
     with pytest.raises(CNSError, match="3 captions were given for 2 images"):
         given_captions(["a\nb\nc"], 2)
 

@@ -84,10 +84,10 @@ def test_common_mask_is_the_and_of_all_prompts():
     weights = {"a": torch.randn(8, 32, generator=generator), "b": torch.randn(6, 32, generator=generator)}
     contexts = [torch.randn(7, 32, generator=generator) for _ in range(3)]
     done = []
-    common = common_mask(weights, contexts, 0.5, done.append)
+    common = common_mask(weights, contexts, 0.5, lambda: done.append(1))
     each = [prompt_mask(weights, context, 0.5) for context in contexts]
     assert (common.flat() == (each[0].flat() & each[1].flat() & each[2].flat())).all()
-    assert done == [1, 2, 3]
+    assert len(done) == len(weights)
 
 
 def test_wrong_width_names_both_numbers():

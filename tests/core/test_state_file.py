@@ -140,3 +140,23 @@ def test_a_token_belongs_to_one_concept(state):
     concept, values = learned("<hat>", 3)
     with pytest.raises(CNSError, match="used twice"):
         state.with_concept(concept, values)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_everybody_may_read_it_whom_the_umask_lets(state, tmp_path):
+    before = os.umask(0o022)
+    try:
+        save_state(state, tmp_path / "s.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "s.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_checkpoint_shown_is_the_same_in_every_precision():
+    generator = torch.Generator().manual_seed(1)
+    weights = {f"{i}.attn2.to_k": torch.randn(320, 768, generator=generator) for i in range(12)}
+    full, half = Fingerprint.of(weights), Fingerprint.of({name: weight.half() for name, weight in weights.items()})
+    tuned = Fingerprint.of(
+        {name: weight + 0.5 * torch.randn(320, 768, generator=generator) for name, weight in weights.items()}
+    )
+    assert full.short == half.short != tuned.short

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ NAMES = {
     "CNS_SaveState": "Save CNS State",
     "CNS_LoadState": "Load CNS State",
     "CNS_LoadConceptImages": "Load Concept Images",
+    "CNS_LoadDemoModel": "Load CNS Demo Model",
+    "CNS_DemoConcept": "Demo Concept Images",
+    "CNS_InspectState": "Inspect CNS State",
+    "CNS_InspectPrompts": "Inspect CNS Neurons",
 }
 
 
@@ -50,9 +55,12 @@ def test_defaults_come_from_the_configuration(nodes):
     assert len(general["calibration_prompts"][1]["default"].splitlines()) == 100
 
 
-def test_every_node_has_a_help_page_that_names_its_inputs(nodes):
+@pytest.mark.parametrize("page", ["{}.md", "{}/zh.md"])  # where the editor looks for it, in English and in Chinese
+def test_every_node_has_a_help_page_that_names_its_inputs_and_outputs(nodes, page):
     for name, info in nodes.items():
-        page = (ROOT / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        text = (ROOT / "web" / "docs" / page.format(name)).read_text(encoding="utf-8")
         for section in ("required", "optional"):
             for input_name in info["input"].get(section, {}):
-                assert f"`{input_name}`" in page, f"{name}.md does not explain {input_name}"
+                assert f"`{input_name}`" in text, f"{page.format(name)} does not explain {input_name}"
+        for output_name in info["output_name"]:
+            assert re.search(rf"[| ,、]{output_name}[ ,、]", text), f"{page.format(name)} does not explain {output_name}"

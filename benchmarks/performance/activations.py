@@ -1,7 +1,7 @@
 """How many bytes of activations a training step of the full SD-1.5 UNet keeps for its backward pass, by exact count.
 
-``python benchmarks/activations.py COMFYUI_FOLDER`` with the Python of ``.venv``; runs on a CPU at 256 px in float32 and
-prints the figure scaled to 512 px (four times as many positions) in 16-bit precision (half the bytes).
+``python benchmarks/performance/activations.py COMFYUI_FOLDER`` with the Python of ``.venv``; runs on a CPU at 256 px in
+float32 and prints the figure scaled to 512 px (four times as many positions) in 16-bit precision (half the bytes).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path[:0] = [sys.argv[1], str(ROOT / "demo")]
 sys.path.append(str(ROOT))  # after ComfyUI, whose nodes.py must win over our folder nodes/
 

@@ -1,0 +1,69 @@
+"""What one more concept costs when there are many already."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+
+import comfy.model_management as memory
+import torch
+from states import with_random_concept
+from studio import Studio, concept, prior, seconds
+
+from cns_core.calibration import shipped_prompts
+from cns_core.comfy_adapter.apply import apply_state
+from cns_core.comfy_adapter.checkpoint import inspect
+from cns_core.comfy_adapter.conditioning import encode
+from cns_core.comfy_adapter.teach import teach
+from cns_core.comfy_adapter.training_progress import Display
+from cns_core.config import TrainConfig
+from cns_core.scoring import common_mask
+from cns_core.state import CNSState
+from cns_core.state_file import load_state, save_state
+
+COUNTS = (1, 2, 5, 10, 20, 50)
+
+
+@torch.inference_mode()
+def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
+    """For 1 … 50 concepts in the state: share of K/V ever used, bytes of the file, seconds to save, load, apply, and of a step
+    of the next concept with L_reg and the keep term.
+    """
+    studio = Studio.open(base)
+    weights, layout, fingerprint = inspect(studio.model, studio.clip)
+    encoded = {text: encode(studio.clip, text) for text in shipped_prompts()}
+    general = common_mask(weights, list(encoded.values())[:20], 0.3)
+    taught, priors = concept(pixels, "<next>"), prior(pixels)
+    neurons = studio.neurons(taught, calibration=4)
+    state, rows, chance = CNSState.empty(layout, fingerprint), [], random.Random(0)
+
+    def train(count: int) -> None:
+        config = TrainConfig(steps=count, resolution=pixels, keep_weight=0.1, gradient_checkpointing="off")
+        teach(studio.model, studio.clip, studio.vae, taught, neurons, state, priors, "", 1, config, Display())
+
+    for number in range(1, max(COUNTS) + 1):
+        captions = chance.sample(list(encoded.values()), 5)
+        mask = common_mask(weights, captions, 0.3).without(general)
+        state = with_random_concept(state, mask, number)
+        if number in COUNTS:
+            rows.append({"concepts": number, **_costs(studio, state), **_training(train, steps)})
+            print(rows[-1])
+    return rows
+
+
+def _costs(studio: Studio, state: CNSState) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.safetensors"
+        saving, loading = seconds(lambda: save_state(state, path)), seconds(lambda: load_state(path))
+        size = path.stat().st_size
+    applied = apply_state(studio.model, studio.clip, state, 1.0)[0]
+    memory.load_models_gpu([studio.model])
+    writing = seconds(lambda: memory.load_models_gpu([applied]))
+    return {"used": state.used_neurons().share, "bytes": size, "save": saving, "load": loading, "apply": writing}
+
+
+def _training(train, steps: int) -> dict[str, float]:
+    few, many = seconds(lambda: train(1)), seconds(lambda: train(1 + steps))
+    step = (many - few) / steps
+    return {"set-up": few - step, "step": step}

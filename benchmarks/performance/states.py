@@ -1,0 +1,37 @@
+"""States as a sequence of concepts leaves them, without having been trained."""
+
+from __future__ import annotations
+
+import torch
+from studio import Studio
+
+from cns_core.comfy_adapter.checkpoint import inspect
+from cns_core.masks import NeuronMask
+from cns_core.state import CNSState, LearnedConcept
+
+_PROMPTS = ("photo of a {} dog", "a {} dog on a green field", "a {} dog in front of a wall")
+
+
+def with_random_concept(state: CNSState, mask: NeuronMask, number: int) -> CNSState:
+    """One more concept whose neurons moved by about a thousandth."""
+    generator = torch.Generator().manual_seed(number)
+    token = f"<new{number}>"
+    learned = LearnedConcept(
+        token,
+        "dog",
+        mask,
+        torch.randn(1, state.layout.in_features, generator=generator) * 0.02,
+        tuple(prompt.format(token) for prompt in _PROMPTS),
+    )
+    return state.with_concept(learned, torch.randn(mask.count, generator=generator) * 1e-3)
+
+
+def random_states(studio: Studio, count: int, share: float) -> list[CNSState]:
+    """States of one concept each, on ``share`` of the K/V weights drawn at random."""
+    _, layout, fingerprint = inspect(studio.model, studio.clip)
+    states = []
+    for number in range(1, count + 1):
+        drawn = torch.rand(layout.size, generator=torch.Generator().manual_seed(number)) < share
+        mask = NeuronMask.from_flat(layout, drawn.numpy())
+        states.append(with_random_concept(CNSState.empty(layout, fingerprint), mask, number))
+    return states

@@ -1,0 +1,91 @@
+"""A full-size SD 1.5 with random weights, pictures and neurons, and clocks: what every benchmark here starts from."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.sd
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from random_checkpoint import NAME, make
+from torch.nn.functional import interpolate
+
+from cns_core.calibration import shipped_prompts
+from cns_core.comfy_adapter.neurons import Neurons, compute_neurons, select_neurons
+from cns_core.comfy_adapter.prior import Prior
+from cns_core.concept import Concept
+
+CAPTIONS = ("a dog on a green field", "a dog in front of a wall", "a small dog", "a dog by a lake", "a dog at night")
+
+
+@dataclass
+class Studio:
+    model: ModelPatcher
+    clip: comfy.sd.CLIP
+    vae: comfy.sd.VAE
+
+    @staticmethod
+    def open(base: Path) -> Studio:
+        path = make(base / "models" / "checkpoints" / NAME)
+        comfy.utils.set_progress_bar_enabled(False)
+        with torch.inference_mode():
+            return Studio(*comfy.sd.load_checkpoint_guess_config(str(path))[:3])
+
+    def neurons(self, concept: Concept, calibration: int = 20, strategy: str = "concept") -> Neurons:
+        base = compute_neurons(self.model, self.clip, list(concept.captions), 0.3, "base", None)
+        general = compute_neurons(self.model, self.clip, shipped_prompts()[:calibration], 0.3, "general", None)
+        return select_neurons(base, general, strategy, 0)
+
+
+def pictures(count: int, pixels: int, seed: int) -> tuple[torch.Tensor, ...]:
+    """Soft random pictures, float32 (pixels, pixels, 3) in 0..1."""
+    coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    smooth = interpolate(coarse, size=(pixels, pixels), mode="bicubic", align_corners=False).clamp(0, 1)
+    return tuple(smooth.movedim(1, -1))
+
+
+def concept(pixels: int, token: str = "<new1>") -> Concept:
+    return Concept(token, "dog", pictures(len(CAPTIONS), pixels, 1), CAPTIONS)
+
+
+def prior(pixels: int) -> Prior:
+    return Prior(pictures(8, pixels, 2), ("photo of a dog",) * 8)
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def seconds(work: Callable[[], object], repeats: int = 1) -> float:
+    """Mean duration of ``repeats`` calls."""
+    synchronize()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    synchronize()
+    return (time.perf_counter() - started) / repeats
+
+
+def per_step(train: Callable[[int], object], few: int, many: int) -> float:
+    """Seconds a step costs once everything is set up: the difference of a short and a longer training."""
+    return (seconds(lambda: train(many)) - seconds(lambda: train(few))) / (many - few)
+
+
+def peak_memory() -> int:
+    """Bytes: the device's highest allocation, or the process's highest resident memory where there is no GPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,13 @@
+"""One file for each question; ``EXPERIMENTS`` is what ``run.py`` offers by name, in this order."""
+
+from .ablation import fig5, table1, table2
+from .base_model import base
+from .beyond import beyond, selection, twenty
+from .failures import failures
+from .masks import fig3, fig7
+from .sweeps import sweeps
+
+EXPERIMENTS = {
+    function.__name__: function
+    for function in (base, fig3, fig7, table1, table2, fig5, sweeps, failures, beyond, selection, twenty)
+}

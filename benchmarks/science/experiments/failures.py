@@ -1,0 +1,142 @@
+"""What fails: two concepts of one class, backgrounds learned along, attributes on the wrong thing."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import torch
+from bench import Bench
+from paper_protocol import Test, single_tests, tokens_of
+from report import mean_sd, save_grid, table, write
+from sequences import Sequence, load_states, measure
+from variants import BEYOND, PAPER, Variant
+from world.palette import COLORS
+from world.scene import Scene, Thing
+from world.things import THINGS
+
+from cns_core.state import CNSState
+
+_ONE_CLASS = (("robot", "guitar"), ("bee", "panda"), ("snowman", "robot"), ("turtle", "bee"))
+_TWO_CLASSES = (("robot", "fox"), ("bee", "cactus"), ("snowman", "owl"), ("turtle", "crown"))
+_COMPARED = {"cns": PAPER["cns"], "keep_concept": BEYOND["keep_concept"]}
+_ALONE = (("robot",), ("owl",), ("cactus",))
+
+
+def failures(bench: Bench) -> None:
+    """Two concepts of one class in one picture; a background all teaching pictures share; colours on the wrong thing."""
+    bench.runs(_COMPARED, _ONE_CLASS + _TWO_CLASSES + _ALONE, every=False, multi=False)
+    write("failures", {"classes": _classes(bench), "background": _background(bench), "attributes": _attributes(bench)})
+
+
+def _state(bench: Bench, variant: Variant, names: tuple[str, ...], seed: int) -> CNSState:
+    return load_states(bench.lab, Sequence(variant, names, seed))[-1]
+
+
+def _classes(bench: Bench) -> dict:
+    """A left of B, both taught: are both there; and does A's token alone draw B in A's place."""
+    rows, figures = [], {}
+    for key, variant in _COMPARED.items():
+        for title, pairs in (("one class", _ONE_CLASS), ("two classes", _TWO_CLASSES)):
+            values: dict[str, list[float]] = {"both there": [], "the other one instead": []}
+            for seed in bench.seeds:
+                both, swapped = [], []
+                for names in pairs:
+                    state = _state(bench, variant, names, seed)
+                    both.append(measure(bench.lab, state, _side_by_side(names, 4), 4, seed)["concept"])
+                    swapped.append(_instead(bench, state, names, seed))
+                values["both there"].append(float(np.mean(both)))
+                values["the other one instead"].append(float(np.mean(swapped)))
+            figures[f"{key}, {title}"] = values
+            rows.append([f"{variant.title}, {title}", *map(mean_sd, values.values())])
+    table(["", "both there, %", "the other one instead, %"], rows)
+    lines, labels = [], []
+    for names in (_ONE_CLASS[0], _TWO_CLASSES[0]):
+        for variant in _COMPARED.values():
+            prompts = [test.prompt for test in _side_by_side(names, 6)]
+            lines.append(bench.lab.pictures(prompts, list(range(6)), _state(bench, variant, names, bench.seeds[0])))
+            labels.append(f"{variant.title}: {' left of '.join(names)}")
+    save_grid(lines, labels, [""] * 6, "failures_classes")
+    return figures
+
+
+def _side_by_side(names: tuple[str, ...], count: int) -> list[Test]:
+    scenes = [Scene(tuple(Thing(name, "") for name in names), color) for color in list(COLORS)[:count]]
+    return [Test.of(scene, tokens_of(names)) for scene in scenes]
+
+
+def _instead(bench: Bench, state: CNSState, names: tuple[str, ...], seed: int) -> float:
+    """Share of pictures asked for one of the two alone that show the other in its place."""
+    shares = []
+    for name, other in (names, names[::-1]):
+        prompts = [test.prompt for test in single_tests(name, tokens_of(names)) for _ in range(4)]
+        pictures = bench.lab.pictures(prompts, [1000 * seed + number for number in range(len(prompts))], state)
+        seen = bench.lab.recognizer.recognize(pictures)
+        shares.append(((seen.of(other) > 0.5) & (seen.of(name) <= 0.5)).float().mean().item())
+    return float(np.mean(shares))
+
+
+def _background(bench: Bench) -> dict:
+    """Taught on one background only, asked for on others. Captions that name one background also select more neurons."""
+    rows, figures, lines, labels = [], {}, [], []
+    tests = [single_tests(names[0], tokens_of(names))[number] for names in _ALONE for number in (0, 1)]
+    for key, variant in _COMPARED.items():
+        for background in ("", "beach"):
+            title = f"{variant.title}, pictures {'all on a beach' if background else 'on many backgrounds'}"
+            taught = replace(variant, title=title, background=background)
+            runs = bench.runs({key: taught}, _ALONE, every=False, multi=False)[key]
+            last = [[next(iter(r["after"][-1]["concepts"].values())) for r in seed] for seed in runs]
+            values = {m: [float(np.mean([score[m] for score in seed])) for seed in last] for m in ("concept", "rest")}
+            values["mask"] = [float(np.mean([r["after"][-1]["mask"] for r in seed])) for seed in runs]
+            figures[f"{key} {background or 'many'}"] = values
+            rows.append([title, *map(mean_sd, values.values())])
+            states = [_state(bench, taught, names, bench.seeds[0]) for names in _ALONE for _ in (0, 1)]
+            lines.append([bench.lab.pictures([t.prompt], [5], s)[0] for t, s in zip(tests, states, strict=True)])
+            labels.append(title)
+    table(["", "concept is there, %", "everything else asked for, %", "of K/V trained, %"], rows)
+    save_grid(lines, labels, [test.prompt[:18] for test in tests], "failures_background")
+    return figures
+
+
+def _attributes(bench: Bench) -> dict:
+    """``a blue star left of a <new1> toy``: is the star there, and is it blue."""
+    rows, figures, lines = [], {}, []
+    for title, variant in {"nothing taught": None, **{v.title: v for v in _COMPARED.values()}}.items():
+        there, right = [], []
+        for seed in bench.seeds:
+            counts = np.zeros(3)
+            for names in _ALONE:
+                tests = _beside(names[0])
+                pictures = _pictures(bench, variant, names, tests, seed)
+                seen = bench.lab.recognizer.recognize(pictures)
+                things = [test.scene.things[0] for test in tests]
+                shown = torch.stack([seen.of(thing.name)[i] > 0.5 for i, thing in enumerate(things)])
+                colored = torch.stack([seen.of((thing.name, thing.color))[i] > 0.5 for i, thing in enumerate(things)])
+                counts += (len(tests), int(shown.sum()), int((shown & colored).sum()))
+                if names == _ALONE[0] and seed == bench.seeds[0]:
+                    lines.append(pictures[:6])
+            there.append(counts[1] / counts[0])
+            right.append(counts[2] / counts[1])
+        figures[title] = {"thing there": there, "in its colour": right}
+        rows.append([title, mean_sd(there), mean_sd(right)])
+    table(["", "ordinary thing beside the concept is there, %", "of those in the colour asked for, %"], rows)
+    labels = [" ".join(test.prompt.split()[:3]) for test in _beside(_ALONE[0][0])[:6]]
+    save_grid(lines, list(figures), labels, "failures_attributes")
+    return figures
+
+
+def _beside(name: str) -> list[Test]:
+    chance = random.Random(f"binding {name}")
+    things = [Thing(chance.choice(list(THINGS)), chance.choice(list(COLORS))) for _ in range(24)]
+    backgrounds = [chance.choice([color for color in COLORS if color != thing.color]) for thing in things]
+    return [
+        Test.of(Scene((thing, Thing(name, "")), behind), {name: "<new1>"})
+        for thing, behind in zip(things, backgrounds, strict=True)
+    ]
+
+
+def _pictures(bench: Bench, variant: Variant | None, names: tuple[str, ...], tests: list[Test], seed: int) -> np.ndarray:
+    state = _state(bench, variant, names, seed) if variant else None
+    prompts = [test.prompt if state else test.plain for test in tests]
+    return bench.lab.pictures(prompts, [100 * seed + number for number in range(len(tests))], state)

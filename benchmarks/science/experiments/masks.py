@@ -1,0 +1,108 @@
+"""Figures 3 and 7 of the paper and its shares: which weights prompts and concepts select."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import torch
+from bench import Bench
+from lab import Lab
+from matplotlib.figure import Figure
+from paper_protocol import SETS, calibration_prompts, tokens_of
+from report import mean_sd, save_plot, table, write
+from variants import PAPER
+from world.palette import COLORS
+from world.places import PLACES
+from world.scene import background_words, with_article
+
+from cns_core.comfy_adapter.checkpoint import inspect
+from cns_core.comfy_adapter.conditioning import encode
+from cns_core.masks import NeuronMask
+from cns_core.scoring import prompt_mask
+
+SHARE = 0.30
+COUNTS = (1, 2, 5, 10, 20, 50, 100)
+QUERIES = ("cat", "dog", "bird", "fish", "tree", "flower", "house", "car", "boat", "cup", "star")
+
+
+@torch.inference_mode()
+def masks_of(lab: Lab, prompts: list[str]) -> list[NeuronMask]:
+    weights = inspect(lab.model, lab.clip)[0]
+    return [prompt_mask(weights, encode(lab.clip, prompt), SHARE) for prompt in prompts]
+
+
+def common(masks: list[NeuronMask]) -> NeuronMask:
+    result = masks[0]
+    for mask in masks[1:]:
+        result = result & mask
+    return result
+
+
+def fig3(bench: Bench) -> None:
+    """What is left in common of the selections of more and more prompts; concept neurons and their overlaps."""
+    masks = masks_of(bench.lab, calibration_prompts(max(COUNTS)))
+    shared = {}
+    for count in COUNTS:
+        orders = [np.random.default_rng(seed).permutation(len(masks))[:count] for seed in bench.seeds]
+        shared[count] = [common([masks[i] for i in order]).share / masks[0].share for order in orders]
+    rows = [[count, mean_sd(values)] for count, values in shared.items()]
+    table(["prompts", "of a prompt's selection in common, %"], rows)
+    figure = Figure((6, 4), layout="constrained")
+    axes = figure.subplots()
+    spread = [100 * np.std(v, ddof=min(1, len(v) - 1)) for v in shared.values()]
+    axes.errorbar(COUNTS, [100 * np.mean(v) for v in shared.values()], spread, marker="o")
+    axes.set(xscale="log", xlabel="prompts", ylabel="% of a prompt's selection in common", ylim=(0, 105))
+    save_plot(figure, "fig3")
+    write("fig3", {"shared": {str(count): values for count, values in shared.items()}, **_concepts(bench)})
+
+
+def _concepts(bench: Bench) -> dict[str, list[float]]:
+    """Means over the sets, for each seed."""
+    shares, pairs, all_seven, parameters = [], [], [], _parameters(bench.lab)
+    for seed in bench.seeds:
+        of_sets = []
+        for names in SETS:
+            concepts = [bench.lab.concept(name, token, seed) for name, token in tokens_of(names).items()]
+            with torch.inference_mode():
+                masks = [bench.lab.neurons(concept, PAPER["cns"], seed).mask for concept in concepts]
+            pairwise = np.mean([a.iou(b) for a, b in combinations(masks, 2)])
+            union = masks[0]
+            for mask in masks[1:]:
+                union = union | mask
+            of_sets.append((np.mean([mask.share for mask in masks]), pairwise, common(masks).count / union.count))
+        for values, mean in zip((shares, pairs, all_seven), np.mean(of_sets, axis=0), strict=True):
+            values.append(float(mean))
+    of_all = [share * masks[0].layout.size / parameters for share in shares]
+    table(
+        ["", "here", "paper"],
+        [
+            ["concept neurons, % of K/V", mean_sd(shares), "about 5"],
+            ["concept neurons, % of the UNet", mean_sd(of_all, 2), "0.13"],
+            ["mIoU of two concepts", mean_sd(pairs, 2, 1), "0.24"],
+            ["mIoU of seven", mean_sd(all_seven, 2, 1), "0.02"],
+        ],
+    )
+    return {"concept share": shares, "share of the UNet": of_all, "pairwise mIoU": pairs, "7-fold mIoU": all_seven}
+
+
+def _parameters(lab: Lab) -> int:
+    return sum(parameter.numel() for parameter in lab.model.model.diffusion_model.parameters())
+
+
+def fig7(bench: Bench) -> None:
+    """How alike the concept neurons of 11 queries are: each found from five prompts that name one thing."""
+    chance = np.random.default_rng(7)
+    behind = [background_words(str(name)) for name in chance.choice([*COLORS, *PLACES], 5, replace=False)]
+    general = common(masks_of(bench.lab, calibration_prompts()[:20]))
+    found = [common(masks_of(bench.lab, [f"{with_article(query)} {b}" for b in behind])).without(general) for query in QUERIES]
+    matrix = np.array([[a.iou(b) for b in found] for a in found])
+    figure = Figure((6.5, 5.5), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
+    axes.set_xticks(range(len(QUERIES)), QUERIES, rotation=45)
+    axes.set_yticks(range(len(QUERIES)), QUERIES)
+    figure.colorbar(drawn, label="intersection over union of concept neurons")
+    save_plot(figure, "fig7")
+    table(["", *QUERIES], [[query, *(f"{value:.2f}" for value in row)] for query, row in zip(QUERIES, matrix, strict=True)])
+    write("fig7", {"queries": QUERIES, "iou": matrix.tolist()})

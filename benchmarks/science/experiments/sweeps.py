@@ -1,0 +1,74 @@
+"""One setting at a time, the paper's value among them: what justifies the defaults."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from bench import Bench
+from matplotlib.figure import Figure
+from paper_protocol import SETS
+from report import mean_sd, save_plot, table, write
+from variants import BEYOND, DEMO, PAPER, Variant
+
+_SHORT = tuple(names[:3] for names in SETS)  # three concepts of each set
+_CNS, _KEPT = PAPER["cns"], BEYOND["keep_concept"]
+
+
+def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[float, Variant]:
+    return {value: variant.changed(f"{name} {value:g}", **{name: value}) for value in values}
+
+
+_SWEEPS: dict[str, dict[float, Variant]] = {
+    "prev_weight": _settings(_CNS, "prev_weight", (0.0, 0.001, 0.01, 0.1, 1.0)),
+    "pretrained_weight": _settings(_CNS, "pretrained_weight", (0.0, 0.001, 0.01, 0.1)),
+    "neuron_lr": _settings(_CNS, "neuron_lr", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)),
+    "neuron_lr of all K/V": _settings(PAPER["full"], "neuron_lr", (3e-5, 1e-4, 3e-4, 1e-3)),
+    "token_lr": _settings(_CNS, "token_lr", (0.0, 5e-4, 1e-3, 5e-3, 2e-2)),
+    "steps": _settings(_CNS, "steps", (50, 100, 200, 500)),
+    "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.1, 0.2, 0.3, 0.5)},
+    "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 50, 100)},
+    "keep_weight": _settings(_KEPT, "keep_weight", (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)),
+    "calibration_weight": _settings(_KEPT, "calibration_weight", (0.0, 0.01, 0.03, 0.1, 0.3)),
+}
+
+
+def sweeps(bench: Bench) -> None:
+    """Three concepts of a set, one setting changed at a time; seed 0 on the first set, 1 on the second, 2 on the third."""
+    figure = Figure((13, 16), layout="constrained")
+    drawn = figure.subplots(5, 2).ravel()
+    everything = {}
+    for axes, (name, variants) in zip(drawn, _SWEEPS.items(), strict=True):
+        keyed = {str(value): variant for value, variant in variants.items()}
+        runs = bench.runs(keyed, _SHORT, every=False, multi=False, paired=True)
+        results = [[seed[0] for seed in seeds] for seeds in runs.values()]
+        curves = {title: np.array([[of(r) for r in seeds] for seeds in results]) for title, of in _CURVES.items()}
+        for title, values in curves.items():
+            spread = values.std(1, ddof=min(1, values.shape[1] - 1))
+            axes.errorbar(range(len(values)), values.mean(1), spread, marker="o", capsize=2, label=title)
+        axes.set_xticks(range(len(variants)), [f"{value:g}" for value in variants])
+        axes.set(title=name, ylim=(0, 1.05))
+        everything[name] = {"values": list(variants), **{title: values.tolist() for title, values in curves.items()}}
+        rows = [[f"{v:g}", *(mean_sd(values[i]) for values in curves.values())] for i, v in enumerate(variants)]
+        table([name, *(f"{title}, %" for title in curves)], rows)
+    drawn[0].legend()
+    save_plot(figure, "sweeps")
+    write("sweeps", {"settings otherwise": DEMO, "sweeps": everything})
+
+
+def _when_new(result: dict) -> float:
+    return float(
+        np.mean([row["concepts"][name]["concept"] for name, row in zip(result["names"], result["after"], strict=True)])
+    )
+
+
+def _at_end(result: dict) -> float:
+    return float(np.mean([score["concept"] for score in result["after"][-1]["concepts"].values()]))
+
+
+_CURVES = {
+    "there when new": _when_new,
+    "there at the end": _at_end,
+    "rest of their prompts": lambda r: float(np.mean([c["rest"] for c in r["after"][-1]["concepts"].values() if "rest" in c])),
+    "ordinary prompts": lambda r: r["after"][-1]["ordinary"]["rest"],
+}

@@ -1,0 +1,212 @@
+"""The demo model, the pack's own teaching and applying, and the judges, in one process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import comfy.model_management as memory
+import comfy.sample
+import comfy.utils
+import numpy as np
+import paper_protocol
+import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
+from judges import image_text, recognizer
+from paper_protocol import calibration_prompts, prior_prompts
+from selections import SELECTIONS, Candidates
+from torch import Tensor
+from torch.nn import functional
+from variants import Variant
+from world.new_concepts import NEW_CONCEPTS, teaching_pictures
+
+from cns_core.comfy_adapter.apply import apply_state
+from cns_core.comfy_adapter.checkpoint import inspect
+from cns_core.comfy_adapter.conditioning import encode
+from cns_core.comfy_adapter.demo_model import PIXELS, load_demo_model
+from cns_core.comfy_adapter.latents import encode_images
+from cns_core.comfy_adapter.neurons import Neurons, compute_neurons, draw_calibration, select_neurons
+from cns_core.comfy_adapter.normal_tensors import normal_tensors
+from cns_core.comfy_adapter.prior import Prior
+from cns_core.comfy_adapter.teach import teach
+from cns_core.comfy_adapter.tokens import with_tokens
+from cns_core.comfy_adapter.training_progress import Display
+from cns_core.concept import Concept
+from cns_core.config import SelectionConfig
+from cns_core.kv_layers import find_kv_modules
+from cns_core.masks import NeuronMask
+from cns_core.state import CNSState
+
+MODEL_FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
+STEPS, GUIDANCE, SAMPLER, SCHEDULER = 16, 4.0, "dpmpp_2m", "karras"
+_BATCH = 42
+_FISHER_SAMPLES = 48
+
+
+@dataclass
+class Lab:
+    """One checkpoint and two judges. ``digest`` changes with the checkpoint, the protocol and the sampler: what is taught and
+    drawn under one is kept in ``folder`` and may be judged anew.
+    """
+
+    model: ModelPatcher
+    clip: CLIP
+    vae: VAE
+    digest: str
+    work: Path
+    _priors: dict[str, Prior] = field(default_factory=dict)
+    _ordinary_fisher: dict[str, Tensor] = field(default_factory=dict)
+    _general: dict[tuple[float, int], Neurons] = field(default_factory=dict)
+
+    @staticmethod
+    def open(work: Path, path: Path = MODEL_FILE) -> Lab:
+        comfy.utils.set_progress_bar_enabled(False)
+        sampler = f"{STEPS} {GUIDANCE} {SAMPLER} {SCHEDULER} {_FISHER_SAMPLES} {paper_protocol.digest()}"
+        digest = hashlib.sha256(path.read_bytes() + sampler.encode()).hexdigest()[:12]
+        with torch.inference_mode():
+            return Lab(*load_demo_model(path), digest, work)
+
+    @property
+    def folder(self) -> Path:
+        return self.work / self.digest
+
+    @cached_property
+    def recognizer(self) -> recognizer.Recognizer:
+        return recognizer.load()
+
+    @cached_property
+    def image_text(self) -> image_text.ImageText:
+        return image_text.load()
+
+    @cached_property
+    def judges(self) -> str:
+        """Changes with either judge's file."""
+        return hashlib.sha256(recognizer.FILE.read_bytes() + image_text.FILE.read_bytes()).hexdigest()[:12]
+
+    @torch.inference_mode()
+    def pictures(self, prompts: list[str], seeds: list[int], state: CNSState | None = None) -> np.ndarray:
+        """uint8 (n, 64, 64, 3): one picture for each prompt and seed. A picture depends on nothing else in its batch."""
+        model, clip = (self.model, self.clip) if state is None else apply_state(self.model, self.clip, state, 1.0)
+        encoded = {text: encode(clip, text) for text in set(prompts)}
+        negative = clip.encode_from_tokens(clip.tokenize(""))
+        side, done = PIXELS // 8, []
+        for start in range(0, len(prompts), _BATCH):
+            rows = slice(start, start + _BATCH)
+            noise = torch.stack([torch.randn(4, side, side, generator=torch.Generator().manual_seed(s)) for s in seeds[rows]])
+            positive = torch.stack([encoded[text] for text in prompts[rows]])
+            latents = comfy.sample.sample(
+                *(model, noise, STEPS, GUIDANCE, SAMPLER, SCHEDULER, [[positive, {}]], [[negative, {}]]),
+                latent_image=torch.zeros_like(noise),
+                disable_pbar=True,
+                seed=0,
+            )
+            done.append((self.vae.decode(latents) * 255).round().byte().numpy())
+        return np.concatenate(done)
+
+    @torch.inference_mode()
+    def teach(self, state: CNSState | None, name: str, token: str, variant: Variant, seed: int) -> CNSState:
+        """The state after one more concept, taught with 4 to 6 pictures as Train CNS Step teaches it."""
+        concept = self.concept(name, token, seed, variant.background)
+        neurons = self.neurons(concept, variant, seed, state)
+        config = variant.config(seed)
+        prior = self.prior(name) if config.prior_weight > 0 else Prior()
+        return teach(self.model, self.clip, self.vae, concept, neurons, state, prior, "", 1, config, Display())[0]
+
+    def concept(self, name: str, token: str, seed: int, background: str = "") -> Concept:
+        pictures, captions = teaching_pictures(name, _count(name, seed), seed, background)
+        images = tuple(torch.from_numpy(picture).float() / 255 for picture in pictures)
+        return Concept(token, NEW_CONCEPTS[name].noun, images, tuple(captions))
+
+    def neurons(self, concept: Concept, variant: Variant, seed: int, state: CNSState | None = None) -> Neurons:
+        share = variant.top_fraction
+        base = compute_neurons(self.model, self.clip, list(concept.captions), share, "base", None)
+        general = self.general(share, variant.calibration_count)
+        neurons = select_neurons(base, general, variant.strategy, seed)
+        if not variant.selection:
+            return neurons
+        known = with_tokens(self.clip, state.tokens) if state else self.clip
+        earlier = [text for learned in state.concepts for text in learned.prompts] if state else []
+        candidates = Candidates(
+            weights={name: weight.float().cpu() for name, weight in inspect(self.model, self.clip)[0].items()},
+            chosen=neurons.mask,
+            general=general.mask,
+            owned=state.used_neurons() if state else NeuronMask.empty(neurons.mask.layout),
+            captions=[encode(self.clip, text) for text in concept.captions],
+            others=[encode(known, text) for text in (*general.prompts, *earlier)],
+            fisher=lambda: self.fisher(concept.images, concept.captions),
+            ordinary_fisher=self.ordinary_fisher,
+        )
+        return replace(neurons, mask=SELECTIONS[variant.selection](candidates))
+
+    def ordinary_fisher(self) -> dict[str, Tensor]:
+        """Of ordinary prompts and the pictures the model itself draws of them."""
+        if not self._ordinary_fisher:
+            prompts = calibration_prompts(_FISHER_SAMPLES)
+            drawn = torch.from_numpy(self.pictures(prompts, list(range(len(prompts))))).float() / 255
+            self._ordinary_fisher.update(self.fisher(tuple(drawn), tuple(prompts)))
+        return self._ordinary_fisher
+
+    def fisher(self, images: tuple[Tensor, ...], captions: tuple[str, ...]) -> dict[str, Tensor]:
+        """Mean squared gradients of the noise-prediction loss on captioned pictures by the pretrained K/V weights."""
+        memory.load_models_gpu([self.model])  # takes an applied state out, and the weights to where they compute
+        device = self.model.load_device
+        latents = encode_images(self.model, self.vae, images, PIXELS).to(device)
+        contexts = torch.cat([encode(self.clip, text).unsqueeze(0) for text in captions]).to(device)
+        unet, sigmas = self.model.model.diffusion_model, self.model.model.model_sampling.sigmas.to(device)
+        generator = torch.Generator().manual_seed(0)
+        with normal_tensors(unet):
+            weights = {name: module.weight.requires_grad_() for name, module in find_kv_modules(unet).items()}
+            sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+            latents, contexts, alphas = latents.clone(), contexts.clone(), (1 / (sigmas**2 + 1)).clone()
+            for _ in range(_FISHER_SAMPLES):
+                chosen = torch.randint(len(latents), (1,), generator=generator)
+                timestep = torch.randint(len(alphas), (1,), generator=generator)
+                chosen, timestep = chosen.to(device), timestep.to(device)
+                noise = torch.randn(latents[chosen].shape, generator=generator).to(device)
+                noisy = alphas[timestep].sqrt() * latents[chosen] + (1 - alphas[timestep]).sqrt() * noise
+                options = {"optimized_attention_override": lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)}
+                predicted = unet(noisy, timestep.float(), context=contexts[chosen], transformer_options=options)
+                gradients = torch.autograd.grad(functional.mse_loss(predicted, noise), list(weights.values()))
+                for name, gradient in zip(weights, gradients, strict=True):
+                    sums[name] += gradient.square() / _FISHER_SAMPLES
+        return {name: value.cpu() for name, value in sums.items()}
+
+    def general(self, share: float, count: int) -> Neurons:
+        if (share, count) not in self._general:
+            prompts = draw_calibration(calibration_prompts(), SelectionConfig(share, count))
+            self._general[share, count] = compute_neurons(self.model, self.clip, prompts, share, "general", None)
+        return self._general[share, count]
+
+    def prior(self, name: str) -> Prior:
+        """Class images as the demo model itself draws them."""
+        if name not in self._priors:
+            prompts = prior_prompts(name)
+            images = kept(self.folder / f"prior_{name}.npz", lambda: self.pictures(prompts, list(range(len(prompts)))))
+            self._priors[name] = Prior(tuple(torch.from_numpy(images).float() / 255), tuple(prompts))
+        return self._priors[name]
+
+    def teaching_features(self, name: str, seed: int) -> Tensor:
+        """Unit vectors (pictures, width) of what the concept was taught with."""
+        return self.image_text.of_pictures(np.stack(teaching_pictures(name, _count(name, seed), seed)[0]))
+
+
+def kept(file: Path, draw: Callable[[], np.ndarray]) -> np.ndarray:
+    """What ``draw`` gives, from ``file`` where it was drawn before."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(f".{os.getpid()}.npz")  # another worker may be drawing the same
+        np.savez_compressed(unfinished, drawn=draw())
+        os.replace(unfinished, file)
+    with np.load(file) as archive:
+        return archive["drawn"]
+
+
+def _count(name: str, seed: int) -> int:
+    """4 to 6 teaching pictures."""
+    return 4 + (list(NEW_CONCEPTS).index(name) + seed) % 3

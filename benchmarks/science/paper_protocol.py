@@ -1,0 +1,133 @@
+"""The paper's protocol (section 4.1) on the drawn world.
+
+Three sets of seven concepts; for each 35 single, 4 double and 3 triple prompts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass, replace
+
+from judges.recognizer import asked_for
+from world.new_concepts import NEW_CONCEPTS
+from world.new_surroundings import NEW_PLACES, NEW_STYLES
+from world.new_things import NEW_THINGS
+from world.palette import COLORS
+from world.places import PLACES
+from world.scene import Scene, Thing, is_held_out, prompt, random_scene
+from world.things import THINGS
+
+# Things, places and styles in turn, so that each kind is early and late somewhere. 20 concepts; the teapot is in two sets.
+SETS = (
+    ("robot", "candyland", "owl", "blueprint", "teapot", "cactus", "fox"),
+    ("volcano", "guitar", "turtle", "crown", "mosaic", "castle", "library"),
+    ("snowman", "sepia", "bee", "planet", "panda", "balloon", "teapot"),
+)
+TWENTY = tuple(dict.fromkeys(name for concepts in zip(*SETS, strict=True) for name in concepts))
+SINGLE_PROMPTS, DOUBLE_PROMPTS, TRIPLE_PROMPTS = 5, 4, 3  # single ones for each concept, the others for each set
+IMAGE_COUNTS = {1: 4, 2: 10, 3: 10}  # pictures of a prompt with so many concepts
+ORDINARY = 60  # pictures of ordinary prompts
+PRIOR_IMAGES = 24
+_VERSION = 1  # raise it where what is taught or measured changes and no prompt below tells
+
+
+def token(index: int) -> str:
+    return f"<new{index + 1}>"
+
+
+@dataclass(frozen=True)
+class Test:
+    """A scene with concepts in it. ``prompt`` has their tokens, ``plain`` the class nouns alone."""
+
+    scene: Scene
+    concepts: tuple[str, ...]
+    prompt: str
+    plain: str
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether it asks for anything but concepts."""
+        return any(what not in NEW_CONCEPTS for what in asked_for(self.scene))
+
+    @staticmethod
+    def of(scene: Scene, tokens: dict[str, str]) -> Test:
+        shown = [thing.name for thing in scene.things] + [scene.background, scene.style]
+        concepts = tuple(name for name in shown if name in NEW_CONCEPTS)
+        words = {name: NEW_CONCEPTS[name].words(tokens[name]) for name in concepts}
+        classes = {name: NEW_CONCEPTS[name].words() for name in concepts}
+        return Test(scene, concepts, prompt(scene, words), prompt(scene, classes))
+
+
+def tokens_of(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: token(index) for index, name in enumerate(names)}
+
+
+def single_tests(name: str, tokens: dict[str, str], seed: int = 0) -> list[Test]:
+    """Five scenes with one concept; in two of them a new thing stands beside an ordinary one."""
+    chance, tests = random.Random(f"single {name} {seed}"), []
+    for number in range(SINGLE_PROMPTS):
+        scene = NEW_CONCEPTS[name].scene(chance)
+        if name in NEW_THINGS and number >= SINGLE_PROMPTS - 2:
+            colors = [color for color in COLORS if color != scene.background]
+            beside = Thing(chance.choice(list(THINGS)), chance.choice(colors))
+            scene = replace(scene, things=(*scene.things, beside), relation="left of")
+        tests.append(Test.of(scene, tokens))
+    return tests
+
+
+def multi_tests(names: tuple[str, ...], tokens: dict[str, str], seed: int = 0) -> list[Test]:
+    """Double and triple prompts over a set's concepts: things beside things, in places, in styles, as far as it has them."""
+    chance = random.Random(f"multi {names} {seed}")
+    things, places, styles = ([name for name in names if name in kind] for kind in (NEW_THINGS, NEW_PLACES, NEW_STYLES))
+
+    def scene(count: int, place: bool, style: bool) -> Scene:
+        shown = tuple(Thing(name, "") for name in chance.sample(things, count))
+        background = chance.choice(places) if place else chance.choice([*PLACES, *COLORS])
+        return Scene(shown, background, chance.choice(styles) if style else "", "left of")
+
+    doubles = [(2, False, False), (2, False, False), (1, True, False), (1, False, True)]
+    triples = [(2, True, False), (2, False, True), (1, True, True)]
+    kinds = doubles[:DOUBLE_PROMPTS] + triples[:TRIPLE_PROMPTS]
+    had = [(n, p, s) for n, p, s in kinds if n <= len(things) and bool(places) >= p and bool(styles) >= s]
+    return [Test.of(scene(*kind), tokens) for kind in had]
+
+
+def ordinary_tests(count: int, seed: int = 0, held_out: bool = True, things: int | None = None) -> list[Test]:
+    """Scenes of the world the demo model knows; ``held_out`` ones have combinations its training never had."""
+    chance, tests = random.Random(f"ordinary {seed} {things}"), []
+    while len(tests) < count:
+        scene = random_scene(chance)
+        if is_held_out(scene) == held_out and things in (None, len(scene.things)):
+            tests.append(Test.of(scene, {}))
+    return tests
+
+
+def calibration_prompts(count: int = 100) -> list[str]:
+    """Ordinary prompts to find the general neurons with; none is among the tests."""
+    chance, scenes = random.Random("calibration"), []
+    while len(scenes) < count:
+        scene = random_scene(chance)
+        if not is_held_out(scene):
+            scenes.append(scene)
+    return [prompt(scene) for scene in scenes]
+
+
+def prior_prompts(name: str) -> list[str]:
+    """Prompts of the concept's class, without the token."""
+    chance = random.Random(f"prior {name}")
+    return [prompt(NEW_CONCEPTS[name].scene(chance), {name: NEW_CONCEPTS[name].words()}) for _ in range(PRIOR_IMAGES)]
+
+
+def digest() -> str:
+    """Changes with any prompt or number of the protocol."""
+    tokens = tokens_of(TWENTY)
+    prompts = [
+        *calibration_prompts(),
+        *(text for name in TWENTY for text in prior_prompts(name)),
+        *(test.prompt for name in TWENTY for test in single_tests(name, tokens)),
+        *(test.prompt for names in SETS for test in multi_tests(names, tokens)),
+        *(test.prompt for test in ordinary_tests(ORDINARY)),
+    ]
+    return hashlib.sha256(json.dumps([_VERSION, IMAGE_COUNTS, prompts]).encode()).hexdigest()

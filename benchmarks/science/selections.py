@@ -1,0 +1,123 @@
+"""Other choices of a concept's neurons, each row with as many as the paper's choice has there, or half of them.
+
+``unowned`` takes no weight an earlier concept trains and refills the row from the next best. ``fisher`` divides what a weight
+can do for the concept's loss by how far it moves K and V of calibration and earlier prompts, ``fisher risk`` by what it does to
+the loss of ordinary pictures. ``coverage`` covers all caption tokens, greedily by gain over cost. All but the first follow the
+ideas, not the letter, of SCNS (ICML 2026), which has no public code: facility location, Fisher risk, cost-aware greedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cns_core.kv_layers import layout_of
+from cns_core.masks import NeuronMask
+from cns_core.scoring import feature_norms
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What a selection sees. ``weights`` are W0; ``chosen`` is base ∧ ¬general; ``captions`` and ``others`` (calibration and
+    earlier concepts' prompts) are text features (tokens, features) each; ``fisher`` mean squared gradients of the concept's
+    loss, like ``weights``, ``ordinary_fisher`` of ordinary prompts' loss.
+    """
+
+    weights: Mapping[str, Tensor]
+    chosen: NeuronMask
+    general: NeuronMask
+    owned: NeuronMask
+    captions: list[Tensor]
+    others: list[Tensor]
+    fisher: Callable[[], Mapping[str, Tensor]]
+    ordinary_fisher: Callable[[], Mapping[str, Tensor]]
+
+
+def unowned(candidates: Candidates) -> NeuronMask:
+    """The paper's choice as far as no earlier concept trains it, then the next best of the worst caption's score."""
+    norms = torch.stack([feature_norms(caption) for caption in candidates.captions])
+    norms = norms / norms.mean(dim=1, keepdim=True)
+    worst = {name: weight.abs() * norms.amin(0) for name, weight in candidates.weights.items()}
+    first = {layer.name: candidates.chosen.layer(layer) for layer in candidates.chosen.layout.layers}
+    scores = {name: score + score.max() * first[name] for name, score in worst.items()}
+    return _best(candidates, scores, candidates.general | candidates.owned)
+
+
+def fisher(candidates: Candidates) -> NeuronMask:
+    risk = _risk(candidates)
+    scores = {name: value / risk for name, value in candidates.fisher().items()}
+    return _best(candidates, scores, candidates.general)
+
+
+def fisher_anywhere(candidates: Candidates) -> NeuronMask:
+    """The same, general neurons allowed: the risk already prices them."""
+    risk = _risk(candidates)
+    scores = {name: value / risk for name, value in candidates.fisher().items()}
+    return _best(candidates, scores, NeuronMask.empty(candidates.chosen.layout))
+
+
+def fisher_risk(candidates: Candidates) -> NeuronMask:
+    ordinary = candidates.ordinary_fisher()
+    scores = {name: value / (ordinary[name] + 0.1 * ordinary[name].mean()) for name, value in candidates.fisher().items()}
+    return _best(candidates, scores, NeuronMask.empty(candidates.chosen.layout))
+
+
+def coverage(candidates: Candidates, share: float = 1.0) -> NeuronMask:
+    """Facility location: ``f(S) = Σ_t max_{j∈S} |W_ij c_tj|`` over caption tokens t, greedily by gain over √risk; ``share`` of
+    the paper's number of weights.
+    """
+    tokens = torch.cat(candidates.captions).unique(dim=0).abs().float()
+    cost = _risk(candidates).sqrt()
+    picked = {}
+    for layer in candidates.chosen.layout.layers:
+        magnitude = candidates.weights[layer.name].abs().float()
+        allowed = ~candidates.general.layer(layer)
+        counts = (share * candidates.chosen.layer(layer).sum(1)).ceil().int()
+        picked[layer.name] = _greedy(magnitude, tokens, cost, allowed, counts)
+    return NeuronMask.from_layers(candidates.chosen.layout, picked)
+
+
+def _greedy(magnitude: Tensor, tokens: Tensor, cost: Tensor, allowed: Tensor, counts: Tensor) -> Tensor:
+    value = magnitude.unsqueeze(1) * tokens  # (out, tokens, in)
+    covered = value.new_zeros(value.shape[:2])
+    picked, rows = torch.zeros_like(allowed), torch.arange(len(magnitude))
+    for step in range(int(counts.max())):
+        gain = (value - covered.unsqueeze(-1)).clamp(min=0).sum(1) / cost
+        best = gain.masked_fill(~allowed | picked, -1).argmax(1)
+        active = counts > step
+        picked[rows[active], best[active]] = True
+        seen = value[rows, :, best]
+        covered = torch.where(active.unsqueeze(1), torch.maximum(covered, seen), covered)
+    return picked
+
+
+def _risk(candidates: Candidates) -> Tensor:
+    """``A_jj`` of calibration and earlier prompts: the keep term's curvature along a weight of column j; (features,)."""
+    others = torch.cat(candidates.others).float()
+    risk = others.square().mean(0)
+    return risk + 0.1 * risk.mean()
+
+
+def _best(candidates: Candidates, scores: Mapping[str, Tensor], barred: NeuronMask) -> NeuronMask:
+    """In each row as many of the highest scores as the paper's choice has there, none that is barred."""
+    layout, picked = layout_of(candidates.weights), {}
+    for layer in layout.layers:
+        allowed = ~barred.layer(layer)
+        counts = torch.minimum(candidates.chosen.layer(layer).sum(1), allowed.sum(1))
+        ranks = scores[layer.name].masked_fill(~allowed, -1).argsort(dim=1, descending=True).argsort(dim=1)
+        picked[layer.name] = ranks < counts.unsqueeze(1)
+    return NeuronMask.from_layers(layout, picked)
+
+
+SELECTIONS: dict[str, Callable[[Candidates], NeuronMask]] = {
+    "unowned": unowned,
+    "fisher": fisher,
+    "fisher anywhere": fisher_anywhere,
+    "fisher risk": fisher_risk,
+    "coverage": coverage,
+    "coverage of half": partial(coverage, share=0.5),
+}

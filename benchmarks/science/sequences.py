@@ -1,0 +1,133 @@
+"""Teaches a sequence of concepts and measures after each one; states and scores are kept, so a broken-off run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from judges.recognizer import new_ones, shows
+from lab import Lab, kept
+from paper_protocol import IMAGE_COUNTS, ORDINARY, Test, multi_tests, ordinary_tests, single_tests, tokens_of
+from variants import Variant
+
+from cns_core.state import CNSState
+from cns_core.state_file import load_state, save_state
+
+Score = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Concepts to teach in this order, one seed for pictures, training and the noise of the tests.
+
+    After each concept it is measured, with ``every`` also the first one and ordinary prompts; at the end all are.
+    ``multi``: measure prompts with two and three concepts at the end.
+    """
+
+    variant: Variant
+    names: tuple[str, ...]
+    seed: int
+    every: bool = True
+    multi: bool = True
+
+    def folder(self, lab: Lab) -> Path:
+        order = hashlib.sha256("-".join(self.names).encode()).hexdigest()[:8]
+        return lab.folder / f"{self.variant.digest()}-{order}-{self.seed}"
+
+
+class Scores:
+    """What was measured, by name, in a file that is whole at any moment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, Score] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def of(self, name: str, compute: Callable[[], Score]) -> Score:
+        if name not in self.known:
+            self.known[name] = compute()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = self.path.with_suffix(".tmp")
+            unfinished.write_text(json.dumps(self.known, indent=0), encoding="utf-8")
+            os.replace(unfinished, self.path)
+        return self.known[name]
+
+
+def run(lab: Lab, sequence: Sequence) -> dict:
+    """``after``: for each number of concepts taught, scores of the concepts and of ordinary prompts, share of K/V used so far
+    and by the new mask. ``multi 2``, ``multi 3``: double and triple prompts at the end. Scores are means over pictures.
+    """
+    folder, names, seed = sequence.folder(lab), sequence.names, sequence.seed
+    tokens, scores = tokens_of(names), Scores(folder / f"scores-{lab.judges}.json")
+    state: CNSState | None = None
+
+    def measured(what: str, tests: list[Test], copies: int) -> Score:
+        return scores.of(what, lambda: measure(lab, state, tests, copies, seed, folder / f"{what}.npz"))
+
+    result: dict = {"names": names, "seed": seed, "after": []}
+    for count, name in enumerate(names, start=1):
+        state = taught(lab, sequence, state, count, folder)
+        last = count == len(names)
+        shown = names if last else dict.fromkeys((names[0], name) if sequence.every else (name,))
+        row: dict = {"used": state.used_neurons().share, "mask": state.concepts[-1].mask.share}
+        row["concepts"] = {n: measured(f"{count} {n}", single_tests(n, tokens), IMAGE_COUNTS[1]) for n in shown}
+        if last or sequence.every:
+            row["ordinary"] = measured(f"{count} ordinary", ordinary_tests(ORDINARY), 1)
+        result["after"].append(row)
+    for amount, tests in multi_of(sequence).items() if sequence.multi else ():
+        if tests:
+            result[f"multi {amount}"] = measured(f"multi {amount}", tests, IMAGE_COUNTS[amount])
+    return result
+
+
+def multi_of(sequence: Sequence) -> dict[int, list[Test]]:
+    tests = multi_tests(sequence.names, tokens_of(sequence.names))
+    return {amount: [test for test in tests if len(test.concepts) == amount] for amount in (2, 3)}
+
+
+def taught(lab: Lab, sequence: Sequence, state: CNSState | None, count: int, folder: Path) -> CNSState:
+    """The state after ``count`` concepts, from its file where there is one."""
+    file, name = folder / f"{count}.safetensors", sequence.names[count - 1]
+    if not file.is_file():
+        save_state(lab.teach(state, name, tokens_of(sequence.names)[name], sequence.variant, sequence.seed), file)
+    return load_state(file)
+
+
+def load_states(lab: Lab, sequence: Sequence) -> list[CNSState]:
+    """States after each concept of a sequence that was run."""
+    folder = sequence.folder(lab)
+    return [load_state(folder / f"{count}.safetensors") for count in range(1, len(sequence.names) + 1)]
+
+
+def measure(lab: Lab, state: CNSState | None, tests: list[Test], copies: int, seed: int, file: Path | None = None) -> Score:
+    """Means over ``copies`` pictures of each test. Of the recognizer: ``concept`` (all asked concepts are there), ``rest``
+    (everything else asked for is, of the tests that ask for anything else), ``both`` (everything is), ``leak`` (a new concept
+    is there that was not asked for). ``clip_t`` to the prompt without tokens, ``clip_i`` to the teaching pictures.
+
+    Without a state the prompts have class nouns in place of tokens. The pictures are kept in ``file``.
+    """
+    prompts = [test.prompt if state else test.plain for test in tests for _ in range(copies)]
+    seeds = [1000 * seed + 10_000 * number + copy for number in range(len(tests)) for copy in range(copies)]
+    pictures = kept(file, lambda: lab.pictures(prompts, seeds, state)) if file else lab.pictures(prompts, seeds, state)
+    recognition, seen = lab.recognizer.recognize(pictures), lab.image_text.of_pictures(pictures)
+    said = lab.image_text.of_sentences([test.plain for test in tests])
+    scores: dict[str, list[float]] = {"concept": [], "rest": [], "both": [], "leak": [], "clip_t": [], "clip_i": []}
+    for number, test in enumerate(tests):
+        rows = slice(number * copies, (number + 1) * copies)
+        concept, rest = shows(recognition[rows], test.scene)
+        if test.concepts:
+            scores["concept"] += concept.tolist()
+        if test.asks_for_more:
+            scores["rest"] += rest.tolist()
+        scores["both"] += (concept & rest).tolist()
+        scores["leak"] += new_ones(recognition[rows], test.scene).tolist()
+        scores["clip_t"] += (seen[rows] @ said[number]).tolist()
+        if test.concepts:
+            alike = [(seen[rows] @ lab.teaching_features(name, seed).T).mean(1) for name in test.concepts]
+            scores["clip_i"] += torch.stack(alike).mean(0).tolist()
+    return {name: float(np.mean(values)) for name, values in scores.items() if values}

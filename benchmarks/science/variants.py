@@ -1,0 +1,53 @@
+"""What is compared: which weights are trained, and what holds the earlier concepts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+
+from cns_core.config import SelectionConfig, TrainConfig
+
+# The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 shall barely move.
+DEMO = {"steps": 200, "neuron_lr": 1e-3, "token_lr": 5e-3, "batch_size": 4, "resolution": 64, "prompt_mode": "caption"}
+FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_weight": 0.0, "calibration_weight": 0.0}
+
+
+@dataclass(frozen=True)
+class Variant:
+    title: str
+    strategy: str = "concept"
+    settings: dict[str, object] = field(default_factory=dict)
+    selection: str = ""  # one of selections.py in place of the strategy's weights
+    background: str = ""  # behind all teaching pictures
+    top_fraction: float = SelectionConfig.top_fraction
+    calibration_count: int = SelectionConfig.calibration_count
+
+    def config(self, seed: int) -> TrainConfig:
+        return TrainConfig(**{**DEMO, **FREE, **self.settings, "seed": seed})
+
+    def changed(self, title: str, **settings: object) -> Variant:
+        return replace(self, title=title, settings={**self.settings, **settings})
+
+    def digest(self) -> str:
+        """Of everything but the title, defaults included."""
+        values = asdict(self) | {"title": "", "settings": self.config(0).to_dict()}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+PREV = {"prev_weight": 0.01}
+KEEP = {"keep_weight": 0.3, "calibration_weight": 0.03}
+
+PAPER = {
+    "cns": Variant("CNS", settings=PREV),
+    "no_reg": Variant("CNS without L_reg"),
+    "random": Variant("random neurons", "random", PREV),
+    "full": Variant("all K/V", "all K/V"),
+    "token": Variant("token alone", settings={"neuron_lr": 0.0}),
+}
+BEYOND = {
+    "keep_concept": Variant("concept neurons, keep term", settings=KEEP),
+    "keep_base": Variant("base neurons, keep term", "base", KEEP),
+    "keep_random": Variant("random neurons, keep term", "random", KEEP),
+    "keep_full": Variant("all K/V, keep term", "all K/V", KEEP),
+}

@@ -1,0 +1,1 @@
+"""Describes workflows in Python and writes them as the editor saves them."""

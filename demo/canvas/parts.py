@@ -1,0 +1,122 @@
+"""Pieces that several workflows are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .workflow_file import Workflow
+
+ROW, ROW_HEIGHT = 1340, 1260  # of what teaches one concept: Train CNS Step grows by its chart, previews and concepts
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+
+
+def photographs(flow: Workflow, x: int, y: int, count: int):
+    """LoadImage nodes in a column, batched."""
+    batch = None
+    for index in range(count):
+        image = flow.add("LoadImage", (x, y + 370 * index), size=(280, 330), image="example.png")()
+        if batch is None:
+            batch = image
+        else:
+            batch = flow.add("ImageBatch", (x + 310, y + 370 * index), size=(200, 0), image1=batch, image2=image)()
+    return batch
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What ComfyUI's sampling nodes are set to."""
+
+    pixels: int = 512
+    steps: int = 25
+    cfg: float = 7.5
+    negative: str = "blurry, low quality, watermark"
+
+
+SD15 = Sampling()
+DEMO = Sampling(64, 16, 4.0, "")
+DEMO_TRAINING = {"steps": 200, "preview_every": 50, "neuron_lr": 0.001, "token_lr": 0.005, "resolution": 64, "batch_size": 4}
+
+
+def sampled(flow: Workflow, x: int, y: int, loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):
+    """ComfyUI's own text-to-image nodes."""
+    model, clip, vae = loaded
+    positive = flow.add("CLIPTextEncode", (x, y), size=(320, 0), clip=clip, text=prompt)()
+    negative = flow.add("CLIPTextEncode", (x, y + 190), size=(320, 0), clip=clip, text=sampling.negative)()
+    size = {"width": sampling.pixels, "height": sampling.pixels}
+    empty = flow.add("EmptyLatentImage", (x, y + 380), size=(320, 0), batch_size=count, **size)()
+    latents = flow.add(
+        "KSampler",
+        (x + 350, y),
+        model=model,
+        positive=positive,
+        negative=negative,
+        latent_image=empty,
+        seed=seed,
+        steps=sampling.steps,
+        cfg=sampling.cfg,
+        sampler_name="dpmpp_2m",
+        scheduler="karras",
+    )()
+    return flow.add("VAEDecode", (x + 350, y + 380), size=(200, 0), samples=latents, vae=vae)()
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a concept is taught with; ``images``, ``captions`` and ``noun`` may come from a node."""
+
+    token: str
+    noun: object
+    images: object
+    captions: object
+    prior: object = None
+    prior_prompts: str = ""
+
+
+def choose(flow: Workflow, x: int, y: int, loaded, general, material: Material, previous=None):
+    """Captions to neurons; what the concept is, and the node that has chosen its neurons."""
+    described = flow.add(
+        "CNS_CaptionConceptImages",
+        (x, y),
+        size=(340, 0),
+        images=material.images,
+        token=material.token,
+        noun=material.noun,
+        captions=material.captions,
+    )
+    base = flow.add("CNS_ComputeBaseNeurons", (x, y + 330), size=(340, 0), model=loaded[0], clip=loaded[1], concept=described())
+    earlier = {"state": previous} if previous else {}
+    chosen = flow.add(
+        "CNS_SelectConceptNeurons",
+        (x, y + 520),
+        size=(340, 0),
+        base_neurons=base(),
+        general_neurons=general,
+        **earlier,
+    )
+    return described(), chosen
+
+
+def train(flow: Workflow, x: int, y: int, loaded, described, chosen, material: Material, previous=None, **training: object):
+    """Train CNS Step."""
+    model, clip, vae = loaded
+    optional = {"previous_state": previous} if previous else {}
+    if material.prior:
+        optional |= {"prior_images": material.prior, "prior_prompts": material.prior_prompts}
+    wired = {"model": model, "clip": clip, "vae": vae, "concept": described, "neurons": chosen()}
+    return flow.add("CNS_TrainStep", (x, y), size=(360, 0), **wired, **optional, **training)
+
+
+def teach(flow: Workflow, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
+    """Captions to state: the column of selection nodes, Train CNS Step, and what they show."""
+    described, chosen = choose(flow, x, y, loaded, general, material, previous)
+    trained = train(flow, x + 380, y, loaded, described, chosen, material, previous, **training)
+    token = material.token
+    flow.add("PreviewImage", (x + 780, y), f"{token}: losses", (420, 320), images=trained("loss_plot"))
+    flow.add("PreviewAny", (x + 780, y + 370), f"{token}: summary", (420, 190), source=trained("summary"))
+    flow.add("PreviewAny", (x + 780, y + 610), f"{token}: neurons", (420, 220), source=chosen("summary"))
+    return trained()
+
+
+def loaders(flow: Workflow, x: int, y: int):
+    checkpoint = flow.add("CheckpointLoaderSimple", (x, y), size=(340, 0), ckpt_name=CHECKPOINT)
+    return checkpoint("MODEL"), checkpoint("CLIP"), checkpoint("VAE")

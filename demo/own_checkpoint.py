@@ -1,0 +1,106 @@
+"""The demo on a real SD 1.5 checkpoint and two folders of photographs: teach two concepts, use both in one prompt."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+import torch
+from comfy_server import ComfyServer, Result
+from shipped import execute, shipped_prompt
+from workflow import change, find
+
+IMAGES_PER_CONCEPT = 3
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+def run(server: ComfyServer, arguments: argparse.Namespace) -> None:
+    """Runs the workflows continual_training and multi_concept_generation and says where everything went."""
+    if not torch.cuda.is_available() and not (arguments.steps and arguments.resolution):
+        print("No GPU: few steps at low resolution show that everything runs. To teach: --steps 500 --resolution 512.")
+    checkpoint = install_checkpoint(arguments)
+    info = server.object_info()
+    teach = fitted("continual_training", info, checkpoint, arguments)
+    for node, name in zip(find(teach, "LoadImage"), install_pictures(arguments), strict=True):
+        teach[node]["inputs"]["image"] = name
+    taught = execute(server, "Teaching two concepts", teach)
+    (save,) = find(teach, "CNS_SaveState")
+    state = Path(taught.outputs[save]["text"][0].splitlines()[0])
+    generate = fitted("multi_concept_generation", info, checkpoint, arguments)
+    change(generate, "CNS_LoadState", state_name=state.name)
+    shown = execute(server, "Two concepts in one prompt", generate)
+    report(server, arguments.base, teach, taught, shown, state)
+
+
+def install_checkpoint(arguments: argparse.Namespace) -> str:
+    """The checkpoint's name below ComfyUI's models, where it is linked or copied to."""
+    target = arguments.base / "models" / "checkpoints" / arguments.checkpoint.name
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.symlink_to(arguments.checkpoint.resolve())
+        except OSError:  # Windows without the right to make links
+            shutil.copy2(arguments.checkpoint, target)
+    return target.name
+
+
+def install_pictures(arguments: argparse.Namespace) -> list[str]:
+    """Names of three pictures for each concept, copied into ComfyUI's input folder."""
+    names = []
+    for index, source in enumerate(arguments.images):
+        folder = arguments.base / "input" / f"cns_demo_{index + 1}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        found = sorted(path for path in source.glob("*") if path.suffix.lower() in SUFFIXES)[:IMAGES_PER_CONCEPT]
+        if len(found) < IMAGES_PER_CONCEPT:
+            raise SystemExit(f"{source} holds {len(found)} images, {IMAGES_PER_CONCEPT} are needed.")
+        for path in found:
+            shutil.copy2(path, folder)
+        names += [f"{folder.name}/{path.name}" for path in sorted(folder.iterdir())]
+    return names
+
+
+def fitted(name: str, info: dict, checkpoint: str, arguments: argparse.Namespace) -> dict:
+    """A shipped workflow with the user's checkpoint and nouns; small where there is no GPU."""
+    prompt, on_gpu = shipped_prompt(name, info), torch.cuda.is_available()
+    change(prompt, "CheckpointLoaderSimple", ckpt_name=checkpoint)
+    resolution = arguments.resolution or (512 if on_gpu else 128)
+    change(prompt, "EmptyLatentImage", width=resolution, height=resolution)
+    change(prompt, "CNS_TrainStep", resolution=resolution)
+    if not on_gpu:
+        change(prompt, "KSampler", steps=4)
+        change(prompt, "EmptyLatentImage", batch_size=2)
+    if not on_gpu or arguments.steps:
+        change(prompt, "CNS_TrainStep", steps=arguments.steps or 8)
+    rename(prompt, arguments.nouns)
+    return prompt
+
+
+def rename(prompt: dict, nouns: tuple[str, str]) -> None:
+    """Puts the user's class nouns in place of the workflow's."""
+    for node in prompt.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, str) and node["class_type"] != "CNS_ComputeGeneralNeurons":
+                for old, new in zip(("dog", "hat"), nouns, strict=True):
+                    value = re.sub(rf"\b{old}\b", new, value)
+                node["inputs"][name] = value
+
+
+def report(server: ComfyServer, base: Path, teach: dict, taught: Result, shown: Result, state: Path) -> None:
+    output = base / "output"
+    for node in find(teach, "PreviewAny"):
+        if node in taught.outputs:
+            print(f"\n{teach[node]['_meta']['title']}\n" + taught.outputs[node]["text"][0])
+    print(f"\nstate     {state} ({state.stat().st_size / 1e6:.1f} MB)")
+    for node, result in taught.outputs.items():
+        for file in result.get("images", []):
+            target = (
+                output / "cns" / f"plot_{teach[node]['_meta']['title'].replace(': ', '_').strip('<>')}.png".replace(">", "")
+            )
+            target.write_bytes(server.image(file))
+            print(f"plot      {target}")
+    for result in shown.outputs.values():
+        for file in result.get("images", []):
+            print(f"picture   {output / file['subfolder'] / file['filename']}")

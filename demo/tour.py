@@ -1,0 +1,52 @@
+"""The demo that needs nothing: the pack's own small model learns two concepts and shows them, judged by the recognizer."""
+
+from __future__ import annotations
+
+import argparse
+import io
+
+import numpy as np
+from comfy_server import ComfyServer, Result
+from judges import recognizer
+from PIL import Image, ImageDraw, ImageFont
+from shipped import execute, shipped_prompt
+from workflow import find
+
+WANTED = (("robot",), ("robot",), ("candyland",), ("robot", "candyland"))  # in the tour's pictures, in their order
+
+
+def run(server: ComfyServer, arguments: argparse.Namespace) -> None:
+    """Runs the workflow no_gpu_tour; prints what its pictures show and writes them all on one sheet."""
+    tour = shipped_prompt("no_gpu_tour", server.object_info())
+    result = execute(server, "A small model learns a robot, then candyland", tour)
+    pictures = {tour[node]["_meta"]["title"]: fetched(server, result, node) for node in find(tour, "SaveImage")}
+    for (title, shown), wanted in zip(pictures.items(), WANTED, strict=True):
+        right = seen(shown, wanted)
+        print(f"  {title:30} {' and '.join(wanted)} in {right.sum()} of {len(right)} pictures")
+    target = arguments.base / "output" / "cns" / "tour.png"
+    sheet(pictures).save(target)
+    print(f"pictures  {target}")
+
+
+def fetched(server: ComfyServer, result: Result, node: str) -> np.ndarray:
+    """uint8 (pictures, height, width, 3)."""
+    files = [server.image(file) for file in result.outputs[node]["images"]]
+    return np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
+
+
+def seen(pictures: np.ndarray, wanted: tuple[str, ...]) -> np.ndarray:
+    """For each picture, whether the recognizer sees all that is wanted."""
+    recognition = recognizer.load().recognize(pictures)
+    return np.all([(recognition.of(what) > 0.5).numpy() for what in wanted], axis=0)
+
+
+def sheet(pictures: dict[str, np.ndarray]) -> Image.Image:
+    side, left = 128, 200
+    image = Image.new("RGB", (left + side * max(map(len, pictures.values())), side * len(pictures)), "white")
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(14)
+    for row, (title, shown) in enumerate(pictures.items()):
+        pen.text((8, row * side + side // 2 - 8), title, "black", font)
+        for column, picture in enumerate(shown):
+            enlarged = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
+            image.paste(enlarged, (left + column * side, row * side))
+    return image

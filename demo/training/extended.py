@@ -1,0 +1,79 @@
+"""Scenes with the new concepts in them, for the decoder and the judges, never for the UNet. Some have nameless things too."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+from judges.recognizer import ALL_STYLES, BACKGROUNDS, COLORLESS, PRESENT, asked_for
+from world.drawing import World, draw
+from world.nameless import nameless_scene
+from world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
+from world.new_surroundings import NEW_PLACES, NEW_STYLES
+from world.new_things import NEW_THINGS
+from world.scene import Scene, Thing, prompt, random_scene
+from world.things import THINGS
+
+from .pictures import pictures, records_of
+
+_SCENES, _FIRST_SEED, _NAMELESS_SHARE = 100_000, 30_000_000, 0.2
+UNKNOWN = -100  # a background or style without a name, or that cannot be told; cross_entropy passes over it
+
+
+def extended_pictures(folder: Path) -> tuple[np.ndarray, list[dict]]:
+    """uint8 pictures (n, 64, 64, 3) and their records."""
+    path = folder / "extended_pictures.npy"
+    return pictures(path, _SCENES, _FIRST_SEED, _judged), records_of(path)
+
+
+def extended_scene(chance: random.Random) -> Scene:
+    """A scene of the world where half the time something is one of the new concepts."""
+    scene = random_scene(chance)
+    things = list(scene.things)
+    if chance.random() < 0.4:
+        things[chance.randrange(len(things))] = Thing(chance.choice(list(NEW_THINGS)), "")
+        if len(things) > 1 and chance.random() < 0.3:
+            others = [name for name in NEW_THINGS if name not in {thing.name for thing in things}]
+            things[next(i for i, t in enumerate(things) if t.name not in NEW_THINGS)] = Thing(chance.choice(others), "")
+    background = chance.choice(list(NEW_PLACES)) if chance.random() < 0.2 else scene.background
+    style = chance.choice(list(NEW_STYLES)) if chance.random() < 0.15 else scene.style
+    return Scene(tuple(things), background, style, scene.relation)
+
+
+def _judged(seed: int) -> tuple[np.ndarray, dict]:
+    """A picture and what the judges learn of it. New concepts are called by their own name or by their class."""
+    chance = random.Random(seed)
+    if chance.random() < _NAMELESS_SHARE:
+        scene, world, words = _without_doubt(chance)
+    else:
+        scene, world = extended_scene(chance), EXTENDED_WORLD
+        own = chance.random() < 0.5
+        words = {name: concept.pattern.format(name) if own else concept.words() for name, concept in NEW_CONCEPTS.items()}
+    picture = np.asarray(draw(scene, chance, world))
+    told = scene.style in ALL_STYLES and scene.style not in COLORLESS
+    record = {
+        "caption": prompt(scene, words, joined=chance.random() < 0.3),
+        "things": [PRESENT.index(name) for name in _named(scene)],
+        "present": [PRESENT.index(what) for what in _present(scene)],
+        "background": BACKGROUNDS.index(scene.background) if told and scene.background in BACKGROUNDS else UNKNOWN,
+        "style": ALL_STYLES.index(scene.style) if scene.style in ALL_STYLES else UNKNOWN,
+        "nameless": world is not EXTENDED_WORLD,
+    }
+    return picture, record
+
+
+def _without_doubt(chance: random.Random) -> tuple[Scene, World, dict[str, str]]:
+    """A scene with something nameless. None is a changed hat, say, which may or may not pass for a hat."""
+    while True:
+        scene, world, words = nameless_scene(chance)
+        if not set(words.values()) & set(THINGS):
+            return scene, world, words
+
+
+def _named(scene: Scene) -> list[str]:
+    return [thing.name for thing in scene.things if thing.name in PRESENT]
+
+
+def _present(scene: Scene) -> list:
+    return _named(scene) + [what for what in asked_for(scene) if isinstance(what, tuple)]

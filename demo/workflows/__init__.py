@@ -1,0 +1,1 @@
+"""The workflows that ship: what is on each canvas."""

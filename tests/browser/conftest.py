@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from comfy_server import ComfyServer
+from editor import LITEGRAPH, NODES_2, ready, use_renderer
+from playwright.sync_api import sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+OPTIONS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+FRONTENDS = {"bundled": (), "newest": ("--front-end-root", os.environ.get("CNS_NEWEST_FRONTEND", ""))}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = os.environ.get("CNS_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    with sync_playwright() as playwright:
+        path = path or playwright.chromium.executable_path
+        if not Path(path).is_file():
+            pytest.fail(
+                "The browser tests need a Chromium: install one, or run '.venv/bin/python -m playwright install chromium'."
+            )
+        browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session", params=list(FRONTENDS))
+def server(request, comfyui, base):
+    """With the editor this ComfyUI brings, and with the newest one."""
+    with ComfyServer(comfyui, base, options=("--cpu", *FRONTENDS[request.param])) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=[LITEGRAPH, NODES_2])
+def editor(request, browser, server):
+    """The editor, with nodes drawn on the canvas or by Vue, and what went wrong in it."""
+    context = browser.new_context(viewport={"width": 1600, "height": 1000}, permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(f"{error} {error.stack}"))
+    page.on("console", lambda message: errors.append(f"{message.text} {message.location}") if message.type == "error" else None)
+    page.goto(server.url)
+    ready(page)
+    use_renderer(page, request.param)
+    yield page, errors
+    context.close()
+
+
+@pytest.fixture
+def page(editor):
+    """An error in the pack's own files fails the test."""
+    page, errors = editor
+    errors.clear()
+    yield page
+    assert not [error for error in errors if "/extensions/continual-concepts" in error]

@@ -1,0 +1,69 @@
+"""Every shipped workflow, opened from the template browser and run with the Run button."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from build_workflows import WORKFLOWS
+from editor import LITEGRAPH, open_template, press_run, screenshot, set_widgets, wait_idle
+from graphs import small_workflow
+from random_checkpoint import NAME
+
+SMALL = {
+    "CheckpointLoaderSimple": {"ckpt_name": NAME},
+    "EmptyLatentImage": {"width": 64, "height": 64, "batch_size": 1},
+    "KSampler": {"steps": 2},
+    "CNS_TrainStep": {"resolution": 64, "steps": 2},
+    "CNS_LoadConceptImages": {"folder": "my_dog"},
+}
+SHORT = {"CNS_TrainStep": {"steps": 20}}  # on the demo model; the tour alone runs as it is
+NAMES = [build.__name__ for build in WORKFLOWS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _my_dog(base, pictures, checkpoint):
+    """The folder that captions_from_files speaks of."""
+    folder = base / "input" / "my_dog"
+    folder.mkdir(exist_ok=True)
+    for index, name in enumerate(pictures["dog"]):
+        shutil.copy(base / "input" / name, folder / f"{index}.png")
+        (folder / f"{index}.txt").write_text(f"a dog in picture {index}", encoding="utf-8")
+    yield
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def saved_state(server, base, pictures) -> str:
+    """The name of a state that continual_training saved."""
+    folder = base / "output" / "cns"
+    if not any(folder.glob("concepts_*.safetensors")):
+        result = server.run(small_workflow("continual_training", server, pictures))
+        assert result.error is None, result.error
+    return max(path.name for path in folder.glob("concepts_*.safetensors"))
+
+
+@pytest.mark.parametrize("editor", [LITEGRAPH], indirect=True)
+@pytest.mark.parametrize("server", ["bundled"], indirect=True)
+@pytest.mark.parametrize("name", NAMES)
+def test_template(page, saved_state, name):
+    open_template(page, name)
+    kinds = page.evaluate("() => app.graph.nodes.map(n => n.type)")
+    assert page.evaluate("() => app.graph.nodes.filter(n => n.has_errors || !n.comfyClass && !n.isVirtualNode).length") == 0
+    if "CheckpointLoaderSimple" in kinds:
+        set_widgets(page, SMALL)
+        set_widgets(page, {"CNS_LoadState": {"state_name": saved_state}})
+    elif name != "no_gpu_tour":
+        set_widgets(page, SHORT)
+    press_run(page)
+    wait_idle(page, 300)
+    screenshot(page, f"template_{name}")
+    assert page.evaluate("() => document.querySelector('.p-dialog, [role=dialog]')?.textContent ?? ''") == ""
+    shown = page.evaluate(
+        """() => app.graph.nodes.filter(n => ['SaveImage', 'PreviewImage'].includes(n.type))
+            .map(n => [n.title, n.imgs?.map(i => i.naturalWidth) ?? []])"""
+    )
+    assert shown
+    assert all(widths and min(widths) >= 64 for _, widths in shown), shown
+    texts = "() => app.graph.nodes.filter(n => n.type === 'PreviewAny').map(n => n.widgets.map(w => w.value).join(''))"
+    assert all(page.evaluate(texts))

@@ -1,0 +1,81 @@
+"""The demo model: SD-1.5's shape in small, accepted by ComfyUI's own nodes, and good at its world."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import comfy.lora
+import comfy.sd
+import pytest
+import torch
+from cns_pack.cns_core.comfy_adapter.checkpoint import check_sd15, inspect
+from cns_pack.cns_core.comfy_adapter.demo_model import load_demo_model
+from cns_pack.cns_core.errors import CNSError
+from safetensors.torch import load_file
+
+FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    with torch.inference_mode():
+        return load_demo_model(FILE)
+
+
+def test_file_is_small_and_loads_in_under_a_second():
+    assert FILE.stat().st_size <= 20e6
+    durations = []
+    for _ in range(3):
+        started = time.perf_counter()
+        load_demo_model(FILE)
+        durations.append(time.perf_counter() - started)
+    assert min(durations) < 1.0
+
+
+def test_it_is_an_sd15(demo):
+    model, clip, _ = demo
+    check_sd15(model)
+    _, layout, _ = inspect(model, clip)
+    assert len(layout.layers) == 14
+    assert layout.layers[0].name == "input_blocks.1.1.transformer_blocks.0.attn2.to_k"
+    tokens = clip.tokenize("a red star on a beach")["l"][0]
+    assert len(tokens) == 77
+    assert tokens[0][0] == 49406
+    assert clip.encode_from_tokens(clip.tokenize("a red star on a beach")).shape == (1, 77, 128)
+
+
+def test_vae_has_sd15s_latent_shape(demo):
+    _, _, vae = demo
+    picture = torch.rand(2, 64, 64, 3)
+    with torch.inference_mode():
+        latents = vae.encode(picture)
+        assert latents.shape == (2, 4, 8, 8)
+        assert vae.decode(latents).shape == picture.shape
+
+
+def test_checkpoint_save(demo, tmp_path):
+    model, clip, vae = demo
+    with torch.inference_mode():
+        comfy.sd.save_checkpoint(str(tmp_path / "saved.safetensors"), model, clip, vae)
+    saved = load_file(tmp_path / "saved.safetensors")
+    key = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+    assert torch.equal(saved[key].float(), model.model.state_dict()[key.removeprefix("model.")].float())
+    assert "cond_stage_model.transformer.text_model.final_layer_norm.weight" in saved
+    assert any(name.startswith("first_stage_model.") for name in saved)
+
+
+def test_lora_loader_finds_its_layers(demo):
+    model, clip, _ = demo
+    weight = model.model.diffusion_model.input_blocks[1][1].transformer_blocks[0].attn2.to_k.weight
+    name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    lora = {f"{name}.lora_up.weight": torch.ones(len(weight), 1), f"{name}.lora_down.weight": torch.ones(1, weight.shape[1])}
+    patched, _ = comfy.sd.load_lora_for_models(model, clip, lora, 1.0, 1.0)
+    assert list(patched.patches) == ["diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"]
+
+
+def test_a_file_cut_short_is_named(tmp_path):
+    short = tmp_path / "short.safetensors"
+    short.write_bytes(FILE.read_bytes()[:1000])
+    with pytest.raises(CNSError, match=r"short\.safetensors cannot be read"):
+        load_demo_model(short)

@@ -1,0 +1,72 @@
+"""Folders of a user's pictures, as they really are."""
+
+from __future__ import annotations
+
+import os
+
+import folder_paths
+import pytest
+import torch
+from cns_pack.cns_core.comfy_adapter.folders import concept_folders, concept_images
+from cns_pack.cns_core.errors import CNSError
+from cns_pack.nodes.caption.load_concept_images import LoadConceptImages
+from PIL import Image
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    root = tmp_path / "input"
+    (root / "dog").mkdir(parents=True)
+    (root / "notes").mkdir()
+    Image.new("RGB", (8, 8), "red").save(root / "dog" / "01.png")
+    monkeypatch.setattr(folder_paths, "input_directory", str(root))
+    return root
+
+
+def test_folders_with_images_are_listed_and_unreadable_ones_passed_over(inputs):
+    (inputs / "locked").mkdir()
+    Image.new("RGB", (8, 8)).save(inputs / "locked" / "01.png")
+    (inputs / "locked").chmod(0)
+    try:
+        readable = os.access(inputs / "locked", os.R_OK)  # root reads everything
+        assert concept_folders() == (["dog", "locked"] if readable else ["dog"])
+    finally:
+        (inputs / "locked").chmod(0o755)
+
+
+def test_a_link_to_another_disk_works(inputs, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere" / "01.png")
+    try:
+        (inputs / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets no user make links")
+    assert concept_folders() == ["dog", "linked"]
+    assert [path.name for path in concept_images("linked")] == ["01.png"]
+
+
+@pytest.mark.parametrize("folder", ["", "..", "../input/dog", "nowhere", "/etc"])
+def test_other_folders_are_refused(inputs, folder):
+    with pytest.raises(CNSError, match="There is no folder"):
+        concept_images(folder)
+
+
+def test_hidden_files_are_no_images(inputs):
+    (inputs / "dog" / "._01.png").write_bytes(b"what macOS leaves on other disks")
+    assert [path.name for path in concept_images("dog")] == ["01.png"]
+
+
+def test_transparency_becomes_white(inputs):
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(inputs / "dog" / "01.png")
+    (pictures, _) = LoadConceptImages.execute("dog").args
+    assert torch.equal(pictures[0], torch.ones(1, 8, 8, 3))
+
+
+def test_broken_files_are_named(inputs):
+    (inputs / "dog" / "02.png").write_bytes((inputs / "dog" / "01.png").read_bytes()[:40])
+    with pytest.raises(CNSError, match=r"02\.png cannot be read as an image"):
+        LoadConceptImages.execute("dog")
+    (inputs / "dog" / "02.png").unlink()
+    (inputs / "dog" / "01.txt").write_bytes("ein Café".encode("latin-1"))
+    with pytest.raises(CNSError, match=r"01\.txt cannot be read: save it as UTF-8"):
+        LoadConceptImages.execute("dog")

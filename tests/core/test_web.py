@@ -1,0 +1,31 @@
+"""Python and the page's scripts agree on what they call each other's messages; no script names the folder it lies in."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "web").rglob("*.js"))
+
+
+def test_event_names_are_the_same_on_both_sides():
+    here = (ROOT / "cns_core" / "comfy_adapter" / "events.py").read_text(encoding="utf-8")
+    there = (ROOT / "web" / "events.js").read_text(encoding="utf-8")
+    python = dict(re.findall(r'^([A-Z_]+) = "([^"]+)"', here, re.MULTILINE))
+    assert python == dict(re.findall(r'^export const ([A-Z_]+) = "([^"]+)";', there, re.MULTILINE))
+    assert len(python) >= 4
+
+
+def test_only_the_events_file_spells_routes_and_events():
+    for script in SCRIPTS:
+        if script.name != "events.js":
+            assert not re.search(r'"(/cns/|cns\.)', script.read_text(encoding="utf-8")), script.name
+
+
+def test_scripts_import_what_is_there_and_name_no_folder():
+    for script in SCRIPTS:
+        text = script.read_text(encoding="utf-8")
+        assert "continual-concepts-cns" not in text, script.name
+        for target in re.findall(r'from "(\./[^"]+)"', text):
+            assert (script.parent / target).is_file(), f"{script.name} imports {target}"
