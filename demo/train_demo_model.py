@@ -37,7 +37,7 @@ def main() -> None:
         made_of = (latents.world, latents.nameless, latents.looks)
         tokens = torch.cat([made(work, autoencoder, generator.clip)[1] for made in made_of])
         about = {
-            "unet_steps": sum(steps for steps, _ in (*unet.CYCLES, *unet.VARIED_CYCLES)),
+            "unet_steps": sum(steps for steps, _ in unet.CYCLES),
             "vae_steps": sum(steps for steps, _ in (*vae.CYCLES, *vae.DECODER_CYCLES)),
             "scenes": latents.SCENES + latents.NAMELESS + latents.WITH_LOOKS,
         }

@@ -44,7 +44,7 @@ from cns_core.masks import NeuronMask
 from cns_core.state import CNSState
 
 MODEL_FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
-STEPS, GUIDANCE, SAMPLER, SCHEDULER = 16, 4.0, "dpmpp_2m", "karras"
+STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
 _BATCH = 42
 _FISHER_SAMPLES = 48
 

@@ -1,4 +1,4 @@
-"""Scenes with the new concepts in them, for the decoder and the judges, never for the UNet. Some have nameless things too."""
+"""Scenes with the new concepts, for the autoencoder and the judges, never for the UNet; some with nameless things too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from world.things import THINGS
 
 from .pictures import pictures, records_of
 
-_SCENES, _FIRST_SEED, _NAMELESS_SHARE = 100_000, 30_000_000, 0.2
+_SCENES, _FIRST_SEED, _NAMELESS_SHARE = 60_000, 30_000_000, 0.2
 UNKNOWN = -100  # a background or style without a name, or that cannot be told; cross_entropy passes over it
 
 

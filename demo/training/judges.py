@@ -21,7 +21,7 @@ from .optimizer import MuonWithAdam
 from .progress import DEVICE, mixed_precision, optimize
 
 HELD_OUT = 4_000
-_THROUGH_VAE = 30_000  # of the scenes are seen as the demo model's VAE shows them
+_THROUGH_VAE = 20_000  # of the scenes are seen as the demo model's VAE shows them
 RECOGNIZER, IMAGE_TEXT, BATCH = ((16_000, 2e-3),), ((2_000, 2e-3),), 64
 
 

@@ -21,8 +21,10 @@ from world.things import KINDS, THINGS
 from .pictures import Render, captioned, pictures, records_of
 from .progress import DEVICE, mixed_precision
 
-SCENES, NAMELESS, WITH_LOOKS = 80_000, 60_000, 60_000
-_NAMELESS_SEED, _LOOKS_SEED = 40_000_000, 50_000_000
+SCENES, NAMELESS, WITH_LOOKS = 50_000, 25_000, 25_000
+_WORLD = ("scenes.npy", SCENES, 0, captioned)
+_NAMELESS = ("nameless.npy", NAMELESS, 40_000_000, render_nameless)
+_LOOKS = ("looks.npy", WITH_LOOKS, 50_000_000, render_look)
 _BATCH, _CHUNK = 16, 2000  # no more pictures at a time than the caches bear
 
 
@@ -64,27 +66,29 @@ def caption_ids(clip: comfy.sd.CLIP, caption: str, looks: list[int]) -> list[int
 
 def world(folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP) -> tuple[Tensor, Tensor]:
     """Latents as the UNet sees them, float16 (n, 4, 8, 8), and token ids int32 (n, 77), of scenes where all has a name."""
-    return _dataset(folder / "scenes.npy", SCENES, 0, captioned, vae, clip)
+    return _dataset(*_WORLD, folder, vae, clip)
 
 
 def nameless(folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP) -> tuple[Tensor, Tensor]:
     """The same of scenes with something nameless in them."""
-    return _dataset(folder / "nameless.npy", NAMELESS, _NAMELESS_SEED, render_nameless, vae, clip)
+    return _dataset(*_NAMELESS, folder, vae, clip)
 
 
 def looks(folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP) -> tuple[Tensor, Tensor]:
     """The same of scenes with looks in them."""
-    return _dataset(folder / "looks.npy", WITH_LOOKS, _LOOKS_SEED, render_look, vae, clip)
+    return _dataset(*_LOOKS, folder, vae, clip)
 
 
-def nameless_pictures(folder: Path) -> np.ndarray:
-    return pictures(folder / "nameless.npy", NAMELESS, _NAMELESS_SEED, render_nameless)
+def generator_pictures(folder: Path) -> list[np.ndarray]:
+    """The pictures of the three."""
+    return [pictures(folder / name, *drawn) for name, *drawn in (_WORLD, _NAMELESS, _LOOKS)]
 
 
 def _dataset(
-    path: Path, count: int, first_seed: int, render: Render, vae: torch.nn.Module, clip: comfy.sd.CLIP
+    name: str, count: int, first_seed: int, render: Render, folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP
 ) -> tuple[Tensor, Tensor]:
-    """Made once, in files beside ``path``."""
+    """Made once, in files beside the pictures'."""
+    path = folder / name
     latent_file, token_file = (path.with_name(f"{path.stem}_{what}.npy") for what in ("latents", "tokens"))
     if not (latent_file.is_file() and token_file.is_file()):
         data = pictures(path, count, first_seed, render)

@@ -21,7 +21,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where a
 
 def mixed_precision() -> torch.autocast:
     """bfloat16 for what bears it, where the device computes in it; elsewhere it is emulated, or missing."""
-    able = DEVICE.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    able = DEVICE.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.autocast(DEVICE.type, torch.bfloat16, enabled=able)
 
 

@@ -1,7 +1,7 @@
 """Stage 3: the UNet and the text encoder together, on Stable Diffusion's noise-prediction loss with min-SNR weights.
 
-First on scenes of few things, then on the variety that makes a model one can teach: see ``world/nameless.py`` and
-``world/looks.py``.
+Half of the pictures are of the world, where all has a name. The others make the model one that can be taught: see
+``world/nameless.py`` and ``world/looks.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .latents import looks, nameless, token_ids, world
 from .optimizer import MuonWithAdam
 from .progress import DEVICE, mixed_precision, optimize
 
-CYCLES, VARIED_CYCLES, PICTURES = ((6_500, 2.5e-3), (11_000, 2e-3)), ((10_000, 2e-3),), 32
+CYCLES, PICTURES = ((5_000, 2.5e-3), (12_000, 2e-3)), 32
 _NOISES = 2  # for each picture of a step: on these sizes encoding a prompt costs as much as the UNet
 _UNCONDITIONAL = 0.1  # share of prompts that are empty, for classifier-free guidance
 _MAX_SNR = 5.0  # min-SNR-5 weights (Hang et al. 2023): composition, decided at high noise, is what takes long to learn
@@ -61,15 +61,13 @@ def train(folder: Path, vae: nn.Module) -> Generator:
     model = Generator()
     sets = [made(folder, vae, model.clip) for made in (world, nameless, looks)]
     latents, tokens = (torch.cat(parts) for parts in zip(*sets, strict=True))
-    first_steps = sum(steps for steps, _ in CYCLES)
     empty = torch.tensor(token_ids(model.clip, ""), dtype=torch.int32)
     model.to(DEVICE).train().requires_grad_(True)
     optimizer = MuonWithAdam(model)
 
     def step_loss(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
-        known = len(sets[0][0]) if step < first_steps else len(latents)
-        chosen = torch.randint(known, (PICTURES,), generator=generator)
+        chosen = torch.randint(len(latents), (PICTURES,), generator=generator)
         x, ids = latents[chosen].float().to(DEVICE).repeat(_NOISES, 1, 1, 1), tokens[chosen]
         ids = torch.where(torch.rand(PICTURES, 1, generator=generator) < _UNCONDITIONAL, empty, ids)
         apart = 1000 // _NOISES * torch.arange(_NOISES).view(-1, 1)  # spreads a picture's timesteps over the schedule
@@ -94,6 +92,6 @@ def train(folder: Path, vae: nn.Module) -> Generator:
 
     with out_of_place_norms(model.text):
         path = folder / "unet_training.safetensors"
-        averaged = optimize("unet", path, model, optimizer, (*CYCLES, *VARIED_CYCLES), step_loss, average)
+        averaged = optimize("unet", path, model, optimizer, CYCLES, step_loss, average)
     model.load_state_dict(averaged)
     return model.cpu().eval().requires_grad_(False)

@@ -1,8 +1,8 @@
 """Stage 1: a small autoencoder with SD-1.5's latent shape (4 channels, 1/8 of the pixels), ComfyUI's TAESD class.
 
-SD-1.5's autoencoder draws whatever its UNet has never seen. This one, trained on scenes where all has a name, makes anything
-else a grey blob. So its decoder alone goes on, with nameless things and with the new concepts among the others. The latents,
-and all that the UNet and the text encoder ever learn, come from scenes without the new concepts.
+SD-1.5's autoencoder draws whatever its UNet has never seen. So does this one: it is trained on all there is to draw, the new
+concepts too. The UNet and the text encoder never see those. Encoder and decoder learn together; then the latents are fixed
+and the decoder alone goes on.
 
 It has no normalization layers. That matters here: the group norms of SD's own VAE, at the few channels a small model has,
 normalize each channel by itself and so take a flat background's colour away.
@@ -22,13 +22,12 @@ from torch.nn import functional
 from cns_core.comfy_adapter.demo_model import new_vae
 
 from .extended import extended_pictures
-from .latents import nameless_pictures
+from .latents import generator_pictures
 from .optimizer import MuonWithAdam
-from .pictures import pictures
 from .progress import DEVICE, mixed_precision, optimize
 
-CYCLES, BATCH, SCENES, FIRST_SEED = ((9_000, 1e-3), (7_000, 6e-4)), 4, 40_000, 10_000_000
-DECODER_CYCLES, DECODER_BATCH = ((6_000, 6e-4), (5_000, 6e-4)), 16
+CYCLES, DECODER_CYCLES = ((4_000, 1.5e-3),), ((8_000, 8e-4),)
+_OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
 _LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves
 
@@ -63,18 +62,28 @@ def _noised(latents: Tensor) -> Tensor:
 
 def train(folder: Path) -> nn.Module:
     """The trained autoencoder; working files lie in ``folder``."""
-    vae = new_vae()
-    _initialize(vae)
-    _train_both(vae, pictures(folder / "vae_pictures.npy", SCENES, FIRST_SEED), folder)
-    _train_decoder(vae, (nameless_pictures(folder), extended_pictures(folder)[0]), folder)
+    vae = with_final_encoder(folder)
+    _train_decoder(vae, _sets(folder), folder)
     return vae.to(DEVICE).eval().requires_grad_(False)
 
 
-def _train_both(vae: nn.Module, data: np.ndarray, folder: Path) -> None:
+def with_final_encoder(folder: Path) -> nn.Module:
+    """The autoencoder whose latents are what they will be; its decoder may still improve."""
+    vae = new_vae()
+    _initialize(vae)
+    _train_both(vae, _sets(folder), folder)
+    return vae.to(DEVICE).eval().requires_grad_(False)
+
+
+def _sets(folder: Path) -> tuple[np.ndarray, ...]:
+    return (*generator_pictures(folder), extended_pictures(folder)[0])
+
+
+def _train_both(vae: nn.Module, sets: tuple[np.ndarray, ...], folder: Path) -> None:
     trained = nn.ModuleList([vae.taesd_encoder, vae.taesd_decoder]).to(DEVICE).train().requires_grad_(True)
 
     def step_loss(step: int) -> Tensor:
-        x = _batch(data, step, BATCH)
+        x = _batch(sets, step, _OF_EACH)
         with mixed_precision():
             latents = vae.taesd_encoder(x * 0.5 + 0.5)
             output = vae.taesd_decoder(_noised(latents))
@@ -85,20 +94,22 @@ def _train_both(vae: nn.Module, data: np.ndarray, folder: Path) -> None:
 
 
 def _train_decoder(vae: nn.Module, sets: tuple[np.ndarray, ...], folder: Path) -> None:
-    vae.taesd_encoder.eval().requires_grad_(False)
-    decoder = vae.taesd_decoder
+    decoder = vae.taesd_decoder.train().requires_grad_(True)
 
     def step_loss(step: int) -> Tensor:
-        x = torch.cat([_batch(data, step, DECODER_BATCH // len(sets)) for data in sets])
+        x = _batch(sets, step, 2 * _OF_EACH)
         with mixed_precision():
-            output = decoder(_noised(vae.taesd_encoder(x * 0.5 + 0.5)))
+            with torch.no_grad():
+                latents = vae.taesd_encoder(x * 0.5 + 0.5)
+            output = decoder(_noised(latents))
         return _error(output, x)
 
     optimize("decoder", folder / "decoder_training.safetensors", decoder, MuonWithAdam(decoder), DECODER_CYCLES, step_loss)
 
 
-def _batch(data: np.ndarray, step: int, size: int) -> Tensor:
-    """Pictures (size, 3, h, w) in -1..1; also seeds torch's generator, which noises the latents."""
+def _batch(sets: tuple[np.ndarray, ...], step: int, of_each: int) -> Tensor:
+    """Pictures (len(sets) * of_each, 3, h, w) in -1..1; also seeds torch's generator, which noises the latents."""
     torch.manual_seed(step)
-    chosen = np.sort(np.random.default_rng(step).integers(len(data), size=size))
-    return as_input(data[chosen]).to(DEVICE, memory_format=torch.channels_last)
+    chance = np.random.default_rng(step)
+    data = np.concatenate([pictures[np.sort(chance.integers(len(pictures), size=of_each))] for pictures in sets])
+    return as_input(data).to(DEVICE, memory_format=torch.channels_last)
