@@ -22,8 +22,11 @@ NAMES = [build.__name__ for build in WORKFLOWS]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _my_dog(base, pictures, checkpoint):
-    """The folder that captions_from_files speaks of."""
+def _inputs(base, pictures, checkpoint):
+    """The picture every ComfyUI brings, except PyPI's, and the folder that captions_from_files speaks of."""
+    example = base / "input" / "example.png"
+    if not example.is_file():
+        shutil.copy(base / "input" / pictures["dog"][0], example)
     folder = base / "input" / "my_dog"
     folder.mkdir(exist_ok=True)
     for index, name in enumerate(pictures["dog"]):
@@ -56,7 +59,7 @@ def test_template(page, saved_state, name):
     elif name != "no_gpu_tour":
         set_widgets(page, SHORT)
     press_run(page)
-    wait_idle(page, 300)
+    wait_idle(page, 900)
     screenshot(page, f"template_{name}")
     assert page.evaluate("() => document.querySelector('.p-dialog, [role=dialog]')?.textContent ?? ''") == ""
     shown = page.evaluate(

@@ -33,7 +33,7 @@ def caption(server, pictures, images=None, **changes) -> str:
         ({"noun": "  "}, "The class noun is empty"),
         ({"captions": "a dog\n\na dog"}, "The caption of image 2 is empty"),
         ({"captions": "a dog\nanother dog"}, "2 captions were given for 3 images"),
-        ({"captions": "", "captioner": "blip-image-captioning-large"}, "Salesforce/blip-image-captioning-base is not in"),
+        ({"captions": "", "captioner": "blip-image-captioning-large"}, "Salesforce/blip-image-captioning-large is not in"),
     ],
 )
 def test_concept(server, pictures, changes, expected):
