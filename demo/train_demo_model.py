@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from allocator import keep_freed_memory
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -25,6 +27,7 @@ def main() -> None:
     from comfy.cli_args import args
 
     args.cpu = True
+    keep_freed_memory()
     from training import export, judges, latents, unet, vae
 
     work = arguments.work or arguments.base / "demo_model_training"

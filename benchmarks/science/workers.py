@@ -19,9 +19,11 @@ _lab: Lab | None = None
 
 def _start(threads: int, work: Path) -> None:
     import headless  # noqa: F401 - before the lab, which imports ComfyUI
+    from allocator import keep_freed_memory
     from lab import Lab
 
     global _lab
+    keep_freed_memory()
     torch.set_num_threads(threads)
     _lab = Lab.open(work)
 
