@@ -1,0 +1,52 @@
+"""What the demo model is trained with: Muon's orthogonal steps, and runs that may be stopped anywhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from training import progress
+from training.optimizer import MuonWithAdam, orthogonalized
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 64), (2, 64, 24), (1, 32, 32)])
+def test_steps_are_nearly_orthogonal(shape):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = torch.linalg.svdvals(orthogonalized(matrices))
+    assert found.shape == (shape[0], min(shape[1:]))
+    well_conditioned = torch.linalg.svdvals(matrices) > 0.1 * torch.linalg.svdvals(matrices)[:, :1]
+    assert found[well_conditioned].min() > 0.6
+    assert found.max() < 1.3
+    left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+    assert functional.cosine_similarity(orthogonalized(matrices).flatten(1), (left @ right).flatten(1)).min() > 0.9
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.Flatten(), nn.Linear(32 * 16, 16), nn.ReLU(), nn.Linear(16, 16))
+
+
+def run(path, steps: int | None = None) -> nn.Module:
+    """20 steps, or as many before it is stopped."""
+    model = network()
+
+    def loss_of(step: int) -> torch.Tensor:
+        if step == steps:
+            raise KeyboardInterrupt
+        return model(torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(step))).square().mean()
+
+    progress.optimize("test", path, model, MuonWithAdam(model), ((12, 1e-2), (8, 1e-3)), loss_of)
+    return model
+
+
+def test_resumed_run_equals_an_unbroken_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "_SAVE_SECONDS", -1)  # after every step
+    unbroken = run(tmp_path / "unbroken.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "resumed.safetensors", 7)
+    resumed = run(tmp_path / "resumed.safetensors")
+    before = network().state_dict()
+    for name, value in unbroken.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
+        assert not torch.equal(before[name], value), name
