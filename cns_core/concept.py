@@ -68,6 +68,12 @@ class Concept:
                 raise CNSError(f"The caption of image {number} is empty: describe the image, for example 'a dog on grass'.")
 
     @property
+    def descriptions(self) -> tuple[str, ...]:
+        """The captions in ordinary words: ``a <new1> dog`` and ``a <new1>`` become ``a dog``, which any CLIP can read."""
+        named = re.compile(rf"{re.escape(self.token)}(\s+{re.escape(self.noun)}(?!\w))?", re.IGNORECASE)
+        return tuple(named.sub(lambda _: self.noun, caption) for caption in self.captions)
+
+    @property
     def name(self) -> str:
         """``<new1> dog``: how prompts call the concept."""
         return f"{self.token} {self.noun}"
@@ -76,8 +82,6 @@ class Concept:
 def instance_prompt(caption: str, token: str, noun: str) -> str:
     """The caption with its first class noun replaced by ``<newN> noun``; put in front where the caption lacks the noun."""
     name = f"{token} {noun}"
-    if token in caption:
-        return caption
     prompt, replaced = re.subn(rf"\b{re.escape(noun)}\b", lambda _: name, caption, count=1, flags=re.IGNORECASE)
     return prompt if replaced else f"{name}, {caption}"
 
@@ -105,4 +109,4 @@ def training_prompts(concept: Concept, mode: str, template: str) -> list[tuple[s
     """
     if mode not in PROMPT_MODES:
         raise CNSError(f"There is no prompt mode '{mode}': choose one of {', '.join(PROMPT_MODES)}.")
-    return [PROMPT_MODES[mode](caption, concept, template) for caption in concept.captions]
+    return [PROMPT_MODES[mode](caption, concept, template) for caption in concept.descriptions]

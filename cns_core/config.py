@@ -79,10 +79,10 @@ class TrainConfig:
 
 CUSTOM = "custom"
 PRESETS: dict[str, dict[str, float]] = {
-    # Ours: K and V of earlier concepts' and of calibration prompts are held (docs/science.md).
+    # Ours, not in the paper: K and V of earlier concepts' and of calibration prompts are held (docs/method.md).
     "keep": {
         name: getattr(TrainConfig, name) for name in ("prev_weight", "pretrained_weight", "keep_weight", "calibration_weight")
     },
-    # The paper's loss, eq. 4. It gives no weights: these kept the first concept best (docs/science.md).
+    # The paper's loss, eq. 4. It gives no weights: these kept the first concept best in a trial on a small model.
     "paper": {"prev_weight": 0.01, "pretrained_weight": 0.0, "keep_weight": 0.0, "calibration_weight": 0.0},
 }

@@ -150,9 +150,8 @@ class Fingerprint:
         """Raises CNSError naming both fingerprints where ``other`` (of ``what``) is of another checkpoint."""
         if not self.matches(other):
             raise CNSError(
-                f"{what} was made for the checkpoint with fingerprint {other.short}, but the MODEL wired in has "
-                f"fingerprint {self.short} (K/V weights differ by {self.distance(other):.1%}): "
-                "load the checkpoint it was made for."
+                f"{what} was made for the checkpoint with fingerprint {other.short}, but the one it is used with has "
+                f"fingerprint {self.short} (K/V weights differ by {self.distance(other):.1%}): use the same checkpoint."
             )
 
 

@@ -59,7 +59,7 @@ def select(strategy: str, base: NeuronMask, general: NeuronMask, generator: torc
     if mask.count == 0:
         raise CNSError(
             f"No neurons are left: all {base.count:,} base neurons are general neurons too. "
-            "Use fewer or shorter captions, raise top_percent, or use more calibration prompts."
+            "Name the thing in every caption, raise count in Compute General Neurons, or use top_percent 30 in both nodes."
         )
     return mask
 

@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..cns_core.comfy_adapter.live_states import show_state
+from ..cns_core.errors import CNSError
 from ..cns_core.figures import state_record
 from ..cns_core.state import CNSState
 
@@ -40,6 +41,14 @@ def workflow_id(hidden: Any) -> str | None:
 def show(state: CNSState, hidden: Any) -> None:
     """Fills the running node's state panel."""
     show_state(state_record(state), hidden.unique_id, workflow_id(hidden))
+
+
+def one_of_each(inputs: dict[str, list]) -> dict[str, Any]:
+    """The inputs of a node that takes lists, which ComfyUI wraps all in lists."""
+    for name, values in inputs.items():
+        if len(values) != 1:
+            raise CNSError(f"{name} got a list of {len(values)}: wire a node there that gives one.")
+    return {name: values[0] for name, values in inputs.items()}
 
 
 def advanced(widget: Any) -> Any:

@@ -54,6 +54,10 @@ class Graph:
         node = self.add("CheckpointLoaderSimple", ckpt_name=name)
         return [node, 0], [node, 1], [node, 2]
 
+    def demo_model(self) -> tuple[list, list, list]:
+        node = self.add("CNS_LoadDemoModel")
+        return [node, 0], [node, 1], [node, 2]
+
     def images(self, names: list[str]) -> list:
         batch = None
         for name in names:

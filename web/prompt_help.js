@@ -25,12 +25,15 @@ function sourceOfState(node) {
   return upstream(node, "CNS_STATE", (found) => ["CNS_LoadState", "CNS_TrainStep"].includes(found.comfyClass));
 }
 
-// A training adds the concept that is wired into it, whether it has run yet or not.
-function conceptsOf(source) {
+// A training adds the concept that is wired into it, whether it has run yet or not. Half-way through an edit a training's state
+// may lead back to itself.
+function conceptsOf(source, seen = new Set()) {
   if (source.comfyClass === "CNS_LoadState") return stateOf(source)?.concepts;
+  if (seen.has(source)) return undefined;
+  seen.add(source);
   const before = sourceOfState(source);
   const goesOn = source.inputs?.some((input) => input.name === "previous_state" && input.link != null);
-  const earlier = before ? conceptsOf(before) : goesOn ? undefined : [];
+  const earlier = before ? conceptsOf(before, seen) : goesOn ? undefined : [];
   const caption = upstream(source, "CNS_CONCEPT", (found) => found.comfyClass === "CNS_CaptionConceptImages");
   const token = widgetValue(caption, "token");
   if (!earlier || !token) return undefined;

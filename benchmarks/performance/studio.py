@@ -37,7 +37,7 @@ class Studio:
             return Studio(*comfy.sd.load_checkpoint_guess_config(str(path))[:3])
 
     def neurons(self, concept: Concept, calibration: int = 20, strategy: str = "concept") -> Neurons:
-        base = compute_neurons(self.model, self.clip, list(concept.captions), 0.3, "base", None)
+        base = compute_neurons(self.model, self.clip, list(concept.descriptions), 0.3, "base", None)
         general = compute_neurons(self.model, self.clip, shipped_prompts()[:calibration], 0.3, "general", None)
         return select_neurons(base, general, strategy, 0)
 

@@ -125,7 +125,7 @@ class Lab:
 
     def neurons(self, concept: Concept, variant: Variant, seed: int, state: CNSState | None = None) -> Neurons:
         share = variant.top_fraction
-        base = compute_neurons(self.model, self.clip, list(concept.captions), share, "base", None)
+        base = compute_neurons(self.model, self.clip, list(concept.descriptions), share, "base", None)
         general = self.general(share, variant.calibration_count)
         neurons = select_neurons(base, general, variant.strategy, seed)
         if not variant.selection:
@@ -137,9 +137,9 @@ class Lab:
             chosen=neurons.mask,
             general=general.mask,
             owned=state.used_neurons() if state else NeuronMask.empty(neurons.mask.layout),
-            captions=[encode(self.clip, text) for text in concept.captions],
+            captions=[encode(self.clip, text) for text in concept.descriptions],
             others=[encode(known, text) for text in (*general.prompts, *earlier)],
-            fisher=lambda: self.fisher(concept.images, concept.captions),
+            fisher=lambda: self.fisher(concept.images, concept.descriptions),
             ordinary_fisher=self.ordinary_fisher,
         )
         return replace(neurons, mask=SELECTIONS[variant.selection](candidates))

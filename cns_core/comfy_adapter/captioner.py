@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management as memory
 import folder_paths
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import CNSError
@@ -46,26 +49,23 @@ def _entries(root: Path) -> list[str]:
 
 
 def caption_images(
-    images: Sequence[Tensor], name: str, download: bool, on_image: Callable[[], None] = lambda: None
+    images: Sequence[Tensor],
+    name: str,
+    download: bool,
+    on_image: Callable[[], None] = lambda: None,
+    on_download: Callable[[str], None] = lambda text: None,
 ) -> list[str]:
     """One caption for each image (height, width, 3) in 0..1; greedy, so the same image gives the same caption.
 
     Raises:
         CNSError: the model is not there and may not be downloaded, or is not an image-to-text model.
     """
-    # transformers takes seconds to import: only a user who captions pays for it
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    folder = _model_folder(name, download)
-    try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CNSError(f"{folder} does not hold a captioning model that transformers can load: {error}") from error
+    folder, captions = _model_folder(name, download, on_download), []
     device = memory.get_torch_device()
     dtype = torch.float16 if memory.should_use_fp16(device) else torch.float32
-    model, captions = model.to(dtype).eval(), []
     try:
+        processor, model = _load(folder)
+        model = model.to(dtype).eval()
         memory.free_memory(memory.module_size(model) * 1.2, device)
         model = model.to(device)
         for image in images:
@@ -81,6 +81,18 @@ def caption_images(
     return captions
 
 
+def _load(folder: Path) -> tuple[Any, Any]:
+    """Processor and model."""
+    # transformers takes seconds to import: only a user who captions pays for it
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    try:
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        return processor, AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CNSError(f"{folder} does not hold a captioning model that transformers can load: {error}") from error
+
+
 def _roots() -> list[Path]:
     return [Path(path) for path in folder_paths.get_folder_paths(FOLDER)]
 
@@ -89,30 +101,36 @@ def _is_model(path: Path) -> bool:
     return os.path.isfile(path / "config.json")  # unlike Path.is_file, False where the folder may not be read
 
 
-def _model_folder(name: str, download: bool) -> Path:
+def _model_folder(name: str, download: bool, on_download: Callable[[str], None]) -> Path:
     for root in _roots():
         if _is_model(root / name):
             return root / name
     target = _roots()[0] / name
     if name not in KNOWN:
         raise CNSError(f"There is no captioning model '{name}' in {_roots()[0]}: choose another, or put its folder there.")
+    if target.exists():
+        raise CNSError(f"{target} has no config.json, so the model is not whole: put the missing files there or remove it.")
     repository, size = KNOWN[name]
     if not download:
         raise CNSError(
             f"The captioning model {repository} is not in {target}: turn on download_captioner to fetch it ({size}), "
             "put its files there yourself, or write the captions by hand."
         )
-    return _download(repository, target)
+    return _download(repository, size, target, on_download)
 
 
-def _download(repository: str, target: Path) -> Path:
+def _download(repository: str, size: str, target: Path, on_download: Callable[[str], None]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     unfinished = target.with_name(f".{target.name}.download")  # kept when interrupted, so that the next try resumes
     logger.info("Downloading %s to %s", repository, target)
+
+    def report() -> None:
+        on_download(f"downloading to {target}: {_bytes_in(unfinished) / 1e9:.2f} of about {size}")
+
     try:
-        _while_waiting(lambda: snapshot_download(repository, local_dir=unfinished, allow_patterns=_WANTED_FILES))
+        _while_waiting(lambda: snapshot_download(repository, local_dir=unfinished, allow_patterns=_WANTED_FILES), report)
         if not any(unfinished.glob("*.safetensors")):
             raise CNSError(f"{repository} has no .safetensors weights, and no other kind is loaded: choose another captioner.")
         unfinished.rename(target)
@@ -123,7 +141,16 @@ def _download(repository: str, target: Path) -> Path:
     return target
 
 
-def _while_waiting(work: Callable[[], object]) -> None:
+def _bytes_in(folder: Path) -> int:
+    sizes = 0
+    for root, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):  # finished files are renamed
+                sizes += os.path.getsize(os.path.join(root, name))
+    return sizes
+
+
+def _while_waiting(work: Callable[[], object], report: Callable[[], None]) -> None:
     """Does it in a thread, so that Cancel is heard at once; what the thread has begun it ends, and the next try finds it."""
     failed: list[BaseException] = []
 
@@ -137,6 +164,7 @@ def _while_waiting(work: Callable[[], object]) -> None:
     thread.start()
     while thread.is_alive():
         check_cancelled()
-        thread.join(0.2)
+        report()
+        thread.join(0.5)
     if failed:
         raise failed[0]

@@ -23,32 +23,58 @@ def register() -> None:
 
 
 def state_names() -> list[str]:
-    return folder_paths.get_filename_list(STATES)
+    return list(_states())
 
 
 def state_path(name: str) -> Path:
     """Full path of a listed state.
 
     Raises:
-        CNSError: no such file.
+        CNSError: no such file, or several of that name.
     """
-    path = folder_paths.get_full_path(STATES, name)
-    if path is None:
-        raise CNSError(f"There is no state '{name}' in {' or '.join(folder_paths.get_folder_paths(STATES))}.")
-    return Path(path)
+    states = _states()
+    if name in states:
+        return states[name]
+    same = [shown for shown in states if shown.startswith(f"{name} [")]
+    if same:
+        raise CNSError(f"There are several states of this name: choose {' or '.join(same)}.")
+    raise CNSError(f"There is no state '{name}' in {' or '.join(folder_paths.get_folder_paths(STATES))}.")
+
+
+def _states() -> dict[str, Path]:
+    """By name below the folders; one that lies in several of them says in which, as ``name [folder]``."""
+    states = {}
+    for name in folder_paths.get_filename_list(STATES):
+        folders = _folders_with(name)
+        states |= {name if len(folders) == 1 else f"{name} [{folder}]": Path(folder, name) for folder in folders}
+    return states
+
+
+def _folders_with(name: str) -> list[str]:
+    return [folder for folder in folder_paths.get_folder_paths(STATES) if Path(folder, name).is_file()]
 
 
 def new_state_path(prefix: str) -> Path:
-    """The next free ``prefix_00001_.safetensors`` under ``output``, numbered as ComfyUI numbers images.
+    """The next free ``prefix_00001_.safetensors`` under ``output``, numbered as ComfyUI numbers images; no name that a state
+    in another folder has.
 
     Raises:
-        CNSError: the prefix points outside the output folder.
+        CNSError: the prefix points outside the output folder, or that cannot be written.
     """
     pure = PurePath(prefix)
     if not pure.name or pure.is_absolute() or ".." in pure.parts:
         raise CNSError(f"filename_prefix '{prefix}' must stay inside ComfyUI's output folder: use a name like cns/my_concepts.")
-    folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
-    return Path(folder) / f"{name}_{counter:05}_{SUFFIX}"
+    output = folder_paths.get_output_directory()
+    try:
+        folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, output)
+    except OSError as error:
+        raise CNSError(f"The state could not be written to {output}: {error.strerror or error}.") from error
+    while True:
+        path = Path(folder, f"{name}_{counter:05}_{SUFFIX}")
+        root = Path(output, STATES)
+        if not path.is_relative_to(root) or not _folders_with(str(path.relative_to(root))):
+            return path
+        counter += 1
 
 
 def concept_folders() -> list[str]:

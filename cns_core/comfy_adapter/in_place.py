@@ -35,7 +35,7 @@ class _Original:
     @property
     def weight(self) -> Tensor:
         original = self._weight.detach().clone()
-        original.view(-1)[self._positions] = self._values
+        _put(self._positions, self._values, original)
         return original
 
 
@@ -132,9 +132,9 @@ def _write(patcher: ModelPatcher) -> None:
                 positions, delta = (tensor.to(weight.device) for tensor in adapter.weights)
                 flat = weight.view(-1)
                 values = flat.index_select(0, positions)
-                written.saved[key] = (positions, values)
+                written.saved[key] = (adapter.weights[0], values.cpu())  # nothing stays on the device but the weights
                 flat.index_copy_(0, positions, (values.float() + strength * delta).to(weight.dtype))
-                patcher.backup[key] = _Original(weight, positions, values)
+                patcher.backup[key] = _Original(weight, *written.saved[key])
     except BaseException:  # out of memory half-way
         _put_back(base)
         raise
@@ -151,10 +151,13 @@ def _put_back(base: nn.Module) -> None:
         return
     with torch.inference_mode():
         for key, (positions, values) in written.saved.items():
-            weight = comfy.utils.get_attr(base, key)
-            weight.view(-1).index_copy_(0, positions.to(weight.device), values.to(weight.device))
+            _put(positions, values, comfy.utils.get_attr(base, key))
             if isinstance(written.backup.get(key), _Original):
                 del written.backup[key]
+
+
+def _put(positions: Tensor, values: Tensor, weight: Tensor) -> None:
+    weight.view(-1).index_copy_(0, positions.to(weight.device), values.to(weight.device))
 
 
 def _forget(base: weakref.ref[nn.Module], owner: int) -> None:

@@ -103,7 +103,7 @@ def select_neurons(base: Neurons, general: Neurons, strategy: str, seed: int, st
         if neurons.selected or neurons.kind != kind:
             got = "selected" if neurons.selected else neurons.kind
             raise CNSError(f"The {kind}_neurons input got {got} neurons: wire Compute {kind.title()} Neurons there.")
-    base.fingerprint.check_same(general.fingerprint, "The general neurons")
+    base.fingerprint.check_same(general.fingerprint, "The mask of the general neurons")
     if base.top_fraction != general.top_fraction:
         raise CNSError(
             f"The base neurons were computed with top_percent {base.top_fraction:.1%}, the general ones with "

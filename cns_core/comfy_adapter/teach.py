@@ -207,10 +207,10 @@ def _check_neurons(neurons: Neurons, concept: Concept, fingerprint: Fingerprint)
     fingerprint.check_same(neurons.fingerprint, "The neuron mask")
     if not neurons.selected:
         raise CNSError(f"The neurons input got {neurons.kind} neurons: wire Select Concept Neurons there.")
-    if neurons.prompts != concept.captions:
+    if neurons.prompts != concept.descriptions:
         raise CNSError(
             f"The neurons were computed for other captions ('{neurons.prompts[0]}', …) than those of {concept.token} "
-            f"('{concept.captions[0]}', …): wire the same Caption Concept Images into Compute Base Neurons and here."
+            f"('{concept.descriptions[0]}', …): wire the same Caption Concept Images into Compute Base Neurons and here."
         )
 
 

@@ -23,7 +23,7 @@ def second_moment(contexts: Sequence[Tensor]) -> Tensor:
 
 
 class KeepTerm:
-    """``Σ_W mean_rows D A Dᵀ`` with ``D = W_m − W_{m−1}``, differentiable in the selected weights.
+    """``Σ_W tr(D A Dᵀ) / out`` with ``D = W_m − W_{m−1}``, differentiable in the selected weights.
 
     Args:
         layout: of the K/V weights.

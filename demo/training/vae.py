@@ -26,7 +26,7 @@ from .latents import generator_pictures
 from .optimizer import MuonWithAdam
 from .progress import DEVICE, mixed_precision, optimize
 
-CYCLES, DECODER_CYCLES = ((3_000, 1.5e-3), (13_000, 1.2e-3)), ((6_000, 8e-4),)
+CYCLES, DECODER_CYCLES = ((3_000, 1.5e-3), (9_000, 1.2e-3)), ((6_000, 8e-4),)
 _OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
 _LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves

@@ -20,7 +20,8 @@ def no_gpu_tour(flow: Workflow) -> None:
         "## A tour that needs no GPU and no downloads\nA small model that comes with the pack learns a **robot** and then "
         "**candyland**, each from five pictures it has never seen. On a laptop this takes a few minutes.\n\nCompare the "
         "pictures on the right: `<new1>` alone, the same after `<new2>` was taught, `<new2>` alone, and both together.\n\n"
-        "Then choose other concepts in the two **Demo Concept Images**, and their class nouns in the prompts.",
+        "Then choose other concepts in the two **Demo Concept Images**. Their class nouns (an *owl* is a *bird*; **Train CNS "
+        "Step** names them) belong in the prompts on the right, in the prior prompt, and in `prior_prompts`.",
     )
     demo = flow.add("CNS_LoadDemoModel", (0, 420), size=(340, 0))
     loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
@@ -66,7 +67,7 @@ def with_and_without_l_reg(flow: Workflow) -> None:
         "## What holds the first concept?\nA **robot** is taught, then a **guitar**, three times from the same start: with "
         "nothing that holds the robot, with the paper's L_reg (preset *paper*), and with K and V of the robot's prompts held "
         "(preset *keep*).\n\nEach time the same prompts are drawn from the same noise. Look at how the robot changes. One more "
-        "concept does little harm; after many the difference is plain: see docs/science.md.",
+        "concept does little harm; the differences add up over many: see docs/science.md.",
     )
     demo = flow.add("CNS_LoadDemoModel", (0, 440), size=(340, 0))
     loaded = demo("MODEL"), demo("CLIP"), demo("VAE")

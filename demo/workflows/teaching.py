@@ -14,7 +14,7 @@ def first_steps(flow: Workflow) -> None:
         "best, one works).\n3. Name it: a token like `<new1>` and an ordinary word like *dog*.\n4. Write a caption for each "
         "picture, one per line.\n"
         "5. Press **Run**. When it is done, use `<new1> dog` in the prompt on the right. The concept is saved in `output/cns`: "
-        "load it tomorrow with **Load CNS State**.",
+        "load it tomorrow with **Load CNS State**.\n\nNeeds a GPU; without one open *no_gpu_tour*.",
     )
     loaded = loaders(flow, 0, 320)
     general = flow.add("CNS_ComputeGeneralNeurons", (0, 480), size=(340, 330), model=loaded[0], clip=loaded[1])()

@@ -83,7 +83,7 @@ class CaptionConceptImages(io.ComfyNode):
         if missing:
             progress = Progress(len(missing), cls.hidden.unique_id)
             wanted = [pictures[index] for index in missing]
-            made = caption_images(wanted, captioner[0], download_captioner[0], progress.advance)
+            made = caption_images(wanted, captioner[0], download_captioner[0], progress.advance, progress.text)
             for index, text in zip(missing, made, strict=True):
                 texts[index] = text
         return io.NodeOutput(Concept(check_token(token[0]), noun[0].strip(), pictures, tuple(texts)), "\n".join(texts))

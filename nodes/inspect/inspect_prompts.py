@@ -9,7 +9,7 @@ from ...cns_core.errors import CNSError
 from ...cns_core.statistics import overlaps, shared_by_prompts
 from ..kinds import CATEGORY_INSPECT, Schema
 from ..neurons.inputs import top_percent_input
-from ..plots import overlap_plot, query_plot, shared_plot
+from .plots import overlap_plot, query_plot, shared_plot
 
 _QUERIES = ("dog", "cat", "horse", "car", "bicycle", "chair", "house", "tree", "flower", "hat", "painting")
 
@@ -26,7 +26,7 @@ class InspectPrompts(io.ComfyNode):
             search_aliases=["plot", "overlap", "wanda", "similarity", "analyze"],
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.Model.Input("model", tooltip="The plain SD 1.5 checkpoint, without LoRAs."),
+                io.Model.Input("model", tooltip="An SD 1.5 checkpoint straight from its loader, without LoRAs."),
                 io.Clip.Input("clip", tooltip="The same checkpoint's CLIP."),
                 top_percent_input(""),
                 io.String.Input(

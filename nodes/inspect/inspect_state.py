@@ -7,7 +7,7 @@ from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
 from ...cns_core.statistics import new_to, overlaps
 from ..kinds import CATEGORY_INSPECT, WHERE, Schema, StateSocket, show
-from ..plots import budget_plot, overlap_plot, state_layers_plot
+from .plots import budget_plot, overlap_plot, state_layers_plot
 
 
 class InspectState(io.ComfyNode):

@@ -19,7 +19,7 @@ class ComputeBaseNeurons(io.ComfyNode):
             search_aliases=["neurons", "wanda", "mask", "importance"],
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.Model.Input("model", tooltip="The plain SD 1.5 checkpoint, without LoRAs."),
+                io.Model.Input("model", tooltip="An SD 1.5 checkpoint straight from its loader, without LoRAs."),
                 io.Clip.Input("clip", tooltip="The same checkpoint's CLIP."),
                 ConceptSocket.Input("concept", tooltip="From Caption Concept Images."),
                 top_percent_input(),
@@ -32,6 +32,6 @@ class ComputeBaseNeurons(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip, concept: Concept, top_percent: float) -> io.NodeOutput:
-        captions = list(concept.captions)
+        captions = list(concept.descriptions)
         neurons = compute_neurons(model, clip, captions, top_percent / 100, "base", cls.hidden.unique_id)
         return io.NodeOutput(neurons, neuron_summary(neurons))

@@ -21,7 +21,7 @@ class ComputeGeneralNeurons(io.ComfyNode):
             search_aliases=["neurons", "wanda", "mask", "calibration"],
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.Model.Input("model", tooltip="The plain SD 1.5 checkpoint, without LoRAs."),
+                io.Model.Input("model", tooltip="An SD 1.5 checkpoint straight from its loader, without LoRAs."),
                 io.Clip.Input("clip", tooltip="The same checkpoint's CLIP."),
                 top_percent_input(),
                 io.Int.Input(

@@ -24,7 +24,7 @@ def hyper_parameters() -> list:
         min=0,
         max=2**63 - 1,
         control_after_generate=False,
-        tooltip="The same inputs and seed give the same state.",
+        tooltip="The same inputs and seed give the same state; on a GPU the last digits may differ.",
     )
     return [
         _number("steps", io.Int, 1, 100_000, 1, "Training steps; 500 in the paper."),
@@ -61,7 +61,7 @@ def hyper_parameters() -> list:
                 options=list(PROMPT_MODES),
                 default=_DEFAULT.prompt_mode,
                 tooltip="caption: each image's caption with '<token> noun' for the noun. template: that line for all images. "
-                "mix: both.",
+                "mix: each step draws one of the two.",
             )
         ),
         advanced(

@@ -13,7 +13,7 @@ from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
 from ...cns_core.figures import training_figures
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, WHERE, ConceptSocket, NeuronsSocket, Schema, StateSocket, show, workflow_id
+from ..kinds import CATEGORY, WHERE, ConceptSocket, NeuronsSocket, Schema, StateSocket, one_of_each, show, workflow_id
 from ..plots import loss_plot
 from .inputs import hyper_parameters
 
@@ -29,8 +29,11 @@ class TrainStep(io.ComfyNode):
             "Chain one of these for each concept.",
             search_aliases=["train", "finetune", "dreambooth", "custom diffusion", "continual"],
             hidden=WHERE,
+            is_input_list=True,  # prior images of different sizes come as a list
             inputs=[
-                io.Model.Input("model", tooltip="The plain SD 1.5 checkpoint, without LoRAs. It is not changed."),
+                io.Model.Input(
+                    "model", tooltip="An SD 1.5 checkpoint straight from its loader, without LoRAs. It is not changed."
+                ),
                 io.Clip.Input("clip", tooltip="The same checkpoint's CLIP. It is not changed."),
                 io.Vae.Input("vae", tooltip="The same checkpoint's VAE."),
                 ConceptSocket.Input("concept", tooltip="From Caption Concept Images."),
@@ -43,7 +46,7 @@ class TrainStep(io.ComfyNode):
                     "prior_images",
                     optional=True,
                     tooltip="Images of the class made by the checkpoint itself (about 20 or more), so that it does not forget "
-                    "what an ordinary dog is.",
+                    "what an ordinary dog is: batches, or a list.",
                 ),
                 io.String.Input(
                     "prior_prompts",
@@ -65,7 +68,16 @@ class TrainStep(io.ComfyNode):
 
     @classmethod
     def execute(
+        cls, prior_images: list[torch.Tensor] | None = None, prior_prompts: list[str] | None = None, **inputs: list
+    ) -> io.NodeOutput:
+        prompts = split_prompts("\n".join(prior_prompts or []))
+        return cls._teach(image_list(prior_images or []), prompts, **one_of_each(inputs))
+
+    @classmethod
+    def _teach(
         cls,
+        prior_images: tuple[torch.Tensor, ...],
+        prior_prompts: list[str],
         model,
         clip,
         vae,
@@ -77,13 +89,10 @@ class TrainStep(io.ComfyNode):
         initial_word: str,
         vectors: int,
         previous_state: CNSState | None = None,
-        prior_images: torch.Tensor | None = None,
-        prior_prompts: str = "",
         **hyper_parameters: object,
     ) -> io.NodeOutput:
         config = TrainConfig(**hyper_parameters).with_preset(preset)
-        images = () if prior_images is None else image_list([prior_images])
-        prior = Prior.of(images, split_prompts(prior_prompts), concept.noun)
+        prior = Prior.of(prior_images, prior_prompts, concept.noun)
         display = Display(cls.hidden.unique_id, workflow_id(cls.hidden), preview_every, preview_prompt)
         state, result = teach(model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, display)
         plot = loss_plot(result.history, f"Teaching {concept.name}")

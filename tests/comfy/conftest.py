@@ -25,7 +25,7 @@ class Studio:
 
     def neurons(self, concept: Concept, strategy: str = "concept") -> Neurons:
         with torch.inference_mode():
-            base = compute_neurons(self.model, self.clip, list(concept.captions), 0.3, "base", None)
+            base = compute_neurons(self.model, self.clip, list(concept.descriptions), 0.3, "base", None)
             general = compute_neurons(self.model, self.clip, CALIBRATION, 0.3, "general", None)
             return select_neurons(base, general, strategy, 0)
 
@@ -69,6 +69,12 @@ def concept_of(token: str, noun: str, seed: int) -> Concept:
 @pytest.fixture(scope="session")
 def studio() -> Studio:
     return Studio(tiny_model(), tiny_clip())
+
+
+@pytest.fixture(scope="session")
+def half_studio() -> Studio:
+    """In float16, as graphics cards keep it: gradients are then scaled."""
+    return Studio(tiny_model(dtype=torch.float16), tiny_clip())
 
 
 @pytest.fixture(scope="session")

@@ -55,14 +55,28 @@ def test_missing_model_says_where_it_belongs(captioners):
         caption_images([torch.rand(8, 8, 3)], "blip-image-captioning-large", False)
 
 
-def test_damaged_model(tiny_blip):
-    (tiny_blip / "model.safetensors").unlink()
+@pytest.mark.parametrize("kept_bytes", [None, 1000])
+def test_damaged_model(tiny_blip, kept_bytes):
+    weights = tiny_blip / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.unlink()
+    if kept_bytes:
+        weights.write_bytes(whole[:kept_bytes])  # a download that was cut short
     with pytest.raises(CNSError, match="does not hold a captioning model"):
         caption_images([torch.rand(8, 8, 3)], "tiny-blip", False)
 
 
+def test_folder_without_a_model(captioners):
+    (captioners / "blip-image-captioning-large").mkdir()
+    with pytest.raises(CNSError, match=r"has no config\.json"):
+        caption_images([torch.rand(8, 8, 3)], "blip-image-captioning-large", True)
+
+
 def test_failed_download_leaves_no_half_model(captioners):
     """The tests run offline, so the hub answers nothing."""
+    said: list[str] = []
     with pytest.raises(CNSError, match="could not be downloaded"):
-        caption_images([torch.rand(8, 8, 3)], "blip-image-captioning-large", True)
+        caption_images([torch.rand(8, 8, 3)], "blip-image-captioning-large", True, on_download=said.append)
+    assert str(captioners / "blip-image-captioning-large") in said[0]
+    assert "of about 1.9 GB" in said[0]
     assert not (captioners / "blip-image-captioning-large").exists()

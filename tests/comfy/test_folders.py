@@ -7,7 +7,14 @@ import os
 import folder_paths
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.folders import concept_folders, concept_images
+from cns_pack.cns_core.comfy_adapter.folders import (
+    STATES,
+    concept_folders,
+    concept_images,
+    new_state_path,
+    state_names,
+    state_path,
+)
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.caption.load_concept_images import LoadConceptImages
 from PIL import Image
@@ -70,3 +77,48 @@ def test_broken_files_are_named(inputs):
     (inputs / "dog" / "01.txt").write_bytes("ein Café".encode("latin-1"))
     with pytest.raises(CNSError, match=r"01\.txt cannot be read: save it as UTF-8"):
         LoadConceptImages.execute("dog")
+
+
+@pytest.fixture
+def states(tmp_path, monkeypatch):
+    """``models/cns`` and ``output/cns``, as the pack registers them."""
+    folders = [tmp_path / "models" / STATES, tmp_path / "output" / STATES]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, STATES, ([str(folder) for folder in folders], {".safetensors"}))
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return folders
+
+
+def test_a_friends_file_of_the_same_name_is_not_taken_for_ones_own(states):
+    theirs, mine = (folder / "concepts_00001_.safetensors" for folder in states)
+    mine.touch()
+    assert state_path(mine.name) == mine
+    theirs.touch()
+    names = state_names()
+    assert {state_path(name) for name in names} == {mine, theirs}
+    assert all(mine.name in name for name in names)
+    with pytest.raises(CNSError, match="There are several states of this name: choose concepts_00001_"):
+        state_path(mine.name)
+
+
+def test_a_new_state_takes_no_name_of_a_file_moved_to_models(states):
+    (states[0] / "concepts_00001_.safetensors").touch()
+    assert new_state_path("cns/concepts") == states[1] / "concepts_00002_.safetensors"
+
+
+@pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "nowhere.safetensors"])
+def test_only_listed_states_are_read(states, name):
+    (states[0].parent / "secret.safetensors").touch()
+    with pytest.raises(CNSError, match="There is no state"):
+        state_path(name)
+
+
+def test_an_output_folder_that_cannot_be_made(states, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "makedirs", refuse)
+    with pytest.raises(CNSError, match=r"could not be written to .*output: Permission denied"):
+        new_state_path("cns/new/concepts")

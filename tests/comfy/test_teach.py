@@ -12,6 +12,7 @@ from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibr
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.config import SelectionConfig
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.cns_core.training import loop
 from tiny_models import tiny_clip, tiny_model
 
 
@@ -78,6 +79,19 @@ def test_prev_weight_holds_shared_neurons(studio, dog_state, hat):
 def test_loss_falls_when_it_can(studio, dog):
     history = studio.teach(dog, steps=120, neurons=studio.neurons(dog, "all K/V"), token_lr=0.0, neuron_lr=5e-3)[1].history
     assert history[-30:, 0].mean() < 0.97 * history[:30, 0].mean()
+
+
+def test_float16_trains_as_float32_does(studio, half_studio, dog):
+    exact, rounded = (one.teach(dog)[1] for one in (studio, half_studio))
+    assert torch.allclose(exact.history[:, :2], rounded.history[:, :2], rtol=1e-3)
+    assert rounded.values.abs().max() == pytest.approx(6e-3, rel=0.05)  # Adam's first steps: the learning rate each
+
+
+def test_float16_leaves_out_steps_that_overflow(half_studio, dog, monkeypatch):
+    monkeypatch.setattr(loop, "_FIRST_SCALE", 2.0**22)
+    result = half_studio.teach(dog)[1]
+    assert 1e-3 < result.values.abs().max() < 5e-3
+    assert result.vectors.isfinite().all()
 
 
 def test_without_prior_images(studio, dog):

@@ -25,8 +25,15 @@ def test_tokens_that_do_not(token):
 def test_noun_is_replaced_by_token_and_noun():
     assert instance_prompt("a small Dog and a dog", "<new1>", "dog") == "a small <new1> dog and a dog"
     assert instance_prompt("a dogged man", "<new1>", "dog") == "<new1> dog, a dogged man"
-    assert instance_prompt("a <new1> dog", "<new1>", "dog") == "a <new1> dog"
     assert instance_prompt("a c++ book", "<new1>", "c++") == "<new1> c++, a c++ book"  # \b does not end after +
+
+
+def test_captions_may_have_the_token_already():
+    captions = ("a <new1> dog on grass", "a <New1> in snow", "a dog", "a <new1> dogged one")
+    concept = Concept("<new1>", "dog", (IMAGE,) * 4, captions)
+    assert concept.descriptions == ("a dog on grass", "a dog in snow", "a dog", "a dog dogged one")
+    prompts = [prompt for (prompt,) in training_prompts(concept, "caption", "")]
+    assert prompts[:3] == ["a <new1> dog on grass", "a <new1> dog in snow", "a <new1> dog"]
 
 
 def test_prompt_modes():

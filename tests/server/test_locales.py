@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from build_locales import node_definitions
 
-FOLDER = Path(__file__).parents[2] / "locales"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "locales"
 LANGUAGES = sorted(path.name for path in FOLDER.iterdir())
 
 
@@ -29,6 +30,15 @@ def test_every_language_covers_every_node(language):
         assert translated[name]["outputs"].keys() == node["outputs"].keys(), name
         texts = [translated[name]["display_name"], translated[name]["description"]]
         assert all(texts), name
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("web/docs/*/*.md")), ids=lambda page: f"{page.parent.name}-{page.stem}")
+def test_help_page_names_inputs_as_that_language_does(page):
+    node = read(page.stem)[page.parent.name]
+    text = page.read_text(encoding="utf-8")
+    assert node["display_name"] in text.splitlines()[0]
+    for name, widget in node.get("inputs", {}).items():
+        assert name == widget["name"].lower() or f"`{name}`（{widget['name']}）" in text, name
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

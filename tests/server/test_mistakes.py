@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from comfy_server import PromptRefused
 from graphs import CAPTIONS, Graph
@@ -143,3 +145,33 @@ def test_captions_can_come_as_a_list(server, base, pictures):
         *CAPTIONS["dog"].split("\n"),
         *CAPTIONS["hat"].split("\n"),
     ]
+
+
+def test_prior_images_can_come_as_a_list(server, base, pictures):
+    """One training on all of a folder's images, not one training for each."""
+    folder = base / "input" / "cns_prior"
+    folder.mkdir(exist_ok=True)
+    for index, name in enumerate(pictures["dog"]):
+        shutil.copy(base / "input" / name, folder / f"{index}.png")
+        (folder / f"{index}.txt").write_text(f"dog number {index}", encoding="utf-8")
+    graph = Graph()
+    loaded = graph.demo_model()
+    concept = graph.concept(graph.images(pictures["dog"]))
+    neurons = graph.select(loaded[0], loaded[1], concept, graph.general(loaded[0], loaded[1]))
+    stored = graph.add("CNS_LoadConceptImages", folder="cns_prior")
+    state = graph.train(loaded, concept, [neurons, 0], prior_images=[stored, 0], prior_prompts=[stored, 1])
+    shown = graph.text([state, 2])
+    result = server.run(graph.prompt)
+    shutil.rmtree(folder)
+    assert result.error is None, result.error
+    assert len(result.outputs[shown]["text"]) == 1
+    assert "prior loss none" not in result.outputs[shown]["text"][0]
+
+
+def test_two_concepts_as_a_list(server, pictures):
+    graph = Graph()
+    loaded, concept, general = selection(graph, pictures)
+    neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
+    tokens = graph.add("CNS_LoadConceptImages", folder="cns_test")
+    graph.text([graph.train(loaded, concept, neurons, initial_word=[tokens, 1]), 2])
+    assert "initial_word got a list of" in message_of(server, graph)
