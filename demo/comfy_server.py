@@ -18,7 +18,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,8 +60,16 @@ class Result:
 class ComfyServer:
     """``with ComfyServer(comfyui, base) as server:``; ``base`` holds models, custom_nodes, input and output."""
 
-    def __init__(self, comfyui: Path, base: Path, python: str = sys.executable, options: tuple[str, ...] = ("--cpu",)) -> None:
+    def __init__(
+        self,
+        comfyui: Path,
+        base: Path,
+        python: str = sys.executable,
+        options: tuple[str, ...] = ("--cpu",),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.comfyui, self.base, self.python, self.options = comfyui, base, python, options
+        self._environment = {**os.environ, "PYTHONUTF8": "1", **(environment or {})}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -88,8 +96,7 @@ class ComfyServer:
             *self.options,
         ]
         with self.log_path.open("w", encoding="utf-8") as log:
-            environment = {**os.environ, "PYTHONUTF8": "1"}
-            self._process = subprocess.Popen(command, cwd=self.comfyui, stdout=log, stderr=log, env=environment)
+            self._process = subprocess.Popen(command, cwd=self.comfyui, stdout=log, stderr=log, env=self._environment)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:

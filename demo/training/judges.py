@@ -22,7 +22,7 @@ from .progress import DEVICE, mixed_precision, optimize
 
 HELD_OUT = 4_000
 _THROUGH_VAE = 20_000  # of the scenes are seen as the demo model's VAE shows them
-RECOGNIZER, IMAGE_TEXT, BATCH = ((16_000, 2e-3),), ((2_000, 2e-3),), 64
+RECOGNIZER, IMAGE_TEXT, BATCH = ((10_000, 2e-3),), ((2_000, 2e-3),), 64
 
 
 def dataset(folder: Path, vae: torch.nn.Module) -> tuple[np.ndarray, list[dict]]:

@@ -20,10 +20,10 @@ _QUINTIC, _ITERATIONS = (3.4445, -4.7750, 2.0315), 5  # Jordan's: steepest at 0,
 class MuonWithAdam:
     """Muon (Jordan et al. 2024) on weights seen as (out, rest), at AdamW's scale of step; AdamW on the others.
 
-    Build it when the model is on its device.
+    Build it when the model is on its device. ``adam_rate``: AdamW's learning rate as a share of Muon's.
     """
 
-    def __init__(self, model: nn.Module, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+    def __init__(self, model: nn.Module, betas: tuple[float, float] = (0.9, 0.99), adam_rate: float = 1.0) -> None:
         embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
         shapes: dict[tuple[int, int], list[nn.Parameter]] = {}
         others = []
@@ -35,13 +35,13 @@ class MuonWithAdam:
                 others.append(parameter)
         self._alike = list(shapes.values())
         self._momenta = [torch.zeros(len(alike), *shape, device=alike[0].device) for shape, alike in shapes.items()]
-        self._rate = 0.0
+        self._rate, self._adam_rate = 0.0, adam_rate
         self._adam = torch.optim.AdamW(others, betas=betas, weight_decay=0.0, fused=True)
 
     def set_learning_rate(self, rate: float) -> None:
         self._rate = rate
         for group in self._adam.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._adam_rate * rate
 
     @torch.no_grad()
     def step(self) -> None:

@@ -33,8 +33,11 @@ def browser():
 
 @pytest.fixture(scope="session", params=list(FRONTENDS))
 def server(request, comfyui, base):
-    """With the editor this ComfyUI brings, and with the newest one."""
-    with ComfyServer(comfyui, base, options=("--cpu", *FRONTENDS[request.param])) as running:
+    """With the editor this ComfyUI brings, and with the newest one. A core stays free for the browser: torch's threads wait
+    for each other after every operation, so one that shares its core holds up all.
+    """
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) - 1))}
+    with ComfyServer(comfyui, base, options=("--cpu", *FRONTENDS[request.param]), environment=threads) as running:
         yield running
 
 
