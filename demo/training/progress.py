@@ -17,13 +17,14 @@ from .optimizer import MuonWithAdam
 
 _SAVE_SECONDS, _PRINT_SECONDS = 120, 20
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # where all stages train
+# Where the device computes in bfloat16; elsewhere it is emulated, or missing.
+BFLOAT16 = DEVICE.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 torch.set_flush_denormal(True)  # the momentum of filters that died fades into numbers that take a CPU a hundred times as long
 
 
 def mixed_precision() -> torch.autocast:
-    """bfloat16 for what bears it, where the device computes in it; elsewhere it is emulated, or missing."""
-    able = DEVICE.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(DEVICE.type, torch.bfloat16, enabled=able)
+    """bfloat16 for what bears it."""
+    return torch.autocast(DEVICE.type, torch.bfloat16, enabled=BFLOAT16)
 
 
 Cycles = tuple[tuple[int, float], ...]  # steps and peak learning rate of each

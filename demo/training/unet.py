@@ -18,7 +18,7 @@ from cns_core.comfy_adapter.normal_tensors import out_of_place_norms
 
 from .latents import looks, nameless, token_ids, world
 from .optimizer import MuonWithAdam
-from .progress import DEVICE, mixed_precision, optimize
+from .progress import BFLOAT16, DEVICE, mixed_precision, optimize
 
 CYCLES, PICTURES = ((4_000, 2.5e-3), (9_000, 2e-3)), 32
 _NOISES = 2  # for each picture of a step: on these sizes encoding a prompt costs as much as the UNet
@@ -27,7 +27,7 @@ _MAX_SNR = 5.0  # min-SNR-5 weights (Hang et al. 2023): composition, decided at 
 _RESIDUAL_ENDS = ("out.2", "out_layers.3", "proj_out")  # start at zero, as the original implementation's zero_module
 _AVERAGE = 0.9995  # decay of the weights' moving average, which is what ships
 # The fused one's gradients crawl in bfloat16 on a CPU.
-_attention = attention_pytorch if DEVICE.type == "cuda" else attention_basic
+_attention = attention_basic if BFLOAT16 and DEVICE.type == "cpu" else attention_pytorch
 
 
 class Generator(nn.Module):
