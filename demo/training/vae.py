@@ -27,8 +27,7 @@ from .optimizer import MuonWithAdam
 from .progress import DEVICE, mixed_precision, optimize
 
 # At three times these rates the filters behind a ReLU die, in the end those of nearly all residual branches.
-CYCLES, DECODER_CYCLES, _BIAS_RATE = ((10_000, 4e-4), (4_000, 4e-4)), ((6_000, 3e-4),), 0.25
-_WINDOW = 32  # pixels a side: what the first cycle sees of each picture, a quarter of the work
+CYCLES, DECODER_CYCLES, _BIAS_RATE = ((10_000, 4e-4),), ((6_000, 3e-4),), 0.25
 _OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
 _LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves
@@ -87,9 +86,6 @@ def _train_both(vae: nn.Module, sets: tuple[np.ndarray, ...], folder: Path) -> N
 
     def step_loss(step: int) -> Tensor:
         x = _batch(sets, step, _OF_EACH)
-        if step < CYCLES[0][0]:
-            top, left = torch.randint(x.shape[-1] - _WINDOW + 1, (2,)).tolist()
-            x = x[:, :, top : top + _WINDOW, left : left + _WINDOW].contiguous(memory_format=torch.channels_last)
         with mixed_precision():
             latents = vae.taesd_encoder(x * 0.5 + 0.5)
             output = vae.taesd_decoder(_noised(latents))
