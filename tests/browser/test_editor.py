@@ -204,6 +204,13 @@ def test_prompt_help(two_taught):
     )
     help_is("an <owl> bird", "")  # not taught yet, but wired: the next run knows it
     help_is("a <new2> bird", "This state does not know <new2>. It knows <new1>, <owl>.")
+    page.evaluate(
+        """() => {
+            const [first, second] = app.graph.nodes.filter(n => n.type === 'CNS_TrainStep');
+            second.connect(0, first, 'previous_state');
+        }"""
+    )
+    help_is("a <new9> bird", "")  # half-way through an edit the state leads back to itself: nobody can say
 
 
 def test_load_shows_the_file_without_a_run(page, server):
