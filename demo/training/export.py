@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from comfy.taesd.taesd import TAESD
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from cns_core.comfy_adapter.demo_model import EMBEDDING, TEXT, TRAINED_TOKENS, UNET, VAE, untrained_embedding
+from cns_core.comfy_adapter.demo_model import EMBEDDING, TEXT, TRAINED_TOKENS, UNET, VAE, new_vae, untrained_embedding
 
+from .narrow import widened
 from .unet import Generator
 
 
-def export_model(generator: Generator, vae: nn.Module, tokens: Tensor, target: Path, about: dict[str, object]) -> None:
+def export_model(generator: Generator, vae: TAESD, tokens: Tensor, target: Path, about: dict[str, object]) -> None:
     """Float16 weights under SD-1.5's names; of the token embeddings the rows of ``tokens``, the ids seen in training."""
     weights = {UNET + name: value for name, value in generator.unet.state_dict().items()}
-    weights |= {VAE + name: value for name, value in vae.state_dict().items()}
+    weights |= {VAE + name: value for name, value in widened(vae, new_vae()).state_dict().items()}
     weights |= {TEXT + name: value for name, value in generator.text.state_dict().items() if "text_projection" not in name}
     embedding, seen = weights[EMBEDDING], torch.from_numpy(np.unique(tokens.numpy())).long()
     unseen = torch.ones(len(embedding), dtype=torch.bool)

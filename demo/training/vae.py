@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from comfy.taesd.taesd import Block
+from comfy.taesd.taesd import TAESD
 from pixels import as_input
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,11 +23,12 @@ from cns_core.comfy_adapter.demo_model import new_vae
 
 from .extended import extended_pictures
 from .latents import generator_pictures
+from .narrow import narrowed
 from .optimizer import MuonWithAdam
 from .progress import DEVICE, mixed_precision, optimize
 
-# At three times these rates the filters behind a ReLU die, in the end those of nearly all residual branches.
-CYCLES, DECODER_CYCLES, _BIAS_RATE = ((10_000, 4e-4),), ((6_000, 3e-4),), 0.25
+# With biases as fast as the weights, filters behind a ReLU die, in the end those of nearly all residual branches.
+CYCLES, DECODER_CYCLES, _BIAS_RATE = ((26_000, 1e-3),), ((12_000, 5e-4),), 0.25
 _OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
 _LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves
@@ -35,19 +36,6 @@ _LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves
 
 def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
-
-
-def _initialize(vae: nn.Module) -> None:
-    """Kaiming's; residual branches start small."""
-    torch.manual_seed(0)
-    for module in vae.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-    for module in vae.modules():
-        if isinstance(module, Block):
-            module.conv[-1].weight.data.mul_(0.1)
 
 
 def _error(output: Tensor, x: Tensor) -> Tensor:
@@ -61,17 +49,16 @@ def _noised(latents: Tensor) -> Tensor:
     return latents + _LATENT_NOISE * torch.randn_like(latents)
 
 
-def train(folder: Path) -> nn.Module:
+def train(folder: Path) -> TAESD:
     """The trained autoencoder; working files lie in ``folder``."""
     vae = with_final_encoder(folder)
     _train_decoder(vae, _sets(folder), folder)
     return vae.to(DEVICE).eval().requires_grad_(False)
 
 
-def with_final_encoder(folder: Path) -> nn.Module:
+def with_final_encoder(folder: Path) -> TAESD:
     """The autoencoder whose latents are what they will be; its decoder may still improve."""
-    vae = new_vae()
-    _initialize(vae)
+    vae = narrowed(new_vae())
     _train_both(vae, _sets(folder), folder)
     return vae.to(DEVICE).eval().requires_grad_(False)
 
@@ -80,7 +67,7 @@ def _sets(folder: Path) -> tuple[np.ndarray, ...]:
     return (*generator_pictures(folder), extended_pictures(folder)[0])
 
 
-def _train_both(vae: nn.Module, sets: tuple[np.ndarray, ...], folder: Path) -> None:
+def _train_both(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> None:
     trained = nn.ModuleList([vae.taesd_encoder, vae.taesd_decoder]).to(DEVICE, memory_format=torch.channels_last)
     trained.train().requires_grad_(True)
 
@@ -96,7 +83,7 @@ def _train_both(vae: nn.Module, sets: tuple[np.ndarray, ...], folder: Path) -> N
     optimize("vae", folder / "vae_training.safetensors", trained, optimizer, CYCLES, step_loss)
 
 
-def _train_decoder(vae: nn.Module, sets: tuple[np.ndarray, ...], folder: Path) -> None:
+def _train_decoder(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> None:
     decoder = vae.taesd_decoder.train().requires_grad_(True)
 
     def step_loss(step: int) -> Tensor:

@@ -10,9 +10,10 @@ import comfy.sd
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.checkpoint import check_sd15, inspect
-from cns_pack.cns_core.comfy_adapter.demo_model import load_demo_model
+from cns_pack.cns_core.comfy_adapter.demo_model import load_demo_model, new_vae
 from cns_pack.cns_core.errors import CNSError
 from safetensors.torch import load_file
+from training.narrow import narrowed, widened
 
 FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 
@@ -52,6 +53,21 @@ def test_vae_has_sd15s_latent_shape(demo):
         latents = vae.encode(picture)
         assert latents.shape == (2, 4, 8, 8)
         assert vae.decode(latents).shape == picture.shape
+
+
+def test_narrow_vae_becomes_a_taesd_that_computes_the_same():
+    narrow = narrowed(new_vae())
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        for parameter in (*narrow.taesd_encoder.parameters(), *narrow.taesd_decoder.parameters()):
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+        wide = widened(narrow, new_vae())
+        picture = 2 * torch.rand(2, 3, 64, 64, generator=generator) - 1
+        latents = narrow.encode(picture)
+        torch.testing.assert_close(wide.encode(picture), latents)
+        torch.testing.assert_close(wide.decode(latents), narrow.decode(latents))
+    assert latents.std() > 0.1
+    assert wide.state_dict().keys() == new_vae().state_dict().keys()
 
 
 def test_checkpoint_save(demo, tmp_path):
