@@ -12,6 +12,8 @@ from sequences import Sequence
 from variants import Variant
 from workers import run_all
 
+Order = tuple[str, ...]  # concepts, one after the other
+
 
 @dataclass
 class Bench:
@@ -23,22 +25,29 @@ class Bench:
     def lab(self) -> Lab:
         return Lab.open(self.work)
 
+    def own(self, seed: int, orders: tuple[Order, ...] = SETS) -> Order:
+        """The order of concepts a seed is used with: the orders take turns."""
+        return orders[self.seeds.index(seed) % len(orders)]
+
     def runs(
-        self,
-        variants: dict[str, Variant],
-        orders: tuple[tuple[str, ...], ...] = SETS,
-        every: bool = True,
-        multi: bool = True,
-        paired: bool = False,
-    ) -> dict[str, list[list[dict]]]:
-        """For each variant and seed, the results of all ``orders`` of concepts; ``paired``: of the seed's own order alone."""
-        jobs = [
-            (key, place, Sequence(variant, names, seed, every, multi))
+        self, variants: dict[str, Variant], orders: tuple[Order, ...] = SETS, every: bool = True, multi: bool = True
+    ) -> dict[str, list[dict]]:
+        """For each variant and seed, the result of the seed's own order."""
+        jobs = {
+            (key, seed): Sequence(variant, self.own(seed, orders), seed, every, multi)
             for key, variant in variants.items()
-            for place, seed in enumerate(self.seeds)
-            for names in ([orders[place % len(orders)]] if paired else orders)
-        ]
-        runs: dict[str, list[list[dict]]] = {key: [[] for _ in self.seeds] for key in variants}
-        for (key, place, _), result in zip(jobs, run_all([job[2] for job in jobs], self.work, self.workers), strict=True):
-            runs[key][place].append(result)
-        return runs
+            for seed in self.seeds
+        }
+        results = dict(zip(jobs, run_all(list(jobs.values()), self.work, self.workers), strict=True))
+        return {key: [results[key, seed] for seed in self.seeds] for key in variants}
+
+    def each(self, variants: dict[str, Variant], orders: tuple[Order, ...]) -> dict[str, list[list[dict]]]:
+        """For each variant and seed, the results of all orders, measured at their ends alone."""
+        jobs = {
+            (key, seed, names): Sequence(variant, names, seed, every=False, multi=False)
+            for key, variant in variants.items()
+            for seed in self.seeds
+            for names in orders
+        }
+        results = dict(zip(jobs, run_all(list(jobs.values()), self.work, self.workers), strict=True))
+        return {key: [[results[key, seed, names] for names in orders] for seed in self.seeds] for key in variants}

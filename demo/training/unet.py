@@ -20,7 +20,7 @@ from .latents import looks, nameless, token_ids, world
 from .optimizer import MuonWithAdam
 from .progress import BFLOAT16, DEVICE, mixed_precision, optimize
 
-CYCLES, PICTURES = ((4_000, 2.5e-3), (9_000, 2e-3)), 32
+CYCLES, PICTURES = ((20_000, 2e-3),), 16
 _NOISES = 2  # for each picture of a step: on these sizes encoding a prompt costs as much as the UNet
 _UNCONDITIONAL = 0.1  # share of prompts that are empty, for classifier-free guidance
 _MAX_SNR = 5.0  # min-SNR-5 weights (Hang et al. 2023): composition, decided at high noise, is what takes long to learn

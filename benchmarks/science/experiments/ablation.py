@@ -23,60 +23,44 @@ def single_of(result: dict) -> dict[str, float]:
     return {metric: float(np.mean([score[metric] for score in scores if metric in score])) for metric in _SINGLE}
 
 
-def scores_of(seed_results: list[dict], kind: str, metric: str) -> float:
-    """Mean over the sets that have such prompts."""
+def score_of(result: dict, kind: str, metric: str) -> float:
     if kind == "ordinary":
-        return float(np.mean([r["after"][-1]["ordinary"][metric] for r in seed_results]))
-    if kind == "single":
-        return float(np.mean([single_of(r)[metric] for r in seed_results]))
-    return float(np.mean([r[kind][metric] for r in seed_results if kind in r]))
+        return result["after"][-1]["ordinary"][metric]
+    return single_of(result)[metric] if kind == "single" else result[kind][metric]
 
 
-def compare(
-    bench: Bench, name: str, variants: dict[str, Variant], every: bool = True, paired: bool = False
-) -> dict[str, list[list[dict]]]:
+def compare(bench: Bench, name: str, variants: dict[str, Variant], every: bool = True) -> None:
     """One table: rows variants, columns metrics by number of concepts, and ordinary prompts; mean ± sd over seeds."""
-    runs = bench.runs(variants, every=every, paired=paired)
+    runs = bench.runs(variants, every=every)
     cells = [(kind, metric) for kind, (_, metrics) in _KINDS.items() for metric in metrics]
     cells += [("ordinary", "rest"), ("ordinary", "leak")]
     titles = [f"{metric}, {title}" for title, metrics in _KINDS.values() for metric in metrics.values()]
     head = ["", *titles, "ordinary prompts right", "with a concept not asked for"]
-    everything = {"nothing taught": ("nothing taught", untaught(bench, paired))}
+    everything = {"nothing taught": ("nothing taught", untaught(bench))}
     everything |= {key: (variants[key].title, seeds) for key, seeds in runs.items()}
     rows, figures = [], {}
-    for key, (title, seeds) in everything.items():
-        values = {f"{kind} {metric}": [scores_of(seed, kind, metric) for seed in seeds] for kind, metric in cells}
+    for key, (title, results) in everything.items():
+        values = {f"{kind} {metric}": [score_of(result, kind, metric) for result in results] for kind, metric in cells}
         figures[key] = {"title": title, **values}
         rows.append([title, *map(mean_sd, values.values())])
     table(head, rows)
     write(name, {"seeds": bench.seeds, "variants": figures})
-    return runs
 
 
-def untaught(bench: Bench, paired: bool) -> list[list[dict]]:
-    """The same tests with class nouns on the untaught model, in the form of :func:`sequences.run`'s results."""
+def untaught(bench: Bench) -> list[dict]:
+    """For each seed the same tests with class nouns on the untaught model, in the form of :func:`sequences.run`'s results."""
     scores, lab, found = Scores(bench.lab.folder / f"untaught-{bench.lab.judges}.json"), bench.lab, []
-    for place, seed in enumerate(bench.seeds):
-        found.append([])
-        for names in [SETS[place % len(SETS)]] if paired else SETS:
-            tokens = tokens_of(names)
-            singles = {
-                name: scores.of(
-                    f"{seed} {name}",
-                    lambda name=name, seed=seed, tokens=tokens: measure(
-                        lab, None, single_tests(name, tokens), IMAGE_COUNTS[1], seed
-                    ),
-                )
-                for name in names
-            }
-            ordinary = scores.of(f"{seed} ordinary", lambda seed=seed: measure(lab, None, ordinary_tests(ORDINARY), 1, seed))
-            result: dict = {"names": names, "after": [{"concepts": singles, "ordinary": ordinary}]}
-            for amount, tests in multi_of(Sequence(PAPER["cns"], names, seed)).items():
-                result[f"multi {amount}"] = scores.of(
-                    f"{seed} {'-'.join(names)} {amount}",
-                    lambda tests=tests, amount=amount, seed=seed: measure(lab, None, tests, IMAGE_COUNTS[amount], seed),
-                )
-            found[-1].append(result)
+    for seed in bench.seeds:
+        names = bench.own(seed)
+        tests = {name: (single_tests(name, tokens_of(names)), IMAGE_COUNTS[1]) for name in names}
+        tests |= {"ordinary": (ordinary_tests(ORDINARY), 1)}
+        tests |= {f"multi {n}": (some, IMAGE_COUNTS[n]) for n, some in multi_of(Sequence(PAPER["cns"], names, seed)).items()}
+        measured = {
+            what: scores.of(f"{seed} {what}", lambda what=what, seed=seed, tests=tests: measure(lab, None, *tests[what], seed))
+            for what in tests
+        }
+        row = {"concepts": {name: measured.pop(name) for name in names}, "ordinary": measured.pop("ordinary")}
+        found.append({"names": names, "after": [row], **measured})
     return found
 
 
@@ -98,7 +82,7 @@ def fig5(bench: Bench) -> None:
     first = _curves(runs, lambda row, names: row["concepts"][names[0]]["concept"])
     alike = _curves(runs, lambda row, names: row["concepts"][names[0]]["clip_i"])
     ordinary = _curves(runs, lambda row, names: row["ordinary"]["rest"])
-    start = [np.mean([scores_of([r], "ordinary", "rest") for r in seed]) for seed in untaught(bench, False)]
+    start = [score_of(result, "ordinary", "rest") for result in untaught(bench)]
     ordinary = {key: np.column_stack([start, values]) for key, values in ordinary.items()}
     figure = Figure((13, 4), layout="constrained")
     for axes, curves, title in zip(
@@ -125,11 +109,11 @@ def fig5(bench: Bench) -> None:
         _forgetting_grid(bench, variants[key], key)
 
 
-def _curves(runs: dict[str, list[list[dict]]], value: Callable[[dict, list[str]], float]) -> dict[str, np.ndarray]:
-    """For each variant (seeds, concepts taught), means over the sets."""
+def _curves(runs: dict[str, list[dict]], value: Callable[[dict, list[str]], float]) -> dict[str, np.ndarray]:
+    """For each variant (seeds, concepts taught)."""
     return {
-        key: np.array([np.mean([[value(row, r["names"]) for row in r["after"]] for r in seed], axis=0) for seed in seeds])
-        for key, seeds in runs.items()
+        key: np.array([[value(row, result["names"]) for row in result["after"]] for result in results])
+        for key, results in runs.items()
     }
 
 

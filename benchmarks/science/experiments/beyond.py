@@ -14,8 +14,8 @@ from variants import BEYOND, KEEP, PAPER, Variant
 
 from .ablation import compare, multi_grid
 
-_TWENTY = {key: PAPER[key] for key in ("cns", "random", "full")}
-_TWENTY |= {key: BEYOND[key] for key in ("keep_concept", "keep_base", "keep_full")}
+_TWENTY = {key: PAPER[key] for key in ("cns", "full")}
+_TWENTY |= {key: BEYOND[key] for key in ("keep_concept", "keep_full")}
 
 
 def beyond(bench: Bench) -> None:
@@ -27,18 +27,17 @@ def beyond(bench: Bench) -> None:
 
 
 def selection(bench: Bench) -> None:
-    """Other choices of as many neurons, with the paper's loss and with the keep term; each seed on one of the three sets."""
+    """Other choices of as many neurons, with the keep term; one of them with the paper's loss too."""
     compared = {"cns": PAPER["cns"], "keep_concept": BEYOND["keep_concept"]}
-    for name in SELECTIONS:
-        compared[name] = Variant(f"{name}, L_reg", settings=PAPER["cns"].settings, selection=name)
-        compared[f"{name} keep"] = Variant(f"{name}, keep term", settings=KEEP, selection=name)
-    compare(bench, "selection", compared, every=False, paired=True)
+    compared["unowned"] = Variant("unowned, L_reg", settings=PAPER["cns"].settings, selection="unowned")
+    compared |= {f"{name} keep": Variant(f"{name}, keep term", settings=KEEP, selection=name) for name in SELECTIONS}
+    compare(bench, "selection", compared, every=False)
 
 
 def twenty(bench: Bench) -> None:
     """Twenty concepts in a row, each seed in its own order: what is left of each by age, and how many weights were used."""
     orders = tuple(tuple(random.Random(number).sample(TWENTY, len(TWENTY))) for number in range(len(bench.seeds)))
-    runs = {key: [seed[0] for seed in seeds] for key, seeds in bench.runs(_TWENTY, orders, every=False, paired=True).items()}
+    runs = bench.runs(_TWENTY, orders, every=False)
     rows, figures = [], {}
     figure = Figure((10, 4), layout="constrained")
     by_age, new = figure.subplots(1, 2)

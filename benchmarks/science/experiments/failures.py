@@ -26,7 +26,7 @@ _ALONE = (("robot",), ("owl",), ("cactus",))
 
 def failures(bench: Bench) -> None:
     """Two concepts of one class in one picture; a background all teaching pictures share; colours on the wrong thing."""
-    bench.runs(_COMPARED, _ONE_CLASS + _TWO_CLASSES + _ALONE, every=False, multi=False)
+    bench.each(_COMPARED, _ONE_CLASS + _TWO_CLASSES + _ALONE)
     write("failures", {"classes": _classes(bench), "background": _background(bench), "attributes": _attributes(bench)})
 
 
@@ -85,7 +85,7 @@ def _background(bench: Bench) -> dict:
         for background in ("", "beach"):
             title = f"{variant.title}, pictures {'all on a beach' if background else 'on many backgrounds'}"
             taught = replace(variant, title=title, background=background)
-            runs = bench.runs({key: taught}, _ALONE, every=False, multi=False)[key]
+            runs = bench.each({key: taught}, _ALONE)[key]
             last = [[next(iter(r["after"][-1]["concepts"].values())) for r in seed] for seed in runs]
             values = {m: [float(np.mean([score[m] for score in seed])) for seed in last] for m in ("concept", "rest")}
             values["mask"] = [float(np.mean([r["after"][-1]["mask"] for r in seed])) for seed in runs]

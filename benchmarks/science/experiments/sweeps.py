@@ -40,9 +40,8 @@ def sweeps(bench: Bench) -> None:
     everything = {}
     for axes, (name, variants) in zip(drawn, _SWEEPS.items(), strict=True):
         keyed = {str(value): variant for value, variant in variants.items()}
-        runs = bench.runs(keyed, _SHORT, every=False, multi=False, paired=True)
-        results = [[seed[0] for seed in seeds] for seeds in runs.values()]
-        curves = {title: np.array([[of(r) for r in seeds] for seeds in results]) for title, of in _CURVES.items()}
+        runs = bench.runs(keyed, _SHORT, every=False, multi=False)
+        curves = {title: np.array([[of(r) for r in results] for results in runs.values()]) for title, of in _CURVES.items()}
         for title, values in curves.items():
             spread = values.std(1, ddof=min(1, values.shape[1] - 1))
             axes.errorbar(range(len(values)), values.mean(1), spread, marker="o", capsize=2, label=title)
