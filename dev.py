@@ -60,6 +60,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
         description=__doc__,
         epilog="Other arguments go on to pytest or the command's script: try 'demo --help'.",
         add_help=not any(argument in COMMANDS for argument in sys.argv[1:]),
+        allow_abbrev=False,  # pytest's --co is not ours
     )
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--comfyui", type=Path, default=os.environ.get("COMFYUI_PATH"), help="use this ComfyUI folder")
@@ -149,8 +150,11 @@ def link_pack() -> None:
         return
     if link.is_symlink() or link.is_file():
         link.unlink()
-    elif link.is_dir():
-        shutil.rmtree(link)
+    elif os.path.lexists(link):
+        try:
+            os.rmdir(link)  # a Windows junction, whatever became of the folder it leads to
+        except OSError:
+            shutil.rmtree(link)
     if os.name == "nt":
         import _winapi
 

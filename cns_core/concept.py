@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,15 +29,38 @@ def check_token(token: str) -> str:
     return token
 
 
+def check_noun(noun: str) -> str:
+    """Returns the stripped class noun.
+
+    Raises:
+        CNSError: empty, or with angle brackets.
+    """
+    noun = noun.strip()
+    if not noun:
+        raise CNSError("The class noun is empty: name what the concept is, for example 'dog'.")
+    if "<" in noun or ">" in noun:
+        raise CNSError(f"The class noun '{noun}' must be an ordinary word, like 'dog'; the token has its own field.")
+    return noun
+
+
+def check_images(images: Sequence[Tensor]) -> None:
+    """Raises CNSError where there are none, or one is unfit."""
+    if not images:
+        raise CNSError("No concept images were given: wire at least one IMAGE.")
+    for number, image in enumerate(images, start=1):
+        check_image(image, f"Image {number}")
+
+
 def check_image(image: Tensor, name: str) -> None:
     """Raises CNSError unless it is (height, width, 3) and finite."""
     if image.ndim != 3 or image.shape[-1] != 3:
-        raise CNSError(
-            f"{name} has shape {tuple(image.shape)} where height x width x 3 is needed: split off its alpha channel with "
-            "'Split Image with Alpha' first."
-        )
+        raise CNSError(f"{name} has shape {tuple(image.shape)} where height x width x 3 is needed: {_remedy(image)}.")
     if not bool(torch.isfinite(image).all()):
-        raise CNSError(f"{name} holds NaN or infinite pixels.")
+        raise CNSError(f"{name} holds NaN or infinite pixels: look at what the node that makes it shows.")
+
+
+def _remedy(image: Tensor) -> str:
+    return "split off its alpha channel with 'Split Image with Alpha'" if image.shape[-1:] == (4,) else "wire a colour image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +74,13 @@ class Concept:
 
     def __post_init__(self) -> None:
         check_token(self.token)
-        if not self.noun.strip():
-            raise CNSError("The class noun is empty: name what the concept is, for example 'dog'.")
-        if "<" in self.noun or ">" in self.noun:
-            raise CNSError(f"The class noun '{self.noun}' must be an ordinary word, like 'dog'; the token has its own field.")
-        if not self.images:
-            raise CNSError("No concept images were given: wire at least one IMAGE.")
+        check_noun(self.noun)
+        check_images(self.images)
         if len(self.captions) != len(self.images):
             raise CNSError(
                 f"There are {len(self.captions)} captions for {len(self.images)} images: give one caption for each image, "
                 "in the same order."
             )
-        for number, image in enumerate(self.images, start=1):
-            check_image(image, f"Image {number}")
         for number, caption in enumerate(self.captions, start=1):
             if not caption.strip():
                 raise CNSError(f"The caption of image {number} is empty: describe the image, for example 'a dog on grass'.")

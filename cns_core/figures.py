@@ -75,7 +75,7 @@ def state_figures(state: CNSState) -> str:
         f"{_name(concept)}: {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V), {_vectors(concept)}"
         for concept in state.concepts
     ]
-    lines.append(f"{_concepts(state)}, {state.delta.mask.share:.2%} of K/V used, checkpoint {state.fingerprint.short}")
+    lines.append(f"{_concepts(state)}, {state.delta.mask.share:.2%} of K/V used, checkpoint {state.fingerprint.title}")
     return _list(lines)
 
 
@@ -84,7 +84,7 @@ def _list(lines: list[str]) -> str:
 
 
 def _name(concept: LearnedConcept) -> str:
-    return f"`{concept.token} {concept.noun}`"
+    return f"`{concept.name}`"
 
 
 def state_record(state: CNSState) -> dict[str, object]:
@@ -106,5 +106,5 @@ def state_record(state: CNSState) -> dict[str, object]:
     return {
         "concepts": [record(number, concept) for number, concept in enumerate(state.concepts)],
         "used": round(state.delta.mask.share, 5),
-        "checkpoint": state.fingerprint.short,
+        "checkpoint": state.fingerprint.name or state.fingerprint.short,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -106,11 +106,12 @@ class Fingerprint:
 
     ``values`` are ``PROBES`` random ±1 projections ``aᵀ W b / ‖W‖_F`` of each matrix, numbers of order 1. Two copies of
     one checkpoint differ by rounding only, a fifth of ``precision`` (the machine epsilon of the coarser storage); a
-    fine-tune whose K/V moved by x % differs by about x / 100.
+    fine-tune whose K/V moved by x % differs by about x / 100. ``name`` is the checkpoint's file, for people, where known.
     """
 
     values: tuple[float, ...]
     precision: float
+    name: str = field(default="", compare=False)
 
     @staticmethod
     def of(weights: Mapping[str, Tensor]) -> Fingerprint:
@@ -146,12 +147,17 @@ class Fingerprint:
         signs[: len(known)] = known
         return np.packbits(signs).tobytes().hex()
 
-    def check_same(self, other: Fingerprint, what: str) -> None:
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.short})" if self.name else self.short
+
+    def check_same(self, other: Fingerprint, what: str, remedy: str = "") -> None:
         """Raises CNSError naming both fingerprints where ``other`` (of ``what``) is of another checkpoint."""
         if not self.matches(other):
+            remedy = remedy or f"load {other.name or 'that one; whoever made the state knows which it is'}"
             raise CNSError(
-                f"{what} was made for the checkpoint with fingerprint {other.short}, but the one it is used with has "
-                f"fingerprint {self.short} (K/V weights differ by {self.distance(other):.1%}): use the same checkpoint."
+                f"{what} was made for the checkpoint with fingerprint {other.title}, but the one it is used with has "
+                f"fingerprint {self.title} (K/V weights differ by {self.distance(other):.1%}): {remedy}."
             )
 
 

@@ -57,9 +57,9 @@ class NeuronMask:
         bits = np.unpackbits(self.bits[first:last])[layer.offset - first * 8 :][: layer.size]
         return torch.from_numpy(bits.view(bool)).view(layer.out_features, layer.in_features)
 
-    @cached_property
+    @property
     def indices(self) -> Tensor:
-        """Ascending positions in the flat vector, int64 (count,)."""
+        """Ascending positions in the flat vector, int64 (count,); found anew each time, for want of room."""
         return torch.from_numpy(np.flatnonzero(self.flat()))
 
     @cached_property

@@ -72,7 +72,7 @@ def common_mask(
     ``on_layer`` is called after each weight.
 
     Raises:
-        CNSError: no contexts, or their width differs from the weights'.
+        CNSError: no contexts, their width differs from the weights', or ``r`` selects nothing.
     """
     if not contexts:
         raise CNSError("No prompts were given, so there is nothing to score.")
@@ -85,13 +85,21 @@ def common_mask(
             )
     norms = torch.stack([feature_norms(context) for context in contexts])
     count = selected_per_row(layout.in_features, top_fraction)
+    if count == 0:
+        raise CNSError(
+            f"top_percent {100 * top_fraction:g} selects none of a row's {layout.in_features} weights: take the paper's 30."
+        )
     on_cpu = next(iter(weights.values())).device.type == "cpu"
     masks = {}
     with ThreadPoolExecutor(torch.get_num_threads() if on_cpu else 1) as pool:
         found = pool.map(lambda weight: _layer_mask(weight, norms, count), weights.values())
-        for name, mask in zip(weights, found, strict=True):
-            masks[name] = mask
-            on_layer()
+        try:
+            for name, mask in zip(weights, found, strict=True):
+                masks[name] = mask
+                on_layer()
+        except BaseException:  # cancelled
+            pool.shutdown(cancel_futures=True)
+            raise
     return NeuronMask.from_layers(layout, masks)
 
 

@@ -56,6 +56,10 @@ def select(strategy: str, base: NeuronMask, general: NeuronMask, generator: torc
     if strategy not in STRATEGIES:
         raise CNSError(f"There is no selection strategy '{strategy}': choose one of {', '.join(STRATEGIES)}.")
     mask = STRATEGIES[strategy](base, general, generator)
+    if base.count == 0:
+        raise CNSError(
+            "No weight matters for all captions: write captions that have more in common, or raise top_percent in both nodes."
+        )
     if mask.count == 0:
         raise CNSError(
             f"No neurons are left: all {base.count:,} base neurons are general neurons too. "

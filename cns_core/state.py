@@ -31,6 +31,11 @@ class LearnedConcept:
     settings: dict[str, object] = field(default_factory=dict)
     figures: dict[str, object] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """``<new1> dog``: how prompts call it."""
+        return f"{self.token} {self.noun}"
+
     def __post_init__(self) -> None:
         check_token(self.token)
         if self.vectors.ndim != 2 or self.vectors.dtype != torch.float32 or not len(self.vectors):
@@ -72,7 +77,7 @@ class CNSState:
         if taken:
             raise CNSError(
                 f"The token {token} already means a {taken[0].noun} in the state wired in: give this concept another token, "
-                f"for example {self.free_token()}."
+                f"for example {self.free_token()}. To teach {token} anew, wire in the state from before it."
             )
 
     def free_token(self) -> str:

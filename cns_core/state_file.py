@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from .state import CNSState, LearnedConcept
 
 FORMAT = "cns_state"
 FORMAT_VERSION = 1
+_ANOTHER = "Copy it anew from where it came, or load an earlier state."
 
 
 def save_state(state: CNSState, path: Path) -> None:
@@ -48,7 +50,10 @@ def save_state(state: CNSState, path: Path) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise CNSError(f"The state could not be written to {path}: {error.strerror or error}.") from error
+        raise CNSError(
+            f"The state could not be written to {path}: {error.strerror or error}. Make room or choose another filename_prefix "
+            "and run again: nothing is taught twice while ComfyUI stays open."
+        ) from error
 
 
 def load_state(path: Path) -> CNSState:
@@ -77,9 +82,9 @@ def load_state(path: Path) -> CNSState:
     try:
         return _state(metadata, tensors)
     except CNSError as error:
-        raise CNSError(f"{path.name} is damaged: {error}") from error
+        raise CNSError(f"{path.name} is damaged: {error} {_ANOTHER}") from error
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise CNSError(f"{path.name} is damaged: {type(error).__name__} {error}.") from error
+        raise CNSError(f"{path.name} is damaged: {type(error).__name__} {error}. {_ANOTHER}") from error
 
 
 def _tensors(state: CNSState) -> dict[str, torch.Tensor]:
@@ -110,7 +115,7 @@ def _metadata(state: CNSState) -> dict[str, str]:
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "layout": json.dumps(state.layout.shapes()),
-        "fingerprint": json.dumps({"values": state.fingerprint.values, "precision": state.fingerprint.precision}),
+        "fingerprint": json.dumps(asdict(state.fingerprint)),
         "concepts": json.dumps(concepts),
     }
 
@@ -124,7 +129,7 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
     for index, record in enumerate(json.loads(metadata["concepts"])):
         packed = tensors[f"concept.{index}.mask"].numpy()
         if packed.size != (len(positions) + 7) // 8:
-            raise CNSError(f"the mask of concept {index + 1} has {packed.size} bytes for {len(positions)} weights")
+            raise CNSError(f"the mask of concept {index + 1} has {packed.size} bytes for {len(positions)} weights.")
         flat = np.zeros(layout.size, dtype=bool)
         flat[positions] = np.unpackbits(packed, count=len(positions)).view(bool)
         concepts.append(
@@ -140,7 +145,7 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
         )
     return CNSState(
         layout,
-        Fingerprint(tuple(fingerprint["values"]), fingerprint["precision"]),
+        Fingerprint(tuple(fingerprint["values"]), fingerprint["precision"], fingerprint.get("name", "")),
         SparseDelta(union, tensors["values"]),
         tuple(concepts),
     )

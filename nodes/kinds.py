@@ -38,6 +38,19 @@ def workflow_id(hidden: Any) -> str | None:
     return ((hidden.extra_pnginfo or {}).get("workflow") or {}).get("id")
 
 
+def checkpoint_name(hidden: Any) -> str:
+    """The file that the loader of the running node's MODEL names; empty where it names none."""
+    node = (hidden.prompt or {}).get(hidden.unique_id)
+    while node:
+        inputs = node["inputs"]
+        names = [inputs[name] for name in ("ckpt_name", "unet_name") if isinstance(inputs.get(name), str)]
+        if names:
+            return names[0]
+        link = inputs.get("model")
+        node = hidden.prompt.get(link[0]) if isinstance(link, list) else None
+    return ""
+
+
 def show(state: CNSState, hidden: Any) -> None:
     """Fills the running node's state panel."""
     show_state(state_record(state), hidden.unique_id, workflow_id(hidden))

@@ -52,12 +52,15 @@ function followRuns(node, draw) {
 function followFile(node, draw) {
   const file = node.widgets?.find((widget) => widget.name === "state_name");
   if (!file) return;
-  const look = async () => {
+  const chosen = () => {
     const wired = node.inputs?.some((input) => input.name === "state_name" && input.link != null);
-    const name = wired ? "" : file.value; // then nobody can say before a run
+    return wired ? "" : file.value; // wired: nobody can say before a run
+  };
+  const look = async () => {
+    const name = chosen();
     const answer = name ? await api.fetchApi(`${STATE_ROUTE}?name=${encodeURIComponent(name)}`).catch(() => undefined) : undefined;
     const state = answer?.ok ? await answer.json() : undefined;
-    if (!wired && name !== file.value) return; // another file was chosen meanwhile
+    if (name !== chosen()) return; // another file was chosen meanwhile
     node.cnsState = state;
     draw();
   };
@@ -110,16 +113,21 @@ document.addEventListener(
   true,
 );
 
+// The text a node is prompted with; undefined where that is wired in.
+function promptOf(node) {
+  const wired = node.inputs?.some((input) => input.name === "text" && input.link != null);
+  return wired ? undefined : node.widgets?.find((widget) => widget.name === "text");
+}
+
 function selectedPrompt() {
-  const selected = Object.values(app.canvas.selected_nodes ?? {});
-  return selected.flatMap((node) => node.widgets ?? []).find((widget) => widget.name === "text");
+  return Object.values(app.canvas.selected_nodes ?? {}).map(promptOf).find(Boolean);
 }
 
 function focusedPrompt() {
   const focused = document.activeElement;
   if (focused?.tagName !== "TEXTAREA") return undefined;
   const id = focused.closest("[data-node-id]")?.dataset.nodeId; // nodes drawn by Vue
-  const prompts = app.canvas.graph.nodes.map((node) => [node, node.widgets?.find((widget) => widget.name === "text")]);
+  const prompts = app.canvas.graph.nodes.map((node) => [node, promptOf(node)]);
   const isFocused = (node, widget) => widget?.element === focused || widget?.inputEl === focused || String(node.id) === id;
   return prompts.find(([node, widget]) => widget && isFocused(node, widget))?.[1];
 }

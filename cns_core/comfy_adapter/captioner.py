@@ -77,7 +77,9 @@ def caption_images(
     except Exception as error:
         if not out_of_memory(error):
             raise
-        raise CNSError(f"The device has no room for the captioning model {name}: choose a smaller one.") from error
+        raise CNSError(
+            f"There is not enough memory for the captioning model {name}: choose a smaller one, or write the captions by hand."
+        ) from error
     return captions
 
 
@@ -90,7 +92,10 @@ def _load(folder: Path) -> tuple[Any, Any]:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
         return processor, AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CNSError(f"{folder} does not hold a captioning model that transformers can load: {error}") from error
+        raise CNSError(
+            f"{folder} does not hold a captioning model that transformers can load: {error} Remove the folder and download it "
+            "again, or choose another captioner."
+        ) from error
 
 
 def _roots() -> list[Path]:
@@ -109,7 +114,7 @@ def _model_folder(name: str, download: bool, on_download: Callable[[str], None])
     if name not in KNOWN:
         raise CNSError(f"There is no captioning model '{name}' in {_roots()[0]}: choose another, or put its folder there.")
     if target.exists():
-        raise CNSError(f"{target} has no config.json, so the model is not whole: put the missing files there or remove it.")
+        raise CNSError(f"{target} has no config.json, so the model is incomplete: put the missing files there or remove it.")
     repository, size = KNOWN[name]
     if not download:
         raise CNSError(
@@ -121,7 +126,6 @@ def _model_folder(name: str, download: bool, on_download: Callable[[str], None])
 
 def _download(repository: str, size: str, target: Path, on_download: Callable[[str], None]) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     unfinished = target.with_name(f".{target.name}.download")  # kept when interrupted, so that the next try resumes
     logger.info("Downloading %s to %s", repository, target)
@@ -129,12 +133,16 @@ def _download(repository: str, size: str, target: Path, on_download: Callable[[s
     def report() -> None:
         on_download(f"downloading to {target}: {_bytes_in(unfinished) / 1e9:.2f} of about {size}")
 
-    try:
-        _while_waiting(lambda: snapshot_download(repository, local_dir=unfinished, allow_patterns=_WANTED_FILES), report)
+    def download() -> None:
+        snapshot_download(repository, local_dir=unfinished, allow_patterns=_WANTED_FILES)
         if not any(unfinished.glob("*.safetensors")):
             raise CNSError(f"{repository} has no .safetensors weights, and no other kind is loaded: choose another captioner.")
         unfinished.rename(target)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+
+    error = _failure_of(download, report)
+    if isinstance(error, CNSError):
+        raise error
+    if error is not None:  # of whatever kind: those of the network are the download libraries' own
         raise CNSError(
             f"{repository} could not be downloaded to {target}: {error} Check the network, or put its files there yourself."
         ) from error
@@ -150,14 +158,14 @@ def _bytes_in(folder: Path) -> int:
     return sizes
 
 
-def _while_waiting(work: Callable[[], object], report: Callable[[], None]) -> None:
+def _failure_of(work: Callable[[], object], report: Callable[[], None]) -> Exception | None:
     """Does it in a thread, so that Cancel is heard at once; what the thread has begun it ends, and the next try finds it."""
-    failed: list[BaseException] = []
+    failed: list[Exception] = []
 
     def run() -> None:
         try:
             work()
-        except BaseException as error:
+        except Exception as error:
             failed.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -166,5 +174,4 @@ def _while_waiting(work: Callable[[], object], report: Callable[[], None]) -> No
         check_cancelled()
         report()
         thread.join(0.5)
-    if failed:
-        raise failed[0]
+    return failed[0] if failed else None

@@ -38,16 +38,24 @@ def state_path(name: str) -> Path:
     same = [shown for shown in states if shown.startswith(f"{name} [")]
     if same:
         raise CNSError(f"There are several states of this name: choose {' or '.join(same)}.")
-    raise CNSError(f"There is no state '{name}' in {' or '.join(folder_paths.get_folder_paths(STATES))}.")
+    folders = " or ".join(folder_paths.get_folder_paths(STATES))
+    raise CNSError(f"There is no state '{name}' in {folders}: press R in the editor and choose another.")
 
 
 def _states() -> dict[str, Path]:
     """By name below the folders; one that lies in several of them says in which, as ``name [folder]``."""
     states = {}
-    for name in folder_paths.get_filename_list(STATES):
+    for name in _listed():
         folders = _folders_with(name)
         states |= {name if len(folders) == 1 else f"{name} [{folder}]": Path(folder, name) for folder in folders}
     return states
+
+
+def _listed() -> list[str]:
+    try:
+        return folder_paths.get_filename_list(STATES)
+    except FileNotFoundError:  # ComfyUI's list asks folders that were there last time for their date
+        return folder_paths.get_filename_list_(STATES)[0]
 
 
 def _folders_with(name: str) -> list[str]:
@@ -62,8 +70,10 @@ def new_state_path(prefix: str) -> Path:
         CNSError: the prefix points outside the output folder, or that cannot be written.
     """
     pure = PurePath(prefix)
-    if not pure.name or pure.is_absolute() or ".." in pure.parts:
-        raise CNSError(f"filename_prefix '{prefix}' must stay inside ComfyUI's output folder: use a name like cns/my_concepts.")
+    if prefix.endswith(("/", "\\")) or not pure.name or pure.anchor or ".." in pure.parts:
+        raise CNSError(
+            f"filename_prefix '{prefix}' must name a file inside ComfyUI's output folder: use a name like cns/my_concepts."
+        )
     output = folder_paths.get_output_directory()
     try:
         folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, output)
@@ -72,15 +82,23 @@ def new_state_path(prefix: str) -> Path:
     while True:
         path = Path(folder, f"{name}_{counter:05}_{SUFFIX}")
         root = Path(output, STATES)
-        if not path.is_relative_to(root) or not _folders_with(str(path.relative_to(root))):
+        elsewhere = path.is_relative_to(root) and _folders_with(str(path.relative_to(root)))
+        if not elsewhere and not path.exists():
             return path
         counter += 1
 
 
 def concept_folders() -> list[str]:
     """Folders inside ComfyUI's input that hold images; unreadable ones are passed over, as ComfyUI's own lists do."""
-    root = Path(folder_paths.get_input_directory())
-    holding = [Path(folder) for folder, _, files in os.walk(root, followlinks=True) if any(map(is_image, files))]
+    root, seen, holding = Path(folder_paths.get_input_directory()), set(), []
+    for folder, below, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back
+            below.clear()
+            continue
+        seen.add(real)
+        if any(map(is_image, files)):
+            holding.append(Path(folder))
     return sorted(folder.relative_to(root).as_posix() for folder in holding if folder != root)
 
 
@@ -100,7 +118,7 @@ def concept_images(folder: str) -> list[Path]:
     """
     root, pure = Path(folder_paths.get_input_directory()), PurePath(folder)
     path = root / pure  # not resolved: a link in input may lead to another disk
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts or not path.is_dir():
+    if pure.anchor or ".." in pure.parts or not pure.parts or not path.is_dir():
         raise CNSError(f"There is no folder '{folder}' in {root}: put the concept's images into a folder there.")
     images = sorted(file for file in path.iterdir() if is_image(file.name))
     if not images:

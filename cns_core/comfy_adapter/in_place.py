@@ -1,8 +1,9 @@
 """A state written into a loaded model's own weights, at its selected elements only.
 
 ComfyUI's patches change a patcher's ``patches_uuid``, upon which the whole model goes to the offload device and back.
-An injection does not: it is written when its patcher is loaded, and taken out when another clone of the model is. So that
-everything else sees the state as well, :class:`StatePatcher` reports it among its patches (merging, saving), and becomes an
+An injection does not: it is written when its patcher is loaded, and taken out when another clone of the model is, or at the end
+of a sampling, as a merge of this checkpoint with another reads the same weights whenever it is loaded. So that everything else
+sees the state as well, :class:`StatePatcher` reports it among its patches (merging, saving), and becomes an
 ordinary patcher as soon as a LoRA or a hook is put on top of it.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import PatcherInjection
+from comfy.patcher_extension import CallbacksMP, PatcherInjection
 from torch import Tensor, nn
 
 from .sparse_adapter import SparseDeltaAdapter
@@ -61,6 +62,7 @@ class StatePatcher(ModelPatcher):
         patcher.__class__ = StatePatcher  # clone() keeps the class from here on
         patcher.set_attachments(_KEY, (dict(adapters), strength))
         patcher.set_injections(_KEY, [PatcherInjection(_write, _restore)])
+        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, _KEY, ModelPatcher.eject_model)
         patcher._forget_when_gone()
         return patcher
 

@@ -20,6 +20,8 @@ from .checkpoint import check_unpatched, inspect
 from .conditioning import encode
 from .progress import Progress
 
+SAME_MODEL = "wire the same MODEL and CLIP into all CNS nodes"
+
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
@@ -103,7 +105,7 @@ def select_neurons(base: Neurons, general: Neurons, strategy: str, seed: int, st
         if neurons.selected or neurons.kind != kind:
             got = "selected" if neurons.selected else neurons.kind
             raise CNSError(f"The {kind}_neurons input got {got} neurons: wire Compute {kind.title()} Neurons there.")
-    base.fingerprint.check_same(general.fingerprint, "The mask of the general neurons")
+    base.fingerprint.check_same(general.fingerprint, "The mask of the general neurons", SAME_MODEL)
     if base.top_fraction != general.top_fraction:
         raise CNSError(
             f"The base neurons were computed with top_percent {base.top_fraction:.1%}, the general ones with "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect as python_inspect
+from dataclasses import replace
 
 import comfy.model_management as memory
 import torch
@@ -23,7 +24,7 @@ from ..training.keep_term import second_moment
 from .checkpoint import check_unpatched, inspect
 from .conditioning import encode_all
 from .latents import encode_images
-from .neurons import Neurons
+from .neurons import SAME_MODEL, Neurons
 from .normal_tensors import normal_tensors, out_of_place_norms
 from .out_of_memory import out_of_memory
 from .prior import Prior
@@ -52,8 +53,11 @@ def teach(
     vector_count: int,
     config: TrainConfig,
     display: Display,
+    checkpoint_name: str = "",
 ) -> tuple[CNSState, TrainingResult]:
     """The state after one more concept. MODEL, CLIP and VAE are bit-identical afterwards, also after an error.
+
+    ``checkpoint_name`` is kept in the state, for people.
 
     Raises:
         CNSError: inputs that do not belong together, out of memory, a diverged training.
@@ -61,7 +65,7 @@ def teach(
     weights, layout, fingerprint = inspect(model, clip)
     check_unpatched(model, clip)
     _check_neurons(neurons, concept, fingerprint)
-    state = previous or CNSState.empty(layout, fingerprint)
+    state = previous or CNSState.empty(layout, replace(fingerprint, name=checkpoint_name))
     layout.check_same(state.layout, "The previous state")
     fingerprint.check_same(state.fingerprint, "The previous state")
     state.check_new_token(concept.token)
@@ -89,8 +93,7 @@ def teach(
             raise
         raise CNSError(
             f"The device ran out of memory while teaching {concept.token} at {config.resolution} px with a batch of "
-            f"{config.batch_size}: set gradient_checkpointing to on, or lower batch_size or resolution. "
-            "The model is as it was before."
+            f"{config.batch_size}: {_less_memory(config)}, or close other programs that use it. The model is as it was before."
         ) from error
     learned = LearnedConcept(
         token=concept.token,
@@ -185,7 +188,7 @@ def _plain(patcher: ModelPatcher) -> ModelPatcher:
 def _check_loaded(unet: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     if any(parameter.device.type != device.type for parameter in unet.parameters()):
         raise CNSError(
-            "ComfyUI keeps the UNet off the device, as with --novram: training needs it there, start ComfyUI without it."
+            "ComfyUI keeps the UNet off the device, as with --novram, but training needs it there: start it without --novram."
         )
     major, minor = (int(part) for part in torch.__version__.split(".")[:2])
     if device.type == "mps" and dtype == torch.float16 and (major, minor) < (2, 8):
@@ -203,8 +206,17 @@ def _use_checkpointing(choice: str, patcher: ModelPatcher, scale: float) -> bool
     return scale * _KEPT_BYTES > budget
 
 
+def _less_memory(config: TrainConfig) -> str:
+    remedies = ["lower resolution"]
+    if config.batch_size > 1:
+        remedies.insert(0, "lower batch_size")
+    if config.gradient_checkpointing != "on":
+        remedies.insert(0, "set gradient_checkpointing (under Show Advanced) to on")
+    return ", ".join(remedies)
+
+
 def _check_neurons(neurons: Neurons, concept: Concept, fingerprint: Fingerprint) -> None:
-    fingerprint.check_same(neurons.fingerprint, "The neuron mask")
+    fingerprint.check_same(neurons.fingerprint, "The neuron mask", SAME_MODEL)
     if not neurons.selected:
         raise CNSError(f"The neurons input got {neurons.kind} neurons: wire Select Concept Neurons there.")
     if neurons.prompts != concept.descriptions:

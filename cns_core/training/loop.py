@@ -142,7 +142,9 @@ def _check_finite(rows: list[list[float]], first_step: int) -> None:
 def _check_trained(result: TrainingResult, previous: Tensor, vectors: Tensor, config: TrainConfig) -> None:
     if not bool(torch.isfinite(result.values).all() and torch.isfinite(result.vectors).all()):
         raise CNSError("The trained weights hold NaN or infinity, so they were thrown away: lower neuron_lr and token_lr.")
-    if config.neuron_lr > 0 and torch.equal(result.values, previous):
-        raise CNSError("The training moved no neuron: its gradients were zero. Check that the model is not corrupt.")
-    if config.token_lr > 0 and torch.equal(result.vectors, vectors.cpu().float()):
-        raise CNSError("The training did not move the token: no training prompt reached it.")
+    still = config.neuron_lr > 0 and torch.equal(result.values, previous)
+    if still or (config.token_lr > 0 and torch.equal(result.vectors, vectors.cpu().float())):
+        raise CNSError(
+            f"The training did not move the {'neurons' if still else 'token'}: in every step the gradients were zero, or too "
+            "large for 16 bits. Take more steps; if that does not help, see whether the checkpoint draws ordinary prompts well."
+        )

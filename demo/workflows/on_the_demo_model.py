@@ -67,7 +67,7 @@ def with_and_without_l_reg(flow: Workflow) -> None:
         "## What holds the first concept?\nA **robot** is taught, then a **guitar**, three times from the same start: with "
         "nothing that holds the robot, with the paper's L_reg (preset *paper*), and with K and V of the robot's prompts held "
         "(preset *keep*).\n\nEach time the same prompts are drawn from the same noise. Look at how the robot changes. One more "
-        "concept does little harm; the differences add up over many: see docs/science.md.",
+        "concept does little harm; the differences add up over many.",
     )
     demo = flow.add("CNS_LoadDemoModel", (0, 440), size=(340, 0))
     loaded = demo("MODEL"), demo("CLIP"), demo("VAE")

@@ -14,7 +14,8 @@ def first_steps(flow: Workflow) -> None:
         "best, one works).\n3. Name it: a token like `<new1>` and an ordinary word like *dog*.\n4. Write a caption for each "
         "picture, one per line.\n"
         "5. Press **Run**. When it is done, use `<new1> dog` in the prompt on the right. The concept is saved in `output/cns`: "
-        "load it tomorrow with **Load CNS State**.\n\nNeeds a GPU; without one open *no_gpu_tour*.",
+        "load it tomorrow with *multi_concept_generation*.\n\nMore pictures? Another **Load Image** into **Batch Images**, and "
+        "another caption. Needs a GPU; without one open *no_gpu_tour*.",
     )
     loaded = loaders(flow, 0, 320)
     general = flow.add("CNS_ComputeGeneralNeurons", (0, 480), size=(340, 330), model=loaded[0], clip=loaded[1])()
@@ -37,8 +38,8 @@ def continual_training(flow: Workflow) -> None:
         (340, 330),
         "## Teach two concepts, one after the other\nEach row teaches one concept: photographs, token, noun, captions. The "
         "second **Train CNS Step** gets the first one's state and leaves what it learned in place. Add a row for a third.\n\n"
-        "The prior images on the left are made by the checkpoint itself: they keep an ordinary *dog* ordinary. Twenty or more "
-        "are better: set `batch_size` of **Empty Latent Image** to what your card holds.\n\n"
+        "The prior images on the left are made by the checkpoint itself: they keep an ordinary *dog* ordinary. Four show how; "
+        "twenty or more are better: raise `batch_size` of **Empty Latent Image** as far as your card goes.\n\n"
         "Not a dog? Change the word in its row: `noun`, the captions, the prompt on the left.\n\n"
         "A whole folder at once: **Load Concept Images**.",
     )
@@ -54,18 +55,19 @@ def continual_training(flow: Workflow) -> None:
         material = Material(token, noun, photographs(flow, 1160, y + 60, 3), captions, prior)
         state = teach(flow, 1700, y + 60, loaded, general, material, state)
         flow.group(f"{3 + 2 * row}  Teach {token} {noun}", (1140, y, 1780, ROW_HEIGHT), "#3f8e5a")
-    flow.add("CNS_SaveState", (2960, ROW + 60), size=(360, 200), state=state, filename_prefix="cns/concepts")
-    flow.group("6  Save", (2940, ROW, 400, 290), "#8a5a9e")
+        name = "cns/concepts" if row else "cns/first_of_two"  # to go back to where the second one does not turn out well
+        flow.add("CNS_SaveState", (2960, y + 60), size=(360, 200), state=state, filename_prefix=name)
+        flow.group("Save both" if row else "Save the first alone", (2940, y, 400, 290), "#8a5a9e")
 
 
 def add_a_third_concept(flow: Workflow) -> None:
     flow.note(
         (0, 0),
         (340, 330),
-        "## Go on another day\n**Load CNS State** brings back what *continual_training* saved. Teach a third concept on "
-        "top of it: the first two stay, their tokens still work.\n\nTokens go on counting: this one is `<new3>`. The result "
-        "is saved as a new file, the old one is not touched.\n\nNot a backpack? Change the word in `noun`, the captions and "
-        "the prompt on the left.",
+        "## Go on another day\n**Load CNS State** brings back what *continual_training* saved; or choose another state. Teach "
+        "a third concept on top of it: the first two stay, their tokens still work.\n\nEach concept has its own token: "
+        "`<new3>`. The result is saved as a new file, the old one is not touched.\n\nNot a backpack? Change the word in "
+        "`noun`, the captions and the prompts on the left and on the right.",
     )
     loaded = loaders(flow, 0, 390)
     general = flow.add("CNS_ComputeGeneralNeurons", (0, 550), size=(340, 330), model=loaded[0], clip=loaded[1])()
@@ -128,7 +130,7 @@ def captions_from_files(flow: Workflow) -> None:
     general = flow.add("CNS_ComputeGeneralNeurons", (0, 550), size=(340, 330), model=loaded[0], clip=loaded[1])()
     flow.group("1  Checkpoint and general neurons", (-20, 340, 380, 560))
     folder = flow.add("CNS_LoadConceptImages", (420, 60), size=(300, 0), folder="my_dog")
-    flow.add("PreviewImage", (420, 240), "What it is shown", (300, 320), images=folder("images"))
+    flow.add("PreviewImage", (420, 240), "Training pictures", (300, 320), images=folder("images"))
     material = Material("<new1>", "dog", folder("images"), folder("captions"))
     state = teach(flow, 780, 60, loaded, general, material)
     flow.group("2  Teach <new1> dog", (400, 0, 1600, ROW_HEIGHT), "#3f8e5a")

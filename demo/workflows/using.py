@@ -10,9 +10,10 @@ def multi_concept_generation(flow: Workflow) -> None:
     flow.note(
         (0, 0),
         (340, 250),
-        "## Use several concepts in one prompt\nChoose the checkpoint the state was made for and the state that "
-        "*continual_training* saved.\n\nWrite each token beside its noun: `<new1> dog`, `<new2> hat`. Weights such as "
-        "`(<new1>:1.2)` work. `strength` 0 is the plain checkpoint.",
+        "## Use several concepts in one prompt\nChoose the checkpoint the state was made for, and your state in **Load CNS "
+        "State**: the one *continual_training* saved, or another whose tokens you then use (not in the list? press **R**)."
+        "\n\nWrite each token beside its noun: `<new1> dog`, `<new2> hat`. Weights such as `(<new1>:1.2)` work. `strength` 0 "
+        "uses the checkpoint's own weights.",
     )
     loaded = loaders(flow, 0, 320)
     stored = flow.add("CNS_LoadState", (0, 500), size=(340, 160), state_name="concepts_00001_.safetensors")
@@ -29,8 +30,9 @@ def inspect(flow: Workflow) -> None:
     flow.note(
         (0, 0),
         (340, 300),
-        "## What is in a state, what does a prompt select\n**Inspect CNS State** shows where each concept's neurons are, how "
-        "many, and which are shared. It needs no checkpoint.\n\n**Inspect CNS Neurons** draws the paper's figures 3 and 7 "
+        "## What is in a state, and what does a prompt select?\n**Inspect CNS State** shows where each concept's neurons "
+        "are, how many, and which are shared. It needs no checkpoint. Choose your state in **Load CNS "
+        "State**.\n\n**Inspect CNS Neurons** draws the paper's figures 3 and 7 "
         "for your checkpoint and your prompts.",
     )
     loaded = loaders(flow, 0, 360)

@@ -7,7 +7,7 @@ from ...cns_core.captions import given_captions
 from ...cns_core.comfy_adapter.captioner import NONE, caption_images, captioner_names
 from ...cns_core.comfy_adapter.latents import image_list
 from ...cns_core.comfy_adapter.progress import Progress
-from ...cns_core.concept import Concept, check_token
+from ...cns_core.concept import Concept, check_images, check_noun, check_token
 from ...cns_core.errors import CNSError
 from ..kinds import CATEGORY, ConceptSocket, Schema
 
@@ -72,13 +72,14 @@ class CaptionConceptImages(io.ComfyNode):
         download_captioner: list[bool],
         captions: list[str] | None = None,
     ) -> io.NodeOutput:
-        pictures = image_list(images)
+        pictures, name, word = image_list(images), check_token(token[0]), check_noun(noun[0])
+        check_images(pictures)  # before a captioner is downloaded and run
         texts = given_captions(captions or [""], len(pictures))
         missing = [index for index, text in enumerate(texts) if not text]
         if missing and captioner[0] == NONE:
             raise CNSError(
                 f"The caption of image {missing[0] + 1} is empty and no captioner is chosen: write it, for example "
-                f"'a {noun[0].strip()} on grass', or choose a captioner."
+                f"'a {word} on grass', or choose a captioner."
             )
         if missing:
             progress = Progress(len(missing), cls.hidden.unique_id)
@@ -86,4 +87,4 @@ class CaptionConceptImages(io.ComfyNode):
             made = caption_images(wanted, captioner[0], download_captioner[0], progress.advance, progress.text)
             for index, text in zip(missing, made, strict=True):
                 texts[index] = text
-        return io.NodeOutput(Concept(check_token(token[0]), noun[0].strip(), pictures, tuple(texts)), "\n".join(texts))
+        return io.NodeOutput(Concept(name, word, pictures, tuple(texts)), "\n".join(texts))

@@ -23,7 +23,7 @@ class DemoConcept(io.ComfyNode):
                     options=list(NEW_CONCEPTS),
                     tooltip="A thing, a place (candyland, volcano, library, planet) or a style (blueprint, mosaic, sepia).",
                 ),
-                io.Int.Input("count", default=5, min=1, max=20, tooltip="How many pictures; 4 to 6 are a good number."),
+                io.Int.Input("count", default=5, min=1, max=20, tooltip="How many pictures; 4 to 6 work well."),
                 io.Int.Input(
                     "seed",
                     default=0,

@@ -35,7 +35,7 @@ class InspectState(io.ComfyNode):
     def execute(cls, state: CNSState) -> io.NodeOutput:
         if not state.concepts:
             raise CNSError("The state wired in holds no concepts: wire Train CNS Step or Load CNS State.")
-        names = [f"{concept.token} {concept.noun}" for concept in state.concepts]
+        names = [concept.name for concept in state.concepts]
         masks = [concept.mask for concept in state.concepts]
         show(state, cls.hidden)
         return io.NodeOutput(

@@ -46,7 +46,7 @@ def hyper_parameters() -> list:
             default=0,
             min=0,
             max=100_000,
-            tooltip="Draws a picture after every so many steps, in 20 sampling steps; 0 draws none.",
+            tooltip="Draws a preview every so many steps, in 20 sampling steps; 0 draws none.",
         ),
         io.String.Input(
             "preview_prompt",

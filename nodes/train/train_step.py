@@ -13,7 +13,18 @@ from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
 from ...cns_core.figures import training_figures
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, WHERE, ConceptSocket, NeuronsSocket, Schema, StateSocket, one_of_each, show, workflow_id
+from ..kinds import (
+    CATEGORY,
+    WHERE,
+    ConceptSocket,
+    NeuronsSocket,
+    Schema,
+    StateSocket,
+    checkpoint_name,
+    one_of_each,
+    show,
+    workflow_id,
+)
 from ..plots import loss_plot
 from .inputs import hyper_parameters
 
@@ -28,7 +39,7 @@ class TrainStep(io.ComfyNode):
             description="Teaches one concept: trains its neurons and its token, and adds it to the state. "
             "Chain one of these for each concept.",
             search_aliases=["train", "finetune", "dreambooth", "custom diffusion", "continual"],
-            hidden=WHERE,
+            hidden=[*WHERE, io.Hidden.prompt],
             is_input_list=True,  # prior images of different sizes come as a list
             inputs=[
                 io.Model.Input(
@@ -94,7 +105,8 @@ class TrainStep(io.ComfyNode):
         config = TrainConfig(**hyper_parameters).with_preset(preset)
         prior = Prior.of(prior_images, prior_prompts, concept.noun)
         display = Display(cls.hidden.unique_id, workflow_id(cls.hidden), preview_every, preview_prompt)
-        state, result = teach(model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, display)
+        inputs = model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, display
+        state, result = teach(*inputs, checkpoint_name(cls.hidden))
         plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
         return io.NodeOutput(state, plot, training_figures(state, result))

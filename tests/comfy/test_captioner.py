@@ -72,6 +72,17 @@ def test_folder_without_a_model(captioners):
         caption_images([torch.rand(8, 8, 3)], "blip-image-captioning-large", True)
 
 
+def test_whatever_a_download_breaks_with_is_told(captioners, monkeypatch):
+    """The hub's downloaders have kinds of errors of their own, some of them plain RuntimeErrors."""
+
+    def broken(*_, **__):
+        raise RuntimeError("Data processing error: connection reset")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", broken)
+    with pytest.raises(CNSError, match=r"could not be downloaded to .*connection reset Check the network"):
+        caption_images([torch.rand(8, 8, 3)], "blip-image-captioning-large", True)
+
+
 def test_failed_download_leaves_no_half_model(captioners):
     """The tests run offline, so the hub answers nothing."""
     said: list[str] = []

@@ -52,6 +52,14 @@ def test_a_link_to_another_disk_works(inputs, tmp_path):
     assert [path.name for path in concept_images("linked")] == ["01.png"]
 
 
+def test_a_link_that_leads_back_ends(inputs):
+    try:
+        (inputs / "dog" / "everything").symlink_to(inputs, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system lets no user make links")
+    assert concept_folders() == ["dog"]
+
+
 @pytest.mark.parametrize("folder", ["", "..", "../input/dog", "nowhere", "/etc"])
 def test_other_folders_are_refused(inputs, folder):
     with pytest.raises(CNSError, match="There is no folder"):
@@ -106,6 +114,22 @@ def test_a_friends_file_of_the_same_name_is_not_taken_for_ones_own(states):
 def test_a_new_state_takes_no_name_of_a_file_moved_to_models(states):
     (states[0] / "concepts_00001_.safetensors").touch()
     assert new_state_path("cns/concepts") == states[1] / "concepts_00002_.safetensors"
+
+
+@pytest.mark.parametrize("prefix", ["", "cns/", "/cns/concepts", "../concepts"])
+def test_a_prefix_that_names_no_file_inside_output_is_refused(states, prefix):
+    with pytest.raises(CNSError, match="must name a file inside"):
+        new_state_path(prefix)
+
+
+def test_states_are_listed_after_one_of_their_folders_is_gone(states):
+    (states[1] / "dogs").mkdir()
+    (states[1] / "dogs" / "first.safetensors").touch()
+    (states[1] / "second.safetensors").touch()
+    assert len(state_names()) == 2
+    (states[1] / "dogs" / "first.safetensors").unlink()
+    (states[1] / "dogs").rmdir()
+    assert state_names() == ["second.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["../secret.safetensors", "/etc/passwd", "nowhere.safetensors"])

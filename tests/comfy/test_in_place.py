@@ -7,6 +7,7 @@ import gc
 import comfy.hooks
 import comfy.lora
 import comfy.model_management as memory
+import comfy.sample
 import comfy.sd
 import pytest
 import torch
@@ -101,6 +102,24 @@ def test_merge_nodes(studio, applied, two_state, loaded):
     load([doubled])
     key = weight_key(two_state.layout.layers[0].name)
     assert torch.allclose(unet(studio.weights())[key], seen_by_others(doubled)[key])
+
+
+def test_a_merge_with_another_checkpoint_is_none_of_its_business(studio, applied):
+    """Such a merge reads this checkpoint's live weights each time it is loaded, and ComfyUI unloads nobody for it on a CPU."""
+    other = tiny_model(seed=1)
+    with torch.inference_mode():
+        merged = ModelMergeSimple().merge(other, studio.model, 0.5)[0]
+    load([merged])
+    before = {name: weight.clone() for name, weight in merged.model.state_dict().items()}
+    load([other])
+    with torch.inference_mode():
+        nothing = [[torch.zeros(1, 77, 64), {}]]
+        latent = torch.zeros(1, 4, 8, 8)
+        comfy.sample.sample(applied, latent, 1, 1.0, "euler", "normal", nothing, nothing, latent, disable_pbar=True, seed=0)
+    assert applied in [entry.model for entry in memory.current_loaded_models]
+    load([merged])
+    assert same(before, merged.model.state_dict())
+    load([other])
 
 
 def test_a_clone_beside_it(studio, applied, two_state):

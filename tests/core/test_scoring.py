@@ -95,6 +95,11 @@ def test_wrong_width_names_both_numbers():
         common_mask({"k": torch.randn(2, 768)}, [torch.randn(77, 1024)], 0.3)
 
 
+def test_a_share_that_selects_nothing_is_refused():
+    with pytest.raises(CNSError, match=r"top_percent 0\.1 selects none of a row's 96 weights"):
+        prompt_mask({"k": torch.randn(4, 96)}, torch.randn(77, 96), 0.001)
+
+
 def test_nan_conditioning_is_refused():
     with pytest.raises(CNSError, match="NaN"):
         feature_norms(torch.full((2, 4), float("nan")))

@@ -27,7 +27,7 @@ def learned(token: str, seed: int) -> tuple[LearnedConcept, torch.Tensor]:
 
 @pytest.fixture
 def state() -> CNSState:
-    state = CNSState.empty(LAYOUT, Fingerprint((0.25, -1.5), 2**-10))
+    state = CNSState.empty(LAYOUT, Fingerprint((0.25, -1.5), 2**-10, "some_checkpoint.safetensors"))
     for seed, token in enumerate(("<new1>", "<hat>")):
         concept, values = learned(token, seed)
         state = state.with_concept(concept, values)
@@ -40,6 +40,7 @@ def test_round_trip_is_exact(state, tmp_path):
     back = load_state(path)
     assert back.layout == state.layout
     assert back.fingerprint == state.fingerprint
+    assert back.fingerprint.name == "some_checkpoint.safetensors"
     assert back.delta.mask.equals(state.delta.mask)
     assert torch.equal(back.delta.values, state.delta.values)
     for ours, theirs in zip(state.concepts, back.concepts, strict=True):

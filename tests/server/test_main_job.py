@@ -9,6 +9,7 @@ from cns_pack.cns_core.comfy_adapter.checkpoint import weight_key
 from cns_pack.cns_core.state_file import load_state
 from comfy_server import ComfyServer
 from graphs import Graph, pixels
+from random_checkpoint import NAME
 from safetensors.torch import load_file, save_file
 
 MERGED = "cns_test_merged.safetensors"
@@ -174,7 +175,8 @@ def test_picture_equals_that_of_a_merged_checkpoint(server, taught, checkpoint, 
         applied = wrong.add("CNS_ApplyState", model=model, clip=clip, state=[stored, 0], strength=1.0)
         wrong.show(wrong.sample([applied, 0], [applied, 1], vae, PROMPT))
         refused = server.run(wrong.prompt)
-        assert "was made for the checkpoint with fingerprint" in refused.error["exception_message"]
+        assert f"was made for the checkpoint with fingerprint {NAME} (" in refused.error["exception_message"]
+        assert refused.error["exception_message"].rstrip().endswith(f": load {NAME}.")
     finally:
         server.post("/free", {"unload_models": True, "free_memory": True})
         target.unlink()
