@@ -46,9 +46,9 @@ def main() -> None:
         }
         export.export_model(generator, autoencoder, tokens, ROOT / "demo" / "cns_demo_model.safetensors", about)
     if arguments.stage in ("judges", "all"):
-        data = judges.dataset(work, autoencoder)
+        pictures = judges.Pictures.of(work, autoencoder)
         for name, train in (("recognizer", judges.train_recognizer), ("image_text", judges.train_image_text)):
-            judge, accuracies = train(work, *data)
+            judge, accuracies = train(work, pictures)
             export.export_judge(judge, ROOT / "demo" / "judges" / f"{name}.safetensors", accuracies)
 
 

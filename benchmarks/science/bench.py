@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,10 @@ class Bench:
     @cached_property
     def lab(self) -> Lab:
         return Lab.open(self.work)
+
+    def validating(self) -> Bench:
+        """With other seeds: other teaching pictures, prompts and noise than those the tables are of."""
+        return replace(self, seeds=tuple(1000 + seed for seed in self.seeds))
 
     def own(self, seed: int, orders: tuple[Order, ...] = SETS) -> Order:
         """The order of concepts a seed is used with: the orders take turns."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,12 +20,12 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from judges import image_text, recognizer
-from paper_protocol import calibration_prompts, prior_prompts
+from paper_protocol import calibration_prompts, material, prior_prompts
 from selections import SELECTIONS, Candidates
 from torch import Tensor
 from torch.nn import functional
 from variants import Variant
-from world.new_concepts import NEW_CONCEPTS, teaching_pictures
+from world.new_concepts import NEW_CONCEPTS
 
 from cns_core.comfy_adapter.apply import apply_state
 from cns_core.comfy_adapter.checkpoint import inspect
@@ -46,7 +47,7 @@ from cns_core.state import CNSState
 MODEL_FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
 _BATCH = 42
-_FISHER_SAMPLES = 48
+_FISHER_SAMPLES, _ERROR_TIMESTEPS = 48, 8
 
 
 @dataclass
@@ -114,14 +115,14 @@ class Lab:
         """The state after one more concept, taught with 4 to 6 pictures as Train CNS Step teaches it."""
         concept = self.concept(name, token, seed, variant.background)
         neurons = self.neurons(concept, variant, seed, state)
-        config = variant.config(seed)
+        config = variant.config(zlib.crc32(f"{seed} {name}".encode()))  # other noise for every concept of a sequence
         prior = self.prior(name) if config.prior_weight > 0 else Prior()
         return teach(self.model, self.clip, self.vae, concept, neurons, state, prior, "", 1, config, Display())[0]
 
     def concept(self, name: str, token: str, seed: int, background: str = "") -> Concept:
-        pictures, captions = teaching_pictures(name, _count(name, seed), seed, background)
+        pictures, captions = material(name, seed, background)
         images = tuple(torch.from_numpy(picture).float() / 255 for picture in pictures)
-        return Concept(token, NEW_CONCEPTS[name].noun, images, tuple(captions))
+        return Concept(token, NEW_CONCEPTS[name].noun, images, captions)
 
     def neurons(self, concept: Concept, variant: Variant, seed: int, state: CNSState | None = None) -> Neurons:
         share = variant.top_fraction
@@ -169,13 +170,28 @@ class Lab:
                 timestep = torch.randint(len(alphas), (1,), generator=generator)
                 chosen, timestep = chosen.to(device), timestep.to(device)
                 noise = torch.randn(latents[chosen].shape, generator=generator).to(device)
-                noisy = alphas[timestep].sqrt() * latents[chosen] + (1 - alphas[timestep]).sqrt() * noise
-                options = {"optimized_attention_override": lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)}
-                predicted = unet(noisy, timestep.float(), context=contexts[chosen], transformer_options=options)
+                predicted = _predicted(unet, latents[chosen], noise, alphas[timestep], timestep, contexts[chosen])
                 gradients = torch.autograd.grad(functional.mse_loss(predicted, noise), list(weights.values()))
                 for name, gradient in zip(weights, gradients, strict=True):
                     sums[name] += gradient.square() / _FISHER_SAMPLES
         return {name: value.cpu() for name, value in sums.items()}
+
+    @torch.inference_mode()
+    def error(self, pictures: np.ndarray, prompts: list[str], state: CNSState | None) -> float:
+        """Mean squared error of the noise prediction, the training's own loss, on pictures (n, 64, 64, 3): each at eight
+        timesteps with noise that depends on nothing else.
+        """
+        model, clip = (self.model, self.clip) if state is None else apply_state(self.model, self.clip, state, 1.0)
+        images = [torch.from_numpy(picture).float() / 255 for picture in pictures]
+        latents = encode_images(self.model, self.vae, images, PIXELS).repeat(_ERROR_TIMESTEPS, 1, 1, 1)
+        contexts = torch.stack([encode(clip, text) for text in prompts]).repeat(_ERROR_TIMESTEPS, 1, 1)
+        memory.load_models_gpu([model])
+        device, sampling = model.load_device, model.model.model_sampling
+        timesteps = torch.linspace(40, 960, len(latents)).long()
+        alphas = (1 / (sampling.sigmas.cpu()[timesteps] ** 2 + 1)).view(-1, 1, 1, 1)
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
+        inputs = [tensor.to(device) for tensor in (latents, noise, alphas, timesteps, contexts)]
+        return functional.mse_loss(_predicted(model.model.diffusion_model, *inputs), inputs[1]).item()
 
     def general(self, share: float, count: int) -> Neurons:
         if (share, count) not in self._general:
@@ -193,7 +209,16 @@ class Lab:
 
     def teaching_features(self, name: str, seed: int) -> Tensor:
         """Unit vectors (pictures, width) of what the concept was taught with."""
-        return self.image_text.of_pictures(np.stack(teaching_pictures(name, _count(name, seed), seed)[0]))
+        return self.image_text.of_pictures(np.stack(material(name, seed)[0]))
+
+
+def _predicted(
+    unet: torch.nn.Module, latents: Tensor, noise: Tensor, alphas: Tensor, timesteps: Tensor, contexts: Tensor
+) -> Tensor:
+    """The noise the UNet sees in noised latents (b, 4, h, w); ``alphas`` are the schedule's ᾱ at ``timesteps``."""
+    options = {"optimized_attention_override": lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)}
+    noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
+    return unet(noisy, timesteps.float(), context=contexts, transformer_options=options)
 
 
 def kept(file: Path, draw: Callable[[], np.ndarray]) -> np.ndarray:
@@ -205,8 +230,3 @@ def kept(file: Path, draw: Callable[[], np.ndarray]) -> np.ndarray:
         os.replace(unfinished, file)
     with np.load(file) as archive:
         return archive["drawn"]
-
-
-def _count(name: str, seed: int) -> int:
-    """4 to 6 teaching pictures."""
-    return 4 + (list(NEW_CONCEPTS).index(name) + seed) % 3

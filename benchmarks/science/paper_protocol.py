@@ -9,9 +9,11 @@ import hashlib
 import json
 import random
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
+import numpy as np
 from judges.recognizer import asked_for
-from world.new_concepts import NEW_CONCEPTS
+from world.new_concepts import NEW_CONCEPTS, teaching_pictures
 from world.new_surroundings import NEW_PLACES, NEW_STYLES
 from world.new_things import NEW_THINGS
 from world.palette import COLORS
@@ -28,9 +30,10 @@ SETS = (
 TWENTY = tuple(dict.fromkeys(name for concepts in zip(*SETS, strict=True) for name in concepts))
 SINGLE_PROMPTS, DOUBLE_PROMPTS, TRIPLE_PROMPTS = 5, 4, 3  # single ones for each concept, the others for each set
 IMAGE_COUNTS = {1: 4, 2: 10, 3: 10}  # pictures of a prompt with so many concepts
-ORDINARY = 60  # pictures of ordinary prompts
+ORDINARY = 80  # pictures of ordinary prompts
+UNSEEN = 16  # pictures for the error of the noise prediction
 PRIOR_IMAGES = 24
-_VERSION = 1  # raise it where what is taught or measured changes and no prompt below tells
+_VERSION = 2  # raise it where what is taught or measured changes and no prompt below tells
 
 
 def token(index: int) -> str:
@@ -64,20 +67,41 @@ def tokens_of(names: tuple[str, ...]) -> dict[str, str]:
     return {name: token(index) for index, name in enumerate(names)}
 
 
-def single_tests(name: str, tokens: dict[str, str], seed: int = 0) -> list[Test]:
-    """Five scenes with one concept; in two of them a new thing stands beside an ordinary one."""
+@lru_cache
+def material(name: str, seed: int, background: str = "") -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
+    """The 4 to 6 pictures a concept is taught with, uint8 (height, width, 3), and their captions without token."""
+    count = 4 + (list(NEW_CONCEPTS).index(name) + seed) % 3
+    pictures, captions = teaching_pictures(name, count, seed, background)
+    return tuple(pictures), tuple(captions)
+
+
+def unseen(name: str, words: str, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Further pictures of a concept, uint8 (n, height, width, 3), and their captions, which say ``words`` for it."""
+    pictures, captions = teaching_pictures(name, UNSEEN, 10_000 + seed)
+    return np.stack(pictures), [caption.replace(NEW_CONCEPTS[name].words(), words, 1) for caption in captions]
+
+
+def noise_seed(seed: int, number: int, copy: int = 0) -> int:
+    """Of a test's picture: its own for every seed, test and copy, and none of the prior images' (0, 1, …)."""
+    return 1_000_000 * (seed + 1) + 1_000 * number + copy
+
+
+def single_tests(name: str, tokens: dict[str, str], seed: int) -> list[Test]:
+    """Five scenes with one concept, none as in its teaching captions; in two a new thing stands beside an ordinary one."""
     chance, tests = random.Random(f"single {name} {seed}"), []
-    for number in range(SINGLE_PROMPTS):
-        scene = NEW_CONCEPTS[name].scene(chance)
+    while len(tests) < SINGLE_PROMPTS:
+        number, scene = len(tests), NEW_CONCEPTS[name].scene(chance)
         if name in NEW_THINGS and number >= SINGLE_PROMPTS - 2:
             colors = [color for color in COLORS if color != scene.background]
             beside = Thing(chance.choice(list(THINGS)), chance.choice(colors))
             scene = replace(scene, things=(*scene.things, beside), relation="left of")
-        tests.append(Test.of(scene, tokens))
+        test = Test.of(scene, tokens)
+        if test.plain not in material(name, seed)[1]:
+            tests.append(test)
     return tests
 
 
-def multi_tests(names: tuple[str, ...], tokens: dict[str, str], seed: int = 0) -> list[Test]:
+def multi_tests(names: tuple[str, ...], tokens: dict[str, str], seed: int) -> list[Test]:
     """Double and triple prompts over a set's concepts: things beside things, in places, in styles, as far as it has them."""
     chance = random.Random(f"multi {names} {seed}")
     things, places, styles = ([name for name in names if name in kind] for kind in (NEW_THINGS, NEW_PLACES, NEW_STYLES))
@@ -104,9 +128,9 @@ def ordinary_tests(count: int, seed: int = 0, held_out: bool = True, things: int
     return tests
 
 
-def calibration_prompts(count: int = 100) -> list[str]:
+def calibration_prompts(count: int = 100, draw: int = 0) -> list[str]:
     """Ordinary prompts to find the general neurons with; none is among the tests."""
-    chance, scenes = random.Random("calibration"), []
+    chance, scenes = random.Random(f"calibration {draw}"), []
     while len(scenes) < count:
         scene = random_scene(chance)
         if not is_held_out(scene):
@@ -126,8 +150,8 @@ def digest() -> str:
     prompts = [
         *calibration_prompts(),
         *(text for name in TWENTY for text in prior_prompts(name)),
-        *(test.prompt for name in TWENTY for test in single_tests(name, tokens)),
-        *(test.prompt for names in SETS for test in multi_tests(names, tokens)),
+        *(test.prompt for name in TWENTY for test in single_tests(name, tokens, 0)),
+        *(test.prompt for names in SETS for test in multi_tests(names, tokens, 0)),
         *(test.prompt for test in ordinary_tests(ORDINARY)),
     ]
     return hashlib.sha256(json.dumps([_VERSION, IMAGE_COUNTS, prompts]).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import reporting
@@ -10,6 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from reporting import ROOT, table
+from variants import DEMO
+
+if TYPE_CHECKING:
+    from bench import Bench
 
 __all__ = ["mean_sd", "save_grid", "save_plot", "table", "write"]
 PICTURES = ROOT / "docs" / "science"
@@ -22,8 +27,10 @@ def mean_sd(values: Sequence[float], digits: int = 1, scale: float = 100) -> str
     return f"{array.mean():.{digits}f}{spread}"
 
 
-def write(name: str, values: Mapping[str, object]) -> None:
-    reporting.write(f"science/{name}", values)
+def write(bench: Bench, name: str, values: Mapping[str, object]) -> None:
+    """Beside the figures: the seeds, the settings where none are named, and digests of the checkpoint and the judges."""
+    made = {"seeds": bench.seeds, "settings": DEMO, "checkpoint": bench.lab.digest, "judges": bench.lab.judges}
+    reporting.write(f"science/{name}", {**made, **values})
 
 
 def save_plot(figure: Figure, name: str) -> None:

@@ -5,16 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from judges.recognizer import new_ones, shows
+from judges.recognizer import shows, unasked
 from lab import Lab, kept
-from paper_protocol import IMAGE_COUNTS, ORDINARY, Test, multi_tests, ordinary_tests, single_tests, tokens_of
+from paper_protocol import (
+    IMAGE_COUNTS,
+    ORDINARY,
+    UNSEEN,
+    Test,
+    multi_tests,
+    noise_seed,
+    ordinary_tests,
+    single_tests,
+    tokens_of,
+    unseen,
+)
 from variants import Variant
+from world.drawing import draw
+from world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
 
 from cns_core.state import CNSState
 from cns_core.state_file import load_state, save_state
@@ -67,7 +81,15 @@ def run(lab: Lab, sequence: Sequence) -> dict:
     state: CNSState | None = None
 
     def measured(what: str, tests: list[Test], copies: int) -> Score:
-        return scores.of(what, lambda: measure(lab, state, tests, copies, seed, folder / f"{what}.npz"))
+        return scores.of(what, lambda: measure(lab, state, names, tests, copies, seed, folder / f"{what}.npz"))
+
+    def concept(after: int, name: str) -> Score:
+        error = scores.of(f"{after} {name} error", lambda: error_of_concept(lab, state, name, tokens[name], seed))
+        return measured(f"{after} {name}", single_tests(name, tokens, seed), IMAGE_COUNTS[1]) | error
+
+    def ordinary(after: int) -> Score:
+        error = scores.of(f"{after} ordinary error", lambda: error_of_ordinary(lab, state, seed))
+        return measured(f"{after} ordinary", ordinary_tests(ORDINARY, seed), 1) | error
 
     result: dict = {"names": names, "seed": seed, "after": []}
     for count, name in enumerate(names, start=1):
@@ -75,9 +97,9 @@ def run(lab: Lab, sequence: Sequence) -> dict:
         last = count == len(names)
         shown = names if last else dict.fromkeys((names[0], name) if sequence.every else (name,))
         row: dict = {"used": state.used_neurons().share, "mask": state.concepts[-1].mask.share}
-        row["concepts"] = {n: measured(f"{count} {n}", single_tests(n, tokens), IMAGE_COUNTS[1]) for n in shown}
+        row["concepts"] = {n: concept(count, n) for n in shown}
         if last or sequence.every:
-            row["ordinary"] = measured(f"{count} ordinary", ordinary_tests(ORDINARY), 1)
+            row["ordinary"] = ordinary(count)
         result["after"].append(row)
     for amount, tests in multi_of(sequence).items() if sequence.multi else ():
         if tests:
@@ -86,7 +108,7 @@ def run(lab: Lab, sequence: Sequence) -> dict:
 
 
 def multi_of(sequence: Sequence) -> dict[int, list[Test]]:
-    tests = multi_tests(sequence.names, tokens_of(sequence.names))
+    tests = multi_tests(sequence.names, tokens_of(sequence.names), sequence.seed)
     return {amount: [test for test in tests if len(test.concepts) == amount] for amount in (2, 3)}
 
 
@@ -104,15 +126,37 @@ def load_states(lab: Lab, sequence: Sequence) -> list[CNSState]:
     return [load_state(folder / f"{count}.safetensors") for count in range(1, len(sequence.names) + 1)]
 
 
-def measure(lab: Lab, state: CNSState | None, tests: list[Test], copies: int, seed: int, file: Path | None = None) -> Score:
+def error_of_concept(lab: Lab, state: CNSState | None, name: str, token: str, seed: int) -> Score:
+    """``error``: of the noise prediction on pictures of the concept it was not taught with."""
+    pictures, captions = unseen(name, NEW_CONCEPTS[name].words(token if state else ""), seed)
+    return {"error": lab.error(pictures, captions, state)}
+
+
+def error_of_ordinary(lab: Lab, state: CNSState | None, seed: int) -> Score:
+    """``error``: of the noise prediction on ordinary pictures."""
+    chance, tests = random.Random(f"unseen {seed}"), ordinary_tests(UNSEEN, seed)
+    pictures = np.stack([np.array(draw(test.scene, chance, EXTENDED_WORLD)) for test in tests])
+    return {"error": lab.error(pictures, [test.prompt for test in tests], state)}
+
+
+def measure(
+    lab: Lab,
+    state: CNSState | None,
+    names: tuple[str, ...],
+    tests: list[Test],
+    copies: int,
+    seed: int,
+    file: Path | None = None,
+) -> Score:
     """Means over ``copies`` pictures of each test. Of the recognizer: ``concept`` (all asked concepts are there), ``rest``
-    (everything else asked for is, of the tests that ask for anything else), ``both`` (everything is), ``leak`` (a new concept
-    is there that was not asked for). ``clip_t`` to the prompt without tokens, ``clip_i`` to the teaching pictures.
+    (the other things, colours, background and style asked for are, of the tests that ask for any), ``both``, ``leak`` (one of
+    the concepts ``names`` is there that was not asked for). ``clip_t`` to the prompt without tokens, ``clip_i`` to the teaching
+    pictures.
 
     Without a state the prompts have class nouns in place of tokens. The pictures are kept in ``file``.
     """
     prompts = [test.prompt if state else test.plain for test in tests for _ in range(copies)]
-    seeds = [1000 * seed + 10_000 * number + copy for number in range(len(tests)) for copy in range(copies)]
+    seeds = [noise_seed(seed, number, copy) for number in range(len(tests)) for copy in range(copies)]
     pictures = kept(file, lambda: lab.pictures(prompts, seeds, state)) if file else lab.pictures(prompts, seeds, state)
     recognition, seen = lab.recognizer.recognize(pictures), lab.image_text.of_pictures(pictures)
     said = lab.image_text.of_sentences([test.plain for test in tests])
@@ -125,7 +169,7 @@ def measure(lab: Lab, state: CNSState | None, tests: list[Test], copies: int, se
         if test.asks_for_more:
             scores["rest"] += rest.tolist()
         scores["both"] += (concept & rest).tolist()
-        scores["leak"] += new_ones(recognition[rows], test.scene).tolist()
+        scores["leak"] += unasked(recognition[rows], test.scene, names).tolist()
         scores["clip_t"] += (seen[rows] @ said[number]).tolist()
         if test.concepts:
             alike = [(seen[rows] @ lab.teaching_features(name, seed).T).mean(1) for name in test.concepts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,11 +89,11 @@ def shows(recognition: Recognition, scene: Scene) -> tuple[Tensor, Tensor]:
     return torch.stack([everything, *concepts]).all(0), torch.stack([everything, *rest]).all(0)
 
 
-def new_ones(recognition: Recognition, scene: Scene) -> Tensor:
-    """For each picture, whether a new concept is there that the scene does not have: bool (b,)."""
+def unasked(recognition: Recognition, scene: Scene, concepts: Iterable[str]) -> Tensor:
+    """For each picture, whether one of the concepts is there that the scene does not have: bool (b,)."""
     asked = {what for what in asked_for(scene) if isinstance(what, str)} | {scene.background, scene.style}
-    unasked = [recognition.of(name) > 0.5 for name in NEW_CONCEPTS if name not in asked]
-    return torch.stack(unasked).any(0)
+    nothing = torch.zeros(len(recognition.present), dtype=torch.bool)
+    return torch.stack([nothing, *(recognition.of(name) > 0.5 for name in concepts if name not in asked)]).any(0)
 
 
 def load() -> Recognizer:

@@ -25,21 +25,40 @@ _THROUGH_VAE = 20_000  # of the scenes are seen as the demo model's VAE shows th
 RECOGNIZER, IMAGE_TEXT, BATCH = ((10_000, 2e-3),), ((2_000, 2e-3),), 64
 
 
-def dataset(folder: Path, vae: torch.nn.Module) -> tuple[np.ndarray, list[dict]]:
-    """uint8 pictures, the first ``_THROUGH_VAE`` of them encoded and decoded, and their records."""
-    data, records = extended_pictures(folder)
-    decoded = folder / "judge_decoded.npy"
-    if not decoded.is_file():
-        seen = []
-        for start in range(0, _THROUGH_VAE, 500):
-            latents = encode(vae, data[start : start + 500])
-            with torch.inference_mode(), mixed_precision():
-                output = vae.decode(latents.to(DEVICE, memory_format=torch.channels_last)).float().cpu()
-            seen.append(as_pixels(output))
-            print(f"\rthrough the VAE {start + 500}/{_THROUGH_VAE}", end="", flush=True)
-        print()
-        np.save(decoded, np.concatenate(seen))
-    return np.concatenate([np.load(decoded), data[_THROUGH_VAE:]]), records
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """uint8 (n, 64, 64, 3) and a record of each. Some of those to learn from have been through the VAE; of the last
+    ``HELD_OUT``, which nobody learns from, there are both.
+    """
+
+    data: np.ndarray
+    held_out_decoded: np.ndarray
+    records: list[dict]
+
+    @staticmethod
+    def of(folder: Path, vae: torch.nn.Module) -> Pictures:
+        data, records = extended_pictures(folder)
+        file = folder / "judge_decoded.npy"
+        if not file.is_file():
+            np.save(file, _decoded(vae, np.concatenate([data[:_THROUGH_VAE], data[-HELD_OUT:]])))
+        decoded = np.load(file)
+        return Pictures(np.concatenate([decoded[:_THROUGH_VAE], data[_THROUGH_VAE:]]), decoded[_THROUGH_VAE:], records)
+
+    def held_out(self) -> dict[str, np.ndarray]:
+        return {"": self.data[-HELD_OUT:], ", through the VAE": self.held_out_decoded}
+
+
+def _decoded(vae: torch.nn.Module, data: np.ndarray) -> np.ndarray:
+    """As the demo model's VAE shows them."""
+    seen = []
+    for start in range(0, len(data), 500):
+        latents = encode(vae, data[start : start + 500])
+        with torch.inference_mode(), mixed_precision():
+            output = vae.decode(latents.to(DEVICE, memory_format=torch.channels_last)).float().cpu()
+        seen.append(as_pixels(output))
+        print(f"\rthrough the VAE {start + 500}/{len(data)}", end="", flush=True)
+    print()
+    return np.concatenate(seen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +81,9 @@ class Targets:
         return Targets(present, known.float(), background, torch.tensor([record["style"] for record in records]))
 
 
-def train_recognizer(folder: Path, data: np.ndarray, records: list[dict]) -> tuple[Recognizer, dict[str, float]]:
-    """The recognizer and its accuracies on held-out renders."""
-    targets = Targets.of(records)
+def train_recognizer(folder: Path, pictures: Pictures) -> tuple[Recognizer, dict[str, float]]:
+    """The recognizer and its accuracies on held-out renders, as they are and through the VAE."""
+    data, targets = pictures.data, Targets.of(pictures.records)
     torch.manual_seed(0)
     model = Recognizer().to(DEVICE).train()
     optimizer = MuonWithAdam(model)
@@ -84,12 +103,16 @@ def train_recognizer(folder: Path, data: np.ndarray, records: list[dict]) -> tup
 
     optimize("recognizer", folder / "recognizer_training.safetensors", model, optimizer, RECOGNIZER, step_loss)
     model.cpu().eval().requires_grad_(False)
-    return model, _accuracies(model, data, targets, records[-HELD_OUT:])
+    accuracies = {}
+    for how, shown in pictures.held_out().items():
+        found = _accuracies(model, shown, pictures.records[-HELD_OUT:])
+        accuracies |= {f"{name}{how}": value for name, value in found.items()}
+    return model, accuracies
 
 
-def _accuracies(model: Recognizer, data: np.ndarray, targets: Targets, records: list[dict]) -> dict[str, float]:
-    right = []
-    for start in range(len(data) - HELD_OUT, len(data), 200):
+def _accuracies(model: Recognizer, data: np.ndarray, records: list[dict]) -> dict[str, float]:
+    right, targets = [], Targets.of(records)
+    for start in range(0, len(data), 200):
         seen, rows = model.recognize(data[start : start + 200]), slice(start, start + 200)
         things = (((seen.present > 0.5) == targets.present[rows].bool()) | (targets.known[rows] == 0)).all(1)
         background = (seen.background.argmax(1) == targets.background[rows]) | (targets.background[rows] < 0)
@@ -118,9 +141,9 @@ def _has_new(record: dict) -> bool:
     return record["background"] >= BACKGROUNDS.index(next(iter(NEW_PLACES))) or bool((named | styles) & set(NEW_CONCEPTS))
 
 
-def train_image_text(folder: Path, data: np.ndarray, records: list[dict]) -> tuple[ImageText, dict[str, float]]:
+def train_image_text(folder: Path, pictures: Pictures) -> tuple[ImageText, dict[str, float]]:
     """The image-text model and how often it finds a held-out picture's caption among a hundred."""
-    words = torch.tensor([numbers(record["caption"]) for record in records])
+    data, words = pictures.data, torch.tensor([numbers(record["caption"]) for record in pictures.records])
     torch.manual_seed(0)
     model = ImageText().to(DEVICE).train()
     optimizer = MuonWithAdam(model)
@@ -135,12 +158,18 @@ def train_image_text(folder: Path, data: np.ndarray, records: list[dict]) -> tup
 
     optimize("image-text", folder / "image_text_training.safetensors", model, optimizer, IMAGE_TEXT, step_loss)
     model.cpu().eval().requires_grad_(False)
+    said = [record["caption"] for record in pictures.records[-HELD_OUT:]]
+    held_out = pictures.held_out().items()
+    return model, {f"caption found among 100{how}": _share_found(model, shown, said) for how, shown in held_out}
+
+
+def _share_found(model: ImageText, data: np.ndarray, captions: list[str]) -> float:
     found = []
-    for start in range(len(data) - HELD_OUT, len(data), 100):
-        sentences = [record["caption"] for record in records[start : start + 100]]
-        similarity = model.of_pictures(data[start : start + 100]) @ model.of_sentences(sentences).T
+    for start in range(0, len(data), 100):
+        rows = slice(start, start + 100)
+        similarity = model.of_pictures(data[rows]) @ model.of_sentences(captions[rows]).T
         found.append(similarity.argmax(1) == torch.arange(100))
-    return model, {"caption found among 100": torch.cat(found).float().mean().item()}
+    return torch.cat(found).float().mean().item()
 
 
 def _inputs(pixels: np.ndarray) -> Tensor:

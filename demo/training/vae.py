@@ -27,11 +27,7 @@ from .narrow import narrowed
 from .optimizer import MuonWithAdam
 from .progress import DEVICE, mixed_precision, optimize
 
-# With biases as fast as the weights, more filters behind a ReLU die.
-CYCLES, DECODER_CYCLES, _BIAS_RATE = ((24_000, 1e-3),), ((12_000, 5e-4),), 0.25
-# Without normalization layers ReLUs die for good: after 14,000 steps 35 of a block's 64 were dead, in three blocks all. So they
-# leak at first, and become what TAESD has before the learning rate is small.
-_LEAK, _LEAKS_UNTIL, _TIGHT_FROM = 0.2, 0.5, 0.8
+CYCLES, DECODER_CYCLES, _BIAS_RATE = ((22_000, 1e-3),), ((12_000, 5e-4),), 0.25
 _OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
 _LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves
@@ -73,11 +69,8 @@ def _sets(folder: Path) -> tuple[np.ndarray, ...]:
 def _train_both(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> None:
     trained = nn.ModuleList([vae.taesd_encoder, vae.taesd_decoder]).to(DEVICE, memory_format=torch.channels_last)
     trained.train().requires_grad_(True)
-    leaky, steps = _replaced(trained, nn.ReLU, nn.LeakyReLU), sum(count for count, _ in CYCLES)
 
     def step_loss(step: int) -> Tensor:
-        for activation in leaky:
-            activation.negative_slope = _LEAK * min(1, max(0, (_TIGHT_FROM - step / steps) / (_TIGHT_FROM - _LEAKS_UNTIL)))
         x = _batch(sets, step, _OF_EACH)
         with mixed_precision():
             latents = vae.taesd_encoder(x * 0.5 + 0.5)
@@ -87,15 +80,6 @@ def _train_both(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> None:
 
     optimizer = MuonWithAdam(trained, adam_rate=_BIAS_RATE)
     optimize("vae", folder / "vae_training.safetensors", trained, optimizer, CYCLES, step_loss)
-    _replaced(trained, nn.LeakyReLU, nn.ReLU)
-
-
-def _replaced(model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> list[nn.Module]:
-    """Puts new modules where such lie; returns them."""
-    found = [(parent, name) for parent in model.modules() for name, child in parent.named_children() if type(child) is old]
-    for parent, name in found:
-        setattr(parent, name, new())
-    return [getattr(parent, name) for parent, name in found]
 
 
 def _train_decoder(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> None:

@@ -56,16 +56,17 @@ def test_vae_has_sd15s_latent_shape(demo):
 
 
 def test_narrow_vae_becomes_a_taesd_that_computes_the_same():
-    narrow = narrowed(new_vae())
+    narrow = narrowed(new_vae()).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.inference_mode():
-        for parameter in (*narrow.taesd_encoder.parameters(), *narrow.taesd_decoder.parameters()):
-            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+        for part in (narrow.taesd_encoder, narrow.taesd_decoder):
+            for value in part.state_dict().values():  # the running means as well
+                value.add_(0.02 * torch.randn(value.shape, generator=generator))
         wide = widened(narrow, new_vae())
         picture = 2 * torch.rand(2, 3, 64, 64, generator=generator) - 1
         latents = narrow.encode(picture)
-        torch.testing.assert_close(wide.encode(picture), latents)
-        torch.testing.assert_close(wide.decode(latents), narrow.decode(latents))
+        torch.testing.assert_close(wide.encode(picture), latents, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(wide.decode(latents), narrow.decode(latents), rtol=1e-4, atol=1e-4)
     assert latents.std() > 0.1
     assert wide.state_dict().keys() == new_vae().state_dict().keys()
 

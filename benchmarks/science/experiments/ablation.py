@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from bench import Bench
 from matplotlib.figure import Figure
 from paper_protocol import IMAGE_COUNTS, ORDINARY, SETS, multi_tests, ordinary_tests, single_tests, tokens_of
 from report import mean_sd, save_grid, save_plot, table, write
-from sequences import Scores, Sequence, load_states, measure, multi_of
+from sequences import Scores, Sequence, error_of_concept, error_of_ordinary, load_states, measure, multi_of
 from variants import BEYOND, PAPER, Variant
 
-_SINGLE = {"concept": "concept", "rest": "rest", "clip_i": "CLIP-I", "clip_t": "CLIP-T"}
-_MULTI = {"both": "all right", "clip_i": "CLIP-I", "clip_t": "CLIP-T"}
-_KINDS = {"single": ("single", _SINGLE), "multi 2": ("double", _MULTI), "multi 3": ("triple", _MULTI)}
+# By kind of prompt. "Right" is what the recognizer can tell: things, colours, background, style; not who is left of whom.
+_METRICS = {
+    ("single", "concept"): "concept is there",
+    ("single", "rest"): "rest of its prompt right",
+    ("single", "clip_i"): "CLIP-I",
+    ("single", "clip_t"): "CLIP-T",
+    ("multi 2", "both"): "two concepts, all right",
+    ("multi 2", "clip_i"): "CLIP-I",
+    ("multi 2", "clip_t"): "CLIP-T",
+    ("multi 3", "both"): "three concepts, all right",
+    ("ordinary", "rest"): "ordinary prompts right",
+    ("ordinary", "leak"): "with a taught concept",
+}
+_ERRORS = {("single", "error"): "error on unseen pictures", ("ordinary", "error"): "error on ordinary pictures"}
+# SD 1.5, real pictures, CLIP: CLIP-I and CLIP-T of one concept, of several (tables 1 and 2).
+_PAPERS = {"cns": (74.88, 76.95, 67.21, 79.22), "no_reg": (73.06, 74.65, 66.89, 77.02), "random": (73.15, 73.30, 65.05, 72.92)}
 
 
 def single_of(result: dict) -> dict[str, float]:
     """Means over the concepts of a set, at its end."""
     scores = result["after"][-1]["concepts"].values()
-    return {metric: float(np.mean([score[metric] for score in scores if metric in score])) for metric in _SINGLE}
+    names = [metric for kind, metric in (*_METRICS, *_ERRORS) if kind == "single"]
+    return {metric: float(np.mean([score[metric] for score in scores if metric in score])) for metric in names}
 
 
 def score_of(result: dict, kind: str, metric: str) -> float:
@@ -30,21 +45,32 @@ def score_of(result: dict, kind: str, metric: str) -> float:
 
 
 def compare(bench: Bench, name: str, variants: dict[str, Variant], every: bool = True) -> None:
-    """One table: rows variants, columns metrics by number of concepts, and ordinary prompts; mean ± sd over seeds."""
+    """Two tables, rows variants, columns metrics: mean ± sd over seeds, and the differences to the first variant, seed by seed:
+    those leave out that one set of concepts is harder than another.
+    """
     runs = bench.runs(variants, every=every)
-    cells = [(kind, metric) for kind, (_, metrics) in _KINDS.items() for metric in metrics]
-    cells += [("ordinary", "rest"), ("ordinary", "leak")]
-    titles = [f"{metric}, {title}" for title, metrics in _KINDS.values() for metric in metrics.values()]
-    head = ["", *titles, "ordinary prompts right", "with a concept not asked for"]
     everything = {"nothing taught": ("nothing taught", untaught(bench))}
-    everything |= {key: (variants[key].title, seeds) for key, seeds in runs.items()}
-    rows, figures = [], {}
+    everything |= {key: (variants[key].title, results) for key, results in runs.items()}
+    cells = {**_METRICS, **_ERRORS}
+    figures, values = {}, {}
     for key, (title, results) in everything.items():
-        values = {f"{kind} {metric}": [score_of(result, kind, metric) for result in results] for kind, metric in cells}
-        figures[key] = {"title": title, **values}
-        rows.append([title, *map(mean_sd, values.values())])
-    table(head, rows)
-    write(name, {"seeds": bench.seeds, "variants": figures})
+        values[key] = {cell: np.array([score_of(result, *cell) for result in results]) for cell in cells}
+        figures[key] = {"title": title} | {" ".join(cell): found.tolist() for cell, found in values[key].items()}
+    table(["%", *cells.values()], [[everything[key][0], *map(_shown, found.items())] for key, found in values.items()])
+    first, *others = variants
+    differences = [
+        [variants[key].title, *(_shown((cell, found - values[first][cell])) for cell, found in values[key].items())]
+        for key in others
+    ]
+    table([f"difference to {variants[first].title}", *cells.values()], differences)
+    papers = [[variants[key].title, *figures] for key, figures in _PAPERS.items() if key in variants]
+    table(["the paper on SD 1.5", "CLIP-I, one", "CLIP-T, one", "CLIP-I, several", "CLIP-T, several"], papers)
+    write(bench, name, {"variants": figures})
+
+
+def _shown(cell: tuple[tuple[str, str], np.ndarray]) -> str:
+    (_, metric), found = cell
+    return mean_sd(found, 4, 1) if metric == "error" else mean_sd(found)
 
 
 def untaught(bench: Bench) -> list[dict]:
@@ -52,13 +78,21 @@ def untaught(bench: Bench) -> list[dict]:
     scores, lab, found = Scores(bench.lab.folder / f"untaught-{bench.lab.judges}.json"), bench.lab, []
     for seed in bench.seeds:
         names = bench.own(seed)
-        tests = {name: (single_tests(name, tokens_of(names)), IMAGE_COUNTS[1]) for name in names}
-        tests |= {"ordinary": (ordinary_tests(ORDINARY), 1)}
+        tests = {name: (single_tests(name, tokens_of(names), seed), IMAGE_COUNTS[1]) for name in names}
+        tests |= {"ordinary": (ordinary_tests(ORDINARY, seed), 1)}
         tests |= {f"multi {n}": (some, IMAGE_COUNTS[n]) for n, some in multi_of(Sequence(PAPER["cns"], names, seed)).items()}
         measured = {
-            what: scores.of(f"{seed} {what}", lambda what=what, seed=seed, tests=tests: measure(lab, None, *tests[what], seed))
+            what: scores.of(
+                f"{seed} {what}",
+                lambda what=what, seed=seed, names=names, tests=tests: measure(lab, None, names, *tests[what], seed),
+            )
             for what in tests
         }
+        for name in names:
+            measured[name] |= scores.of(
+                f"{seed} {name} error", lambda name=name, seed=seed: error_of_concept(lab, None, name, "", seed)
+            )
+        measured["ordinary"] |= scores.of(f"{seed} ordinary error", lambda seed=seed: error_of_ordinary(lab, None, seed))
         row = {"concepts": {name: measured.pop(name) for name in names}, "ordinary": measured.pop("ordinary")}
         found.append({"names": names, "after": [row], **measured})
     return found
@@ -70,58 +104,61 @@ def table1(bench: Bench) -> None:
 
 
 def table2(bench: Bench) -> None:
-    """CNS, without L_reg, and with as many random neurons."""
+    """CNS, without L_reg, with as many random neurons, all K/V, the token alone."""
     compare(bench, "table2", PAPER)
     multi_grid(bench, PAPER, "table2")
 
 
 def fig5(bench: Bench) -> None:
-    """The first concept's score after each concept, and ordinary prompts beside it; pictures of one set."""
+    """The first concept's scores after each concept, and ordinary prompts beside it; pictures of one set."""
     variants = PAPER | {"keep_concept": BEYOND["keep_concept"], "keep_full": BEYOND["keep_full"]}
     runs = bench.runs(variants)
-    first = _curves(runs, lambda row, names: row["concepts"][names[0]]["concept"])
-    alike = _curves(runs, lambda row, names: row["concepts"][names[0]]["clip_i"])
-    ordinary = _curves(runs, lambda row, names: row["ordinary"]["rest"])
-    start = [score_of(result, "ordinary", "rest") for result in untaught(bench)]
-    ordinary = {key: np.column_stack([start, values]) for key, values in ordinary.items()}
-    figure = Figure((13, 4), layout="constrained")
-    for axes, curves, title in zip(
-        figure.subplots(1, 3),
-        (first, alike, ordinary),
-        ("first concept is there", "first concept, CLIP-I", "ordinary prompts right"),
-        strict=True,
-    ):
-        for key, values in curves.items():
-            taught = np.arange(values.shape[1]) + (0 if curves is ordinary else 1)
+    start = {metric: [score_of(result, "ordinary", metric) for result in untaught(bench)] for metric in ("rest", "error")}
+    curves = {
+        "first concept is there": _curves(runs, lambda row, names: row["concepts"][names[0]]["concept"]),
+        "its CLIP-I": _curves(runs, lambda row, names: row["concepts"][names[0]]["clip_i"]),
+        "error on its unseen pictures": _curves(runs, lambda row, names: row["concepts"][names[0]]["error"]),
+        "ordinary prompts right": _curves(runs, lambda row, _: row["ordinary"]["rest"], start["rest"]),
+        "error on ordinary pictures": _curves(runs, lambda row, _: row["ordinary"]["error"], start["error"]),
+    }
+    figure = Figure((20, 4), layout="constrained")
+    drawn = figure.subplots(1, len(curves))
+    for axes, (title, of_variants) in zip(drawn, curves.items(), strict=True):
+        for key, values in of_variants.items():
+            taught = np.arange(values.shape[1]) + (0 if "ordinary" in title else 1)
             axes.errorbar(
                 taught, values.mean(0), values.std(0, ddof=min(1, len(values) - 1)), label=variants[key].title, capsize=2
             )
         axes.set(title=title, xlabel="concepts taught")
-    axes.legend(fontsize=8)
+        shown = partial(mean_sd, digits=4, scale=1) if "error" in title else mean_sd
+        rows = [
+            [variants[key].title, *map(shown, values.T), shown(values[:, -1] - values[:, 0])]
+            for key, values in of_variants.items()
+        ]
+        table([f"{title}, after", *range(0 if "ordinary" in title else 1, len(SETS[0]) + 1), "change"], rows)
+    drawn[0].legend(fontsize=8)
     save_plot(figure, "fig5")
-    columns = range(1, len(SETS[0]) + 1)
-    for title, curves in (("first concept is there, %", first), ("its CLIP-I", alike), ("ordinary prompts right, %", ordinary)):
-        head = [f"{title}, after", *([0, *columns] if curves is ordinary else columns)]
-        table(head, [[variants[key].title, *map(mean_sd, values.T)] for key, values in curves.items()])
-    curves = {"first concept is there": first, "first concept clip_i": alike, "ordinary prompts right": ordinary}
-    write("fig5", {title: {key: c.tolist() for key, c in part.items()} for title, part in curves.items()})
+    write(bench, "fig5", {title: {key: c.tolist() for key, c in part.items()} for title, part in curves.items()})
     for key in variants:
         _forgetting_grid(bench, variants[key], key)
 
 
-def _curves(runs: dict[str, list[dict]], value: Callable[[dict, list[str]], float]) -> dict[str, np.ndarray]:
-    """For each variant (seeds, concepts taught)."""
-    return {
+def _curves(
+    runs: dict[str, list[dict]], value: Callable[[dict, list[str]], float], start: list[float] | None = None
+) -> dict[str, np.ndarray]:
+    """For each variant (seeds, concepts taught); with ``start`` the untaught model's value of each seed in front."""
+    curves = {
         key: np.array([[value(row, result["names"]) for row in result["after"]] for result in results])
         for key, results in runs.items()
     }
+    return curves if start is None else {key: np.column_stack([start, values]) for key, values in curves.items()}
 
 
 def _forgetting_grid(bench: Bench, variant: Variant, key: str) -> None:
     """Rows: the concepts of the first set; columns: after the first, second, … was taught. The same noise all along a row."""
-    names = SETS[0]
-    states = load_states(bench.lab, Sequence(variant, names, bench.seeds[0]))
-    tests = [single_tests(name, tokens_of(names))[0] for name in names]
+    seed, names = bench.seeds[0], bench.own(bench.seeds[0])
+    states = load_states(bench.lab, Sequence(variant, names, seed))
+    tests = [single_tests(name, tokens_of(names), seed)[0] for name in names]
     columns = [bench.lab.pictures([test.prompt for test in tests], list(range(len(tests))), state) for state in states]
     lines = [[columns[taught][row] if taught >= row else None for taught in range(len(names))] for row in range(len(names))]
     save_grid(lines, [test.prompt for test in tests], [f"after {name}" for name in names], f"forgetting_{key}")
@@ -129,10 +166,10 @@ def _forgetting_grid(bench: Bench, variant: Variant, key: str) -> None:
 
 def multi_grid(bench: Bench, variants: dict[str, Variant], name: str) -> None:
     """Rows: variants after all seven concepts of the first set; columns: its prompts with two and three concepts."""
-    tests = multi_tests(SETS[0], tokens_of(SETS[0]))
-    lines = []
+    seed, names = bench.seeds[0], bench.own(bench.seeds[0])
+    tests, lines = multi_tests(names, tokens_of(names), seed), []
     for variant in variants.values():
-        state = load_states(bench.lab, Sequence(variant, SETS[0], bench.seeds[0]))[-1]
+        state = load_states(bench.lab, Sequence(variant, names, seed))[-1]
         lines.append(bench.lab.pictures([test.prompt for test in tests], list(range(len(tests))), state))
     titles = [variant.title for variant in variants.values()]
     save_grid(lines, titles, [" + ".join(test.concepts) for test in tests], f"{name}_multi")

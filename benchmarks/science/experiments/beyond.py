@@ -14,8 +14,8 @@ from variants import BEYOND, KEEP, PAPER, Variant
 
 from .ablation import compare, multi_grid
 
-_TWENTY = {key: PAPER[key] for key in ("cns", "full")}
-_TWENTY |= {key: BEYOND[key] for key in ("keep_concept", "keep_full")}
+_TWENTY = {key: PAPER[key] for key in ("cns", "random", "full")}
+_TWENTY |= {key: BEYOND[key] for key in ("keep_concept", "keep_base", "keep_full")}
 
 
 def beyond(bench: Bench) -> None:
@@ -29,7 +29,7 @@ def beyond(bench: Bench) -> None:
 def selection(bench: Bench) -> None:
     """Other choices of as many neurons, with the keep term; one of them with the paper's loss too."""
     compared = {"cns": PAPER["cns"], "keep_concept": BEYOND["keep_concept"]}
-    compared["unowned"] = Variant("unowned, L_reg", settings=PAPER["cns"].settings, selection="unowned")
+    compared["unowned"] = Variant("unowned, which needs no L_reg", settings=PAPER["cns"].settings, selection="unowned")
     compared |= {f"{name} keep": Variant(f"{name}, keep term", settings=KEEP, selection=name) for name in SELECTIONS}
     compare(bench, "selection", compared, every=False)
 
@@ -59,14 +59,17 @@ def twenty(bench: Bench) -> None:
         figures[key] = {"by age, new": fresh.tolist(), "by age, end": end.tolist()}
         figures[key] |= {title: np.asarray(values).tolist() for title, values in cells.items()}
         rows.append([_TWENTY[key].title, *map(mean_sd, cells.values())])
-        by_age.plot(range(1, len(TWENTY) + 1), _smooth(end.mean(0)), label=_TWENTY[key].title)
-        new.plot(range(1, len(TWENTY) + 1), _smooth(fresh.mean(0)), label=_TWENTY[key].title)
+        for axes, values in ((by_age, end), (new, fresh)):
+            smooth, places = np.array([_smooth(of_seed) for of_seed in values]), range(1, len(TWENTY) + 1)
+            mean, spread = smooth.mean(0), smooth.std(0, ddof=min(1, len(smooth) - 1))
+            axes.plot(places, mean, label=_TWENTY[key].title)
+            axes.fill_between(places, mean - spread, mean + spread, alpha=0.1)
     by_age.set(title="is there after the twentieth concept", xlabel="taught as number", ylim=(0, 1.02))
     new.set(title="is there just after its training", xlabel="taught as number", ylim=(0, 1.02))
     by_age.legend(fontsize=8)
     save_plot(figure, "twenty")
     table(["", *cells], rows)
-    write("twenty", {"orders": orders, "variants": figures})
+    write(bench, "twenty", {"orders": orders, "variants": figures})
 
 
 def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:

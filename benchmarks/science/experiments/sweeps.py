@@ -11,32 +11,42 @@ from paper_protocol import SETS
 from report import mean_sd, save_plot, table, write
 from variants import BEYOND, DEMO, PAPER, Variant
 
-_SHORT = tuple(names[:3] for names in SETS)  # three concepts of each set
-_CNS, _KEPT = PAPER["cns"], BEYOND["keep_concept"]
+_SHORT = tuple(names[:-4:-1] for names in SETS)  # the last three concepts of each set, from the last one on
+_CNS, _KEPT, _FULL = PAPER["cns"], BEYOND["keep_concept"], PAPER["full"]
 
 
 def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[float, Variant]:
     return {value: variant.changed(f"{name} {value:g}", **{name: value}) for value in values}
 
 
+def _around(variant: Variant, name: str, factors: tuple[float, ...] = (0.1, 0.3, 1, 3)) -> dict[float, Variant]:
+    """Multiples of the variant's own value."""
+    return _settings(variant, name, tuple(getattr(variant.config(0), name) * factor for factor in factors))
+
+
 _SWEEPS: dict[str, dict[float, Variant]] = {
     "prev_weight": _settings(_CNS, "prev_weight", (0.0, 0.001, 0.01, 0.1, 1.0)),
-    "pretrained_weight": _settings(_CNS, "pretrained_weight", (0.0, 0.001, 0.01, 0.1)),
-    "neuron_lr": _settings(_CNS, "neuron_lr", (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)),
-    "neuron_lr of all K/V": _settings(PAPER["full"], "neuron_lr", (3e-5, 1e-4, 3e-4, 1e-3)),
-    "token_lr": _settings(_CNS, "token_lr", (0.0, 5e-4, 1e-3, 5e-3, 2e-2)),
-    "steps": _settings(_CNS, "steps", (50, 100, 200, 500)),
-    "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.1, 0.2, 0.3, 0.5)},
-    "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 50, 100)},
-    "keep_weight": _settings(_KEPT, "keep_weight", (0.0, 0.03, 0.1, 0.3, 1.0, 3.0)),
-    "calibration_weight": _settings(_KEPT, "calibration_weight", (0.0, 0.01, 0.03, 0.1, 0.3)),
+    "pretrained_weight": _settings(_CNS, "pretrained_weight", (0.0, 0.01, 0.1)),
+    "neuron_lr": _around(_CNS, "neuron_lr"),
+    "neuron_lr of all K/V": _around(_FULL, "neuron_lr"),
+    "token_lr": _around(_CNS, "token_lr", (0, 0.3, 1, 3)),
+    "steps": _settings(_CNS, "steps", (75, 150, 300, 600)),
+    "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
+    "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 100)},
+    "keep_weight": _settings(_KEPT, "keep_weight", (0.03, 0.1, 0.3, 1.0, 3.0)),
+    "calibration_weight": _settings(_KEPT, "calibration_weight", (0.0, 0.01, 0.03, 0.1)),
+    "keep_weight of all K/V": _settings(BEYOND["keep_full"], "keep_weight", (0.1, 0.3, 1.0, 3.0)),
 }
+assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "steps")), (
+    "The settings in use are not among them."
+)
 
 
 def sweeps(bench: Bench) -> None:
-    """Three concepts of a set, one setting changed at a time; seed 0 on the first set, 1 on the second, 2 on the third."""
-    figure = Figure((13, 16), layout="constrained")
-    drawn = figure.subplots(5, 2).ravel()
+    """Three concepts of a set, one setting changed at a time, on pictures, prompts and noise that no table is made of."""
+    bench = bench.validating()
+    figure = Figure((13, 19), layout="constrained")
+    drawn = figure.subplots(6, 2).ravel()[: len(_SWEEPS)]
     everything = {}
     for axes, (name, variants) in zip(drawn, _SWEEPS.items(), strict=True):
         keyed = {str(value): variant for value, variant in variants.items()}
@@ -52,7 +62,7 @@ def sweeps(bench: Bench) -> None:
         table([name, *(f"{title}, %" for title in curves)], rows)
     drawn[0].legend()
     save_plot(figure, "sweeps")
-    write("sweeps", {"settings otherwise": DEMO, "sweeps": everything})
+    write(bench, "sweeps", {"sweeps": everything})
 
 
 def _when_new(result: dict) -> float:
