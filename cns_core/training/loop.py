@@ -29,7 +29,8 @@ _REPORT_SECONDS = 0.3  # reading a loss waits for the device: often enough for a
 
 class Observer(Protocol):
     def after_step(self, step: int, token: Tensor) -> None:
-        """Called after every step with the number of steps done and the token's vectors; the UNet has the new weights.
+        """Called after every step with the number of steps done and the token's vectors (n, features). By then
+        the UNet has the new weights.
 
         May raise to stop the training.
         """
@@ -70,9 +71,15 @@ def train_concept(
     Args:
         unet: module with ``attn2.to_k/to_v`` that ``predict_noise`` runs; unchanged afterwards.
         weights: pretrained K/V weights ``W0`` by name, (out, in) each.
+        mask: ``M_m``, the weights to train.
         previous: ``W_{m−1} − W_0``; zero for the first concept.
         shared: ``M_reg``, the part of ``mask`` that earlier concepts trained.
         vectors: the token's initial vectors (n, features).
+        data: latents, prompts and class prior images of the concept; see :class:`TrainingSet`.
+        alphas_cumprod: the noise schedule ``ᾱ_t`` (timesteps,).
+        predict_noise: the UNet's prediction (b, 4, h, w) for noisy latents, timesteps and context, in float32.
+        encode_prompts: text conditioning (b, tokens, features) of prompts with the token's vectors in them, differentiable.
+        device: where UNet and text encoder are.
         keep_moment: second moment of the text features to hold K and V for, times its weight; see :class:`KeepTerm`.
         mixed_precision: the UNet computes in float16, so gradients are scaled against underflow.
 

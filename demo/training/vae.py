@@ -27,7 +27,7 @@ from .narrow import narrowed
 from .optimizer import MuonWithAdam
 from .progress import DEVICE, mixed_precision, optimize
 
-CYCLES, DECODER_CYCLES, _BIAS_RATE = ((22_000, 1e-3),), ((12_000, 5e-4),), 0.25
+CYCLES, DECODER_CYCLES, _BIAS_RATE = ((5_500, 1e-3), (12_000, 6e-4)), ((12_000, 5e-4),), 0.25
 _OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
 _LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves
