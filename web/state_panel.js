@@ -100,8 +100,10 @@ function row(concept) {
 
 function foot(state) {
   const line = document.createElement("div");
-  line.style.cssText = `height: ${FOOT}px; padding: 4px 6px; color: var(--descrip-text, #999); white-space: nowrap;`;
-  line.textContent = `${percent(state.used)} of K/V used, checkpoint ${state.checkpoint}`;
+  line.style.cssText =
+    `height: ${FOOT}px; padding: 4px 6px; color: var(--descrip-text, #999); white-space: nowrap;` +
+    "overflow: hidden; text-overflow: ellipsis;";
+  line.textContent = line.title = `${percent(state.used)} of K/V used, checkpoint ${state.checkpoint}`;
   return line;
 }
 
