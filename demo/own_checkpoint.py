@@ -26,7 +26,7 @@ def run(server: ComfyServer, arguments: argparse.Namespace) -> None:
     for node, name in zip(find(teach, "LoadImage"), install_pictures(arguments), strict=True):
         teach[node]["inputs"]["image"] = name
     taught = execute(server, "Teaching two concepts", teach)
-    (save,) = find(teach, "CNS_SaveState")
+    *_, save = find(teach, "CNS_SaveState")  # of both concepts
     state = Path(taught.outputs[save]["text"][0].splitlines()[0])
     generate = fitted("multi_concept_generation", info, checkpoint, arguments)
     change(generate, "CNS_LoadState", state_name=state.name)

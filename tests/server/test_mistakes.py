@@ -122,7 +122,7 @@ def test_save_outside_output(server, pictures):
     neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
     state = graph.train(loaded, concept, neurons, steps=1)
     graph.add("CNS_SaveState", state=[state, 0], filename_prefix="../../evil")
-    assert "must stay inside ComfyUI's output folder" in message_of(server, graph)
+    assert "must name a file inside ComfyUI's output folder" in message_of(server, graph)
 
 
 def test_captions_can_come_as_a_list(server, base, pictures):

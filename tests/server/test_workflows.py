@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from build_workflows import WORKFLOWS
 from graphs import pixels, small_workflow
+from random_checkpoint import NAME
 from workflow import change, find, widget_names
 
 FOLDER = Path(__file__).parents[2] / "example_workflows"
@@ -73,11 +74,13 @@ def test_continual_training_then_generation(server, pictures, base):
     prompt = small_workflow("continual_training", server, pictures)
     result = server.run(prompt)
     assert result.error is None, result.error
-    (save,) = find(prompt, "CNS_SaveState")
-    lines = result.outputs[save]["text"][0].splitlines()
-    state = Path(lines[0])
-    assert state.is_file()
-    assert [line.split(":")[0] for line in lines[1:3]] == ["- `<new1> dog`", "- `<new2> hat`"]
+    names = ["- `<new1> dog`", "- `<new2> hat`"]
+    for known, save in enumerate(find(prompt, "CNS_SaveState"), start=1):
+        lines = result.outputs[save]["text"][0].splitlines()
+        state = Path(lines[0])
+        assert state.is_file()
+        assert [line.split(":")[0] for line in lines[1:-1]] == names[:known]
+        assert NAME in lines[-1]  # the checkpoint's file
     assert len(result.outputs[find(prompt, "PreviewImage")[0]]["images"]) == 1
 
     generation = small_workflow("multi_concept_generation", server, pictures)
