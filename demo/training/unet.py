@@ -70,7 +70,7 @@ def train(folder: Path, vae: nn.Module) -> Generator:
         x, ids = latents[chosen].float().to(DEVICE), tokens[chosen]
         ids = torch.where(torch.rand(PICTURES, 1, generator=generator) < _UNCONDITIONAL, empty, ids)
         spread = (torch.arange(PICTURES) + torch.rand(1, generator=generator)) / PICTURES  # a step sees the whole schedule
-        timesteps = (1000 * spread).long().to(DEVICE)
+        timesteps = (1000 * spread).long().clamp(max=999).to(DEVICE)
         noise = torch.randn(x.shape, generator=generator).to(DEVICE)
         signal = model.alphas[timesteps].view(-1, 1, 1, 1)
         with mixed_precision():
