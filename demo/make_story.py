@@ -17,10 +17,11 @@ from PIL import Image, ImageDraw, ImageFont
 from shipped import execute, shipped_prompt
 from tour import fetched
 from workflow import change, find
+from world.styles import PIXELS
 
 TARGET = Path(__file__).parents[1] / "docs" / "images" / "two_concepts.jpg"
 _EVERY = 50  # steps between two previews
-_SIDE, _GAP, _LINE = 112, 6, 20  # pixels
+_GAP, _LINE = 6, 20  # pixels
 _INK, _PAPER = "#222222", "#ffffff"
 
 
@@ -53,16 +54,16 @@ def _decoded(url: str) -> np.ndarray:
 
 def stitched(rows: list[tuple[str, list[tuple[str, np.ndarray]]]]) -> Image.Image:
     """Titled rows of pictures with a word below each."""
-    height = _LINE + _SIDE + _LINE
-    width = max(len(pictures) for _, pictures in rows) * (_SIDE + _GAP) + _GAP
+    height = _LINE + PIXELS + _LINE
+    width = max(len(pictures) for _, pictures in rows) * (PIXELS + _GAP) + _GAP
     image = Image.new("RGB", (width, height * len(rows)), _PAPER)
     pen, font, small = ImageDraw.Draw(image), ImageFont.load_default(14), ImageFont.load_default(12)
     for row, (title, pictures) in enumerate(rows):
         pen.text((_GAP, row * height + 2), title, _INK, font)
         for column, (word, picture) in enumerate(pictures):
-            x, y = _GAP + column * (_SIDE + _GAP), row * height + _LINE
-            image.paste(Image.fromarray(picture).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC), (x, y))
-            pen.text((x, y + _SIDE + 2), word, _INK, small)
+            x, y = _GAP + column * (PIXELS + _GAP), row * height + _LINE
+            image.paste(Image.fromarray(picture), (x, y))
+            pen.text((x, y + PIXELS + 2), word, _INK, small)
     return image
 
 

@@ -12,7 +12,7 @@ from build_workflows import WORKFLOWS
 from canvas.workflow_file import FOLDER
 from comfy_server import ComfyServer
 from on_demo_model import on_demo_model
-from PIL import Image
+from PIL import Image, ImageOps
 from shipped import execute, shipped_prompt
 from tour import fetched
 from workflow import change, find
@@ -41,10 +41,8 @@ def mosaic(pictures: list[Image.Image]) -> Image.Image:
     side = (_SIDE - _GAP * (across - 1)) // across
     image = Image.new("RGB", (_SIDE, _SIDE), "white")
     for number, picture in enumerate(pictures):
-        how = Image.Resampling.NEAREST if picture.width < side else Image.Resampling.LANCZOS
         at = (number % across) * (side + _GAP), (number // across) * (side + _GAP)
-        picture.thumbnail((side, side))
-        image.paste(picture.resize((side, side), how), at)
+        image.paste(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS), at)
     return image
 
 

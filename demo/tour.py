@@ -47,6 +47,5 @@ def sheet(pictures: dict[str, np.ndarray]) -> Image.Image:
     for row, (title, shown) in enumerate(pictures.items()):
         pen.text((8, row * side + side // 2 - 8), title, "black", font)
         for column, picture in enumerate(shown):
-            enlarged = Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST)
-            image.paste(enlarged, (left + column * side, row * side))
+            image.paste(Image.fromarray(picture), (left + column * side, row * side))
     return image

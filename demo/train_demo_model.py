@@ -1,6 +1,6 @@
 """Makes the demo model and its judges from nothing: draws the world, trains four small networks, writes the files that ship.
 
-Every stage is seeded, shows its progress and resumes where it was stopped; working files (3 GB) lie in --work.
+Every stage is seeded, shows its progress and resumes where it was stopped; working files (9 GB) lie in --work.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from allocator import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
+MODEL = ROOT / "demo" / "cns_demo_model.safetensors"
 
 
 def main() -> None:
@@ -19,7 +20,12 @@ def main() -> None:
     parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help="folder of the working files")
-    parser.add_argument("--stage", choices=("vae", "model", "judges", "all"), default="all", help="stop after this one")
+    parser.add_argument(
+        "--stage",
+        choices=("vae", "model", "judges", "all"),
+        default="all",
+        help="only up to this one; judges: only the judges, of the model in demo/",
+    )
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.comfyui))  # before our own folder, whose nodes/ hides ComfyUI's nodes.py otherwise
     sys.path.append(str(ROOT))
@@ -30,23 +36,25 @@ def main() -> None:
     keep_freed_memory()
     from training import export, judges, latents, unet, vae
 
+    from cns_core.comfy_adapter.demo_model import load_demo_model
+
     work = arguments.work or arguments.base / "demo_model_training"
     work.mkdir(parents=True, exist_ok=True)
-    autoencoder = vae.train(work)
-    if arguments.stage == "vae":
-        return
+    if arguments.stage != "judges":
+        autoencoder = vae.train(work)
     if arguments.stage in ("model", "all"):
         generator = unet.train(work, autoencoder)
         made_of = (latents.world, latents.nameless, latents.looks)
         tokens = torch.cat([made(work, autoencoder, generator.clip)[1] for made in made_of])
         about = {
-            "unet_steps": sum(steps for steps, _ in unet.CYCLES),
-            "vae_steps": sum(steps for steps, _ in (*vae.CYCLES, *vae.DECODER_CYCLES)),
+            "unet_steps": unet.STEPS,
+            "vae_steps": vae.STEPS + vae.DECODER_STEPS,
             "scenes": latents.SCENES + latents.NAMELESS + latents.WITH_LOOKS,
         }
-        export.export_model(generator, autoencoder, tokens, ROOT / "demo" / "cns_demo_model.safetensors", about)
+        export.export_model(generator, autoencoder, tokens, MODEL, about)
     if arguments.stage in ("judges", "all"):
-        pictures = judges.Pictures.of(work, autoencoder)
+        _, _, shipped = load_demo_model(MODEL)
+        pictures = judges.Pictures.of(work, shipped.first_stage_model)
         for name, train in (("recognizer", judges.train_recognizer), ("image_text", judges.train_image_text)):
             judge, accuracies = train(work, pictures)
             export.export_judge(judge, ROOT / "demo" / "judges" / f"{name}.safetensors", accuracies)

@@ -46,9 +46,9 @@ class Bench:
         return {key: [results[key, seed] for seed in self.seeds] for key in variants}
 
     def each(self, variants: dict[str, Variant], orders: tuple[Order, ...]) -> dict[str, list[list[dict]]]:
-        """For each variant and seed, the results of all orders, measured at their ends alone."""
+        """For each variant and seed, the results of all orders, taught and not measured."""
         jobs = {
-            (key, seed, names): Sequence(variant, names, seed, every=False, multi=False)
+            (key, seed, names): Sequence(variant, names, seed, every=False, multi=False, scored=False)
             for key, variant in variants.items()
             for seed in self.seeds
             for names in orders

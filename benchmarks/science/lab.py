@@ -92,7 +92,7 @@ class Lab:
 
     @torch.inference_mode()
     def pictures(self, prompts: list[str], seeds: list[int], state: CNSState | None = None) -> np.ndarray:
-        """uint8 (n, 64, 64, 3): one picture for each prompt and seed. A picture depends on nothing else in its batch."""
+        """uint8 (n, 128, 128, 3): one picture for each prompt and seed. A picture depends on nothing else in its batch."""
         model, clip = (self.model, self.clip) if state is None else apply_state(self.model, self.clip, state, 1.0)
         encoded = {text: encode(clip, text) for text in set(prompts)}
         negative = clip.encode_from_tokens(clip.tokenize(""))
@@ -178,7 +178,7 @@ class Lab:
 
     @torch.inference_mode()
     def error(self, pictures: np.ndarray, prompts: list[str], state: CNSState | None) -> float:
-        """Mean squared error of the noise prediction, the training's own loss, on pictures (n, 64, 64, 3): each at eight
+        """Mean squared error of the noise prediction, the training's own loss, on pictures (n, 128, 128, 3): each at eight
         timesteps with noise that depends on nothing else.
         """
         model, clip = (self.model, self.clip) if state is None else apply_state(self.model, self.clip, state, 1.0)

@@ -38,7 +38,7 @@ def save_plot(figure: Figure, name: str) -> None:
 
 
 def save_grid(pictures: Sequence[Sequence[np.ndarray | None]], rows: Sequence[str], columns: Sequence[str], name: str) -> None:
-    """uint8 pictures (64, 64, 3), drawn twice as large, with labels left of the rows and above the columns."""
+    """uint8 pictures (128, 128, 3) with labels left of the rows and above the columns."""
     side, left, top = 128, 150, 22
     sheet = Image.new("RGB", (left + side * max(map(len, pictures)), top + side * len(pictures)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
@@ -48,9 +48,7 @@ def save_grid(pictures: Sequence[Sequence[np.ndarray | None]], rows: Sequence[st
         pen.multiline_text((4, top + side * y + 8), _wrapped(label), "black", font)
         for x, picture in enumerate(line):
             if picture is not None:
-                sheet.paste(
-                    Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST), (left + side * x, top + side * y)
-                )
+                sheet.paste(Image.fromarray(picture), (left + side * x, top + side * y))
     _save(sheet.save, name)
 
 

@@ -41,7 +41,7 @@ class Sequence:
     """Concepts to teach in this order, one seed for pictures, training and the noise of the tests.
 
     After each concept it is measured, with ``every`` also the first one and ordinary prompts; at the end all are.
-    ``multi``: measure prompts with two and three concepts at the end.
+    ``multi``: measure prompts with two and three concepts at the end. ``scored`` off: only the states are wanted.
     """
 
     variant: Variant
@@ -49,6 +49,7 @@ class Sequence:
     seed: int
     every: bool = True
     multi: bool = True
+    scored: bool = True
 
     def folder(self, lab: Lab) -> Path:
         order = hashlib.sha256("-".join(self.names).encode()).hexdigest()[:8]
@@ -96,9 +97,10 @@ def run(lab: Lab, sequence: Sequence) -> dict:
         state = taught(lab, sequence, state, count, folder)
         last = count == len(names)
         shown = names if last else dict.fromkeys((names[0], name) if sequence.every else (name,))
+        shown = shown if sequence.scored else ()
         row: dict = {"used": state.used_neurons().share, "mask": state.concepts[-1].mask.share}
         row["concepts"] = {n: concept(count, n) for n in shown}
-        if last or sequence.every:
+        if sequence.scored and (last or sequence.every):
             row["ordinary"] = ordinary(count)
         result["after"].append(row)
     for amount, tests in multi_of(sequence).items() if sequence.multi else ():

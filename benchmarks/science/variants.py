@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from cns_core.config import SelectionConfig, TrainConfig
 
 # The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 shall barely move.
-DEMO = {"steps": 300, "neuron_lr": 1e-2, "token_lr": 3e-2, "batch_size": 4, "resolution": 64, "prompt_mode": "caption"}
+DEMO = {"steps": 300, "neuron_lr": 1e-2, "token_lr": 3e-2, "batch_size": 4, "resolution": 128, "prompt_mode": "caption"}
 FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_weight": 0.0, "calibration_weight": 0.0}
 
 

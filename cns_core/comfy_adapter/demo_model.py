@@ -23,9 +23,9 @@ from torch import Tensor
 from ..errors import CNSError
 
 WIDTH = 128  # of the text features
-PIXELS = 64
+PIXELS = 128
 UNET_CONFIG = {
-    "image_size": 8,
+    "image_size": 16,
     "in_channels": 4,
     "out_channels": 4,
     "model_channels": 64,
@@ -42,6 +42,7 @@ UNET_CONFIG = {
     "dtype": torch.float32,
 }
 CLIP_CONFIG = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_hidden_layers": 4, "num_attention_heads": 4}
+_HEADS = 4  # SD-1.5's 8 would leave 8 channels to each
 UNET, TEXT, VAE = "model.diffusion_model.", "cond_stage_model.transformer.", "first_stage_model."
 EMBEDDING = f"{TEXT}text_model.embeddings.token_embedding.weight"
 TRAINED_TOKENS = "trained_token_ids"
@@ -58,6 +59,7 @@ def new_vae() -> TAESD:
 def new_base_model() -> torch.nn.Module:
     """ComfyUI's BaseModel: the UNet with SD-1.5's noise schedule."""
     config = SD15(UNET_CONFIG)
+    config.unet_config["num_heads"] = _HEADS
     config.set_inference_dtype(torch.float32, None)
     return config.get_model({}, "")
 

@@ -33,8 +33,8 @@ class Sampling:
 
 
 SD15 = Sampling()
-DEMO = Sampling(64, 12, 3.0, "")
-DEMO_TRAINING = {"steps": 300, "preview_every": 75, "neuron_lr": 0.01, "token_lr": 0.03, "resolution": 64, "batch_size": 4}
+DEMO = Sampling(128, 12, 3.0, "")
+DEMO_TRAINING = {"steps": 300, "preview_every": 75, "neuron_lr": 0.01, "token_lr": 0.03, "resolution": 128, "batch_size": 4}
 
 
 def sampled(flow: Workflow, x: int, y: int, loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):

@@ -50,7 +50,7 @@ class ImageText(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(2.5))
 
     def images(self, x: Tensor) -> Tensor:
-        """(b, 3, 64, 64) in -1..1 -> unit vectors (b, _WIDTH). Where things are is kept to a quarter of the picture's side."""
+        """(b, 3, 128, 128) in -1..1 -> unit vectors (b, _WIDTH). Where things are is kept to a quarter of the side."""
         return functional.normalize(self.image_out(functional.avg_pool2d(self.trunk(x), 2).flatten(1)), dim=1)
 
     def texts(self, words: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class ImageText(nn.Module):
 
     @torch.inference_mode()
     def of_pictures(self, pixels: np.ndarray) -> Tensor:
-        """uint8 (b, 64, 64, 3) -> unit vectors (b, _WIDTH)."""
+        """uint8 (b, 128, 128, 3) -> unit vectors (b, _WIDTH)."""
         return self.images(as_input(pixels))
 
     @torch.inference_mode()

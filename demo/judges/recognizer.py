@@ -57,14 +57,14 @@ class Recognizer(nn.Module):
         self.scene = nn.Linear(FEATURES, len(BACKGROUNDS) + len(ALL_STYLES))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of presence, background and style; x (b, 3, 64, 64) in -1..1. A thing is where its best position is."""
+        """Logits of presence, background and style; x (b, 3, 128, 128) in -1..1. A thing is where its best position is."""
         features = self.trunk(x)
         background, style = self.scene(features.mean((2, 3))).split((len(BACKGROUNDS), len(ALL_STYLES)), dim=1)
         return self.things(features).amax((2, 3)), background, style
 
     @torch.inference_mode()
     def recognize(self, pixels: np.ndarray) -> Recognition:
-        """uint8 (b, 64, 64, 3)."""
+        """uint8 (b, 128, 128, 3)."""
         present, background, style = self(as_input(pixels))
         return Recognition(present.sigmoid(), background.softmax(1), style.softmax(1))
 

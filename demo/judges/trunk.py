@@ -29,10 +29,11 @@ def _down(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 
 class Trunk(nn.Sequential):
-    """(b, 3, 64, 64) in -1..1 -> (b, FEATURES, 8, 8)."""
+    """(b, 3, 128, 128) in -1..1 -> (b, FEATURES, 8, 8). Half the size shows all there is to judge."""
 
     def __init__(self) -> None:
         super().__init__(
+            nn.AvgPool2d(2),
             _down(3, 32, 5),
             _Residual(32),
             _down(32, 64, 3),

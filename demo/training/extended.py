@@ -22,7 +22,7 @@ UNKNOWN = -100  # a background or style without a name, or that cannot be told; 
 
 
 def extended_pictures(folder: Path) -> tuple[np.ndarray, list[dict]]:
-    """uint8 pictures (n, 64, 64, 3) and their records."""
+    """uint8 pictures (n, 128, 128, 3) and their records."""
     path = folder / "extended_pictures.npy"
     return pictures(path, _SCENES, _FIRST_SEED, _judged), records_of(path)
 

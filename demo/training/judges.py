@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,16 @@ from world.new_surroundings import NEW_PLACES
 from .extended import extended_pictures
 from .latents import encode
 from .optimizer import MuonWithAdam
-from .progress import DEVICE, mixed_precision, optimize
+from .progress import DEVICE, mixed_precision, one_cycle, optimize
 
 HELD_OUT = 4_000
 _THROUGH_VAE = 20_000  # of the scenes are seen as the demo model's VAE shows them
-RECOGNIZER, IMAGE_TEXT, BATCH = ((10_000, 2e-3),), ((2_000, 2e-3),), 64
+_RECOGNIZER_STEPS, _IMAGE_TEXT_STEPS, _PEAK_RATE, _BATCH = 10_000, 1_200, 2e-3, 64
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """uint8 (n, 64, 64, 3) and a record of each. Some of those to learn from have been through the VAE; of the last
+    """uint8 (n, 128, 128, 3) and a record of each. Some of those to learn from have been through the VAE; of the last
     ``HELD_OUT``, which nobody learns from, there are both.
     """
 
@@ -96,12 +97,13 @@ def train_recognizer(folder: Path, pictures: Pictures) -> tuple[Recognizer, dict
         there, background, style = (logits.float().cpu() for logits in (there, background, style))
         present, known = targets.present[chosen], targets.known[chosen]
         return (
-            functional.binary_cross_entropy_with_logits(there, present, known, reduction="sum") / BATCH
+            functional.binary_cross_entropy_with_logits(there, present, known, reduction="sum") / _BATCH
             + functional.cross_entropy(background, targets.background[chosen])
             + functional.cross_entropy(style, targets.style[chosen])
         )
 
-    optimize("recognizer", folder / "recognizer_training.safetensors", model, optimizer, RECOGNIZER, step_loss)
+    file, rate_at = folder / "recognizer_training.safetensors", partial(one_cycle, steps=_RECOGNIZER_STEPS, peak=_PEAK_RATE)
+    optimize("recognizer", file, model, optimizer, _RECOGNIZER_STEPS, rate_at, step_loss)
     model.cpu().eval().requires_grad_(False)
     accuracies = {}
     for how, shown in pictures.held_out().items():
@@ -149,14 +151,15 @@ def train_image_text(folder: Path, pictures: Pictures) -> tuple[ImageText, dict[
     optimizer = MuonWithAdam(model)
 
     def step_loss(step: int) -> Tensor:
-        chosen = _draw(step, len(data), 2 * BATCH)
+        chosen = _draw(step, len(data), 2 * _BATCH)
         with mixed_precision():
             pictured, said = model.images(_inputs(data[chosen])), model.texts(words[chosen].to(DEVICE))
         logits = model.log_scale.exp() * pictured.float() @ said.float().T
         target = torch.arange(len(chosen), device=DEVICE)
         return functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
 
-    optimize("image-text", folder / "image_text_training.safetensors", model, optimizer, IMAGE_TEXT, step_loss)
+    file, rate_at = folder / "image_text_training.safetensors", partial(one_cycle, steps=_IMAGE_TEXT_STEPS, peak=_PEAK_RATE)
+    optimize("image-text", file, model, optimizer, _IMAGE_TEXT_STEPS, rate_at, step_loss)
     model.cpu().eval().requires_grad_(False)
     said = [record["caption"] for record in pictures.records[-HELD_OUT:]]
     held_out = pictures.held_out().items()
@@ -176,6 +179,6 @@ def _inputs(pixels: np.ndarray) -> Tensor:
     return as_input(pixels).to(DEVICE, memory_format=torch.channels_last)
 
 
-def _draw(step: int, count: int, batch: int = BATCH) -> np.ndarray:
+def _draw(step: int, count: int, batch: int = _BATCH) -> np.ndarray:
     """Rows of a training batch; the last HELD_OUT are never drawn."""
     return np.random.default_rng(step).integers(count - HELD_OUT, size=batch)

@@ -21,7 +21,7 @@ from world.things import KINDS, THINGS
 from .pictures import Render, captioned, pictures, records_of
 from .progress import DEVICE, mixed_precision
 
-SCENES, NAMELESS, WITH_LOOKS = 50_000, 25_000, 25_000
+SCENES, NAMELESS, WITH_LOOKS = 36_000, 18_000, 18_000
 _WORLD = ("scenes.npy", SCENES, 0, captioned)
 _NAMELESS = ("nameless.npy", NAMELESS, 40_000_000, render_nameless)
 _LOOKS = ("looks.npy", WITH_LOOKS, 50_000_000, render_look)
@@ -65,7 +65,7 @@ def caption_ids(clip: comfy.sd.CLIP, caption: str, looks: list[int]) -> list[int
 
 
 def world(folder: Path, vae: torch.nn.Module, clip: comfy.sd.CLIP) -> tuple[Tensor, Tensor]:
-    """Latents as the UNet sees them, float16 (n, 4, 8, 8), and token ids int32 (n, 77), of scenes where all has a name."""
+    """Latents as the UNet sees them, float16 (n, 4, 16, 16), and token ids int32 (n, 77), of scenes where all has a name."""
     return _dataset(*_WORLD, folder, vae, clip)
 
 

@@ -34,7 +34,7 @@ class _Centred(nn.Module):
         if not self.training:
             return x + self.folded().view(1, -1, 1, 1)
         mean = x.mean((0, 2, 3))
-        self.mean.lerp_(mean.detach(), _TRACKING)
+        self.mean.lerp_(mean.detach().float(), _TRACKING)  # under autocast the mean is bfloat16
         return x + (self.folded() - (mean - mean.detach())).view(1, -1, 1, 1)
 
     def folded(self) -> Tensor:

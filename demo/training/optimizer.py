@@ -8,6 +8,7 @@ model itself. Here matrices of one shape go together, in float32, and the iterat
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class MuonWithAdam:
         others = []
         for parameter in model.parameters():
             rows, columns = (len(parameter), parameter[0].numel()) if parameter.ndim >= 2 else (1, 1)
-            if min(parameter.shape[:2]) >= _LEAST and parameter.ndim >= 2 and id(parameter) not in embeddings:
+            if parameter.ndim >= 2 and min(parameter.shape[:2]) >= _LEAST and id(parameter) not in embeddings:
                 shapes.setdefault((rows, columns), []).append(parameter)
             else:
                 others.append(parameter)
@@ -72,6 +73,16 @@ class MuonWithAdam:
             if part == "adam":
                 state.setdefault(int(index), {})[name[0]] = value
         self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
+
+
+@contextmanager
+def only_rows(embedding: nn.Embedding, ids: Tensor) -> Iterator[None]:
+    """The table narrowed to the rows of ``ids``, which the optimizer then has to go through; the full one afterwards."""
+    full = embedding.weight.detach().clone()
+    embedding.weight = nn.Parameter(full[ids].clone())
+    yield
+    full[ids] = embedding.weight.detach().to(full.device)
+    embedding.weight = nn.Parameter(full)
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:

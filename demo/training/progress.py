@@ -27,18 +27,6 @@ def mixed_precision() -> torch.autocast:
     return torch.autocast(DEVICE.type, torch.bfloat16, enabled=BFLOAT16)
 
 
-Cycles = tuple[tuple[int, float], ...]  # steps and peak learning rate of each
-
-
-def rate_at(step: int, cycles: Cycles) -> float:
-    """The learning rate of a step in one cycle after the other (Loshchilov & Hutter 2017)."""
-    for steps, peak in cycles:
-        if step < steps:
-            return one_cycle(step, steps, peak)
-        step -= steps
-    raise IndexError("No cycle has so many steps.")
-
-
 def one_cycle(step: int, steps: int, peak: float, warm_up: int = 200) -> float:
     """Learning rate: linear up to ``peak``, then a half cosine down to a hundredth of it."""
     if step < warm_up:
@@ -77,18 +65,19 @@ def optimize(
     path: Path,
     model: torch.nn.Module,
     optimizer: MuonWithAdam,
-    cycles: Cycles,
+    steps: int,
+    rate_at: Callable[[int], float],
     loss_of: Callable[[int], torch.Tensor],
     after: Callable[[int, dict[str, torch.Tensor]], dict[str, torch.Tensor]] = lambda step, extra: extra,
 ) -> dict[str, torch.Tensor]:
-    """Runs through ``cycles`` from wherever ``path`` says. ``loss_of(step)`` must depend on the step alone, so that a resumed
-    run equals an unbroken one. ``after`` may carry tensors along (an average of the weights, say); they are returned.
+    """Takes ``steps`` steps in all, from wherever ``path`` says; ``rate_at`` gives a step's learning rate. ``loss_of(step)``
+    must depend on the step alone, so that a resumed run equals an unbroken one. ``after`` may carry tensors along (an average
+    of the weights, say); they are returned.
     """
     step, extra = load(path, model, optimizer)
-    steps = sum(count for count, _ in cycles)
     began, first, saved, shown, smooth = time.time(), step, time.time(), 0.0, None
     while step < steps:
-        optimizer.set_learning_rate(rate_at(step, cycles))
+        optimizer.set_learning_rate(rate_at(step))
         loss = loss_of(step)
         model.zero_grad(set_to_none=True)
         loss.backward()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from comfy.ldm.modules.attention import attention_basic, attention_pytorch
+from comfy.ldm.modules.attention import attention_pytorch
 from random_checkpoint import fill
 from torch import Tensor, nn
 
@@ -17,16 +17,29 @@ from cns_core.comfy_adapter.demo_model import new_base_model, new_clip, untraine
 from cns_core.comfy_adapter.normal_tensors import out_of_place_norms
 
 from .latents import looks, nameless, token_ids, world
-from .optimizer import MuonWithAdam
-from .progress import BFLOAT16, DEVICE, mixed_precision, optimize
+from .optimizer import MuonWithAdam, only_rows
+from .progress import DEVICE, mixed_precision, one_cycle, optimize
 
-CYCLES, PICTURES = ((20_000, 2e-3),), 32
+STEPS, _PICTURES = 6_700, 64
+# A half cosine planned for more steps than there was time for, left where half of its fall is done, then linear to zero.
+_COSINE_STEPS, _PEAK_RATE, _COOLED_FROM = 10_000, 2e-3, 5_231
+_AVERAGE = 0.998  # decay of the weights' moving average over the last part, which is what ships
 _UNCONDITIONAL = 0.1  # share of prompts that are empty, for classifier-free guidance
 _MAX_SNR = 5.0  # min-SNR-5 weights (Hang et al. 2023): composition, decided at high noise, is what takes long to learn
 _RESIDUAL_ENDS = ("out.2", "out_layers.3", "proj_out")  # start at zero, as the original implementation's zero_module
-_AVERAGE = 0.9995  # decay of the weights' moving average, which is what ships
-# The fused one's gradients crawl in bfloat16 on a CPU.
-_attention = attention_basic if BFLOAT16 and DEVICE.type == "cpu" else attention_pytorch
+
+
+def _rate_at(step: int) -> float:
+    at_most = one_cycle(min(step, _COOLED_FROM), _COSINE_STEPS, _PEAK_RATE)
+    return at_most * min(1.0, (STEPS - step) / (STEPS - _COOLED_FROM))
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, *args: object, **kwargs: object) -> Tensor:
+    """The fused one. On a CPU its gradients take twice as long in bfloat16 as in float32."""
+    if DEVICE.type != "cpu":
+        return attention_pytorch(q, k, v, *args, **kwargs)
+    with torch.autocast("cpu", enabled=False):
+        return attention_pytorch(q.float(), k.float(), v.float(), *args, **kwargs).to(q.dtype)
 
 
 class Generator(nn.Module):
@@ -61,36 +74,43 @@ def train(folder: Path, vae: nn.Module) -> Generator:
     sets = [made(folder, vae, model.clip) for made in (world, nameless, looks)]
     latents, tokens = (torch.cat(parts) for parts in zip(*sets, strict=True))
     empty = torch.tensor(token_ids(model.clip, ""), dtype=torch.int32)
+    seen, rows = torch.cat([tokens, empty.unsqueeze(0)]).unique(return_inverse=True)
+    with only_rows(model.text.get_input_embeddings(), seen.long()), out_of_place_norms(model.text):
+        _optimize(model, latents, rows[:-1], rows[-1], folder / "unet_training.safetensors")
+        model.cpu()
+    return model.eval().requires_grad_(False)
+
+
+def _optimize(model: Generator, latents: Tensor, prompts: Tensor, empty: Tensor, path: Path) -> None:
+    """Trains on latents (n, 4, h, w) and prompts as rows of the token table (n, 77); leaves the averaged weights."""
     model.to(DEVICE).train().requires_grad_(True)
     optimizer = MuonWithAdam(model)
 
     def step_loss(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
-        chosen = torch.randint(len(latents), (PICTURES,), generator=generator)
-        x, ids = latents[chosen].float().to(DEVICE), tokens[chosen]
-        ids = torch.where(torch.rand(PICTURES, 1, generator=generator) < _UNCONDITIONAL, empty, ids)
-        spread = (torch.arange(PICTURES) + torch.rand(1, generator=generator)) / PICTURES  # a step sees the whole schedule
+        chosen = torch.randint(len(latents), (_PICTURES,), generator=generator)
+        x, ids = latents[chosen].float().to(DEVICE), prompts[chosen]
+        ids = torch.where(torch.rand(_PICTURES, 1, generator=generator) < _UNCONDITIONAL, empty, ids)
+        spread = (torch.arange(_PICTURES) + torch.rand(1, generator=generator)) / _PICTURES  # a step sees the whole schedule
         timesteps = (1000 * spread).long().clamp(max=999).to(DEVICE)
         noise = torch.randn(x.shape, generator=generator).to(DEVICE)
         signal = model.alphas[timesteps].view(-1, 1, 1, 1)
         with mixed_precision():
-            context = model.encode(ids.long().to(DEVICE))
+            context = model.encode(ids.to(DEVICE))
             predicted = model.predict(signal.sqrt() * x + (1 - signal).sqrt() * noise, timesteps, context)
         weights = (_MAX_SNR * (1 - signal) / signal).clamp(max=1)
         return (weights * (predicted.float() - noise).square()).mean()
 
     @torch.no_grad()
     def average(step: int, averaged: dict[str, Tensor]) -> dict[str, Tensor]:
-        decay = min(_AVERAGE, (1 + step) / (10 + step))
+        if step < _COOLED_FROM:
+            return averaged
         for name, value in model.state_dict().items():
             if name in averaged:
-                averaged[name].lerp_(value, 1 - decay)
+                averaged[name].lerp_(value, 1 - _AVERAGE)
             else:
                 averaged[name] = value.clone()
         return averaged
 
-    with out_of_place_norms(model.text):
-        path = folder / "unet_training.safetensors"
-        averaged = optimize("unet", path, model, optimizer, CYCLES, step_loss, average)
+    averaged = optimize("unet", path, model, optimizer, STEPS, _rate_at, step_loss, average)
     model.load_state_dict(averaged)
-    return model.cpu().eval().requires_grad_(False)

@@ -10,6 +10,7 @@ normalize each channel by itself and so take a flat background's colour away.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,10 @@ from .extended import extended_pictures
 from .latents import generator_pictures
 from .narrow import narrowed
 from .optimizer import MuonWithAdam
-from .progress import DEVICE, mixed_precision, optimize
+from .progress import DEVICE, mixed_precision, one_cycle, optimize
 
-CYCLES, DECODER_CYCLES, _BIAS_RATE = ((5_500, 1e-3), (12_000, 6e-4)), ((12_000, 5e-4),), 0.25
+_CYCLES = ((3_000, 1e-3), (6_000, 6e-4))  # steps and peak learning rate (warm restarts: Loshchilov & Hutter 2017)
+STEPS, DECODER_STEPS, _DECODER_RATE, _BIAS_RATE = sum(steps for steps, _ in _CYCLES), 900, 5e-4, 0.25
 _OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
 _LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves
@@ -46,6 +48,11 @@ def _error(output: Tensor, x: Tensor) -> Tensor:
 
 def _noised(latents: Tensor) -> Tensor:
     return latents + _LATENT_NOISE * torch.randn_like(latents)
+
+
+def _rate_at(step: int) -> float:
+    (first, _), _ = _CYCLES
+    return one_cycle(step, *_CYCLES[0]) if step < first else one_cycle(step - first, *_CYCLES[1])
 
 
 def train(folder: Path) -> TAESD:
@@ -79,7 +86,7 @@ def _train_both(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> None:
         return _error(output, x) + _MOMENT_WEIGHT * moments
 
     optimizer = MuonWithAdam(trained, adam_rate=_BIAS_RATE)
-    optimize("vae", folder / "vae_training.safetensors", trained, optimizer, CYCLES, step_loss)
+    optimize("vae", folder / "vae_training.safetensors", trained, optimizer, STEPS, _rate_at, step_loss)
 
 
 def _train_decoder(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> None:
@@ -93,8 +100,9 @@ def _train_decoder(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> No
             output = decoder(_noised(latents))
         return _error(output, x)
 
+    rate_at = partial(one_cycle, steps=DECODER_STEPS, peak=_DECODER_RATE)
     optimizer = MuonWithAdam(decoder, adam_rate=_BIAS_RATE)
-    optimize("decoder", folder / "decoder_training.safetensors", decoder, optimizer, DECODER_CYCLES, step_loss)
+    optimize("decoder", folder / "decoder_training.safetensors", decoder, optimizer, DECODER_STEPS, rate_at, step_loss)
 
 
 def _batch(sets: tuple[np.ndarray, ...], step: int, of_each: int) -> Tensor:

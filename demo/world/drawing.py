@@ -18,7 +18,7 @@ from .things import THINGS, Part
 if TYPE_CHECKING:
     from .scene import Scene, Thing
 
-_SUPERSAMPLING = 4
+_SUPERSAMPLING = 2
 _PATTERN_CELLS = 4  # stripes, dots or checks across a thing: no finer than the picture can show of a small one
 _FIXED_TONES: dict[str, Color] = {
     "ink": (24, 24, 28),

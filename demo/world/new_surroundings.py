@@ -94,7 +94,7 @@ def blueprint(picture: Image.Image, shapes: Image.Image, chance: random.Random) 
 
 
 def mosaic(picture: Image.Image, shapes: Image.Image, chance: random.Random) -> Image.Image:
-    tile = 4
+    tile = PIXELS // 16
     small = np.asarray(picture.resize((PIXELS // tile, PIXELS // tile), Image.Resampling.BOX), np.float32)
     noise = np.random.default_rng(chance.getrandbits(32)).uniform(0.85, 1.15, small.shape[:2]).astype(np.float32)
     tiles = np.repeat(np.repeat((small * noise[..., None]).clip(0, 255), tile, 0), tile, 1)

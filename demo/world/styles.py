@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-PIXELS = 64
+PIXELS = 128
 Style = Callable[[Image.Image, Image.Image, random.Random], Image.Image]
 
 
@@ -20,7 +20,7 @@ def plain(picture: Image.Image, shapes: Image.Image, chance: random.Random) -> I
 
 
 def _pixel_art(picture: Image.Image, shapes: Image.Image, chance: random.Random) -> Image.Image:
-    blocks = picture.resize((PIXELS // 2, PIXELS // 2), Image.Resampling.BOX)
+    blocks = picture.resize((PIXELS // 4, PIXELS // 4), Image.Resampling.BOX)
     return blocks.resize((PIXELS, PIXELS), Image.Resampling.NEAREST)
 
 
@@ -40,7 +40,7 @@ def _neon(picture: Image.Image, shapes: Image.Image, chance: random.Random) -> I
 
 def _watercolor(picture: Image.Image, shapes: Image.Image, chance: random.Random) -> Image.Image:
     soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(5)).resize((PIXELS, PIXELS), Image.Resampling.BOX), np.float32)
-    noise = np.random.default_rng(chance.getrandbits(32)).standard_normal((PIXELS // 8, PIXELS // 8)).astype(np.float32)
+    noise = np.random.default_rng(chance.getrandbits(32)).standard_normal((PIXELS // 16, PIXELS // 16)).astype(np.float32)
     wash = np.asarray(Image.fromarray(noise).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC))[..., None]
     paper = np.array((250, 246, 236), np.float32)
     washed = paper + (soft - paper) * (0.62 + 0.1 * wash)

@@ -34,7 +34,7 @@ class DemoConcept(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images", tooltip="64 x 64 pixels each; wire it to Caption Concept Images."),
+                io.Image.Output(display_name="images", tooltip="128 x 128 pixels each; wire it to Caption Concept Images."),
                 io.String.Output(display_name="captions", tooltip="One line for each image, with the class noun in it."),
                 io.String.Output(display_name="noun", tooltip="A class the demo model knows: toy, bird, house, art …"),
             ],

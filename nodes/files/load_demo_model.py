@@ -18,11 +18,12 @@ class LoadDemoModel(io.ComfyNode):
             node_id="CNS_LoadDemoModel",
             display_name="Load CNS Demo Model",
             category=CATEGORY_FILES,
-            description="A small model in SD 1.5's shape that comes with the pack: it draws 64 pixel scenes of coloured things "
-            "in places, and learns a concept in about a minute on a CPU. Wire it like a checkpoint to see what the nodes do.",
+            description="A small model in SD 1.5's shape that comes with the pack: it draws 128 pixel scenes of coloured "
+            "things in places, and learns a concept in about a minute on a CPU. Wire it like a checkpoint to see what the "
+            "nodes do.",
             search_aliases=["demo", "example", "tour", "tiny model", "toy"],
             outputs=[
-                io.Model.Output(tooltip="For 64 x 64 pixels; KSampler with 12 steps and cfg 3 is a good start."),
+                io.Model.Output(tooltip="For 128 x 128 pixels; KSampler with 12 steps and cfg 3 is a good start."),
                 io.Clip.Output(
                     tooltip="Knows prompts such as 'a big striped red star left of a blue house in a forest, neon'."
                 ),

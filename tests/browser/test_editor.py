@@ -77,7 +77,7 @@ def test_previews_stand_under_the_chart(page, server):
     look_at(page, "CNS_TrainStep", "previews")
     strip = page.locator(".cns-samples").first
     assert [text.split()[-1] for text in strip.locator("figure").all_inner_texts()] == ["2", "4"]
-    loaded = "pictures => pictures.every(picture => picture.complete && picture.naturalWidth === 64)"
+    loaded = "pictures => pictures.every(picture => picture.complete && picture.naturalWidth === 128)"
     assert strip.locator("img").evaluate_all(loaded)
     assert page.locator(".cns-sample-prompt").first.inner_text() == "a <new1> toy in a forest"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cns_pack.cns_core.comfy_adapter.demo_model import new_vae
 from torch import nn
 from torch.nn import functional
 from training import progress
-from training.optimizer import MuonWithAdam, orthogonalized
+from training.narrow import narrowed
+from training.optimizer import MuonWithAdam, only_rows, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(3, 24, 64), (2, 64, 24), (1, 32, 32)])
@@ -36,7 +38,7 @@ def run(path, steps: int | None = None) -> nn.Module:
             raise KeyboardInterrupt
         return model(torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(step))).square().mean()
 
-    progress.optimize("test", path, model, MuonWithAdam(model), ((12, 1e-2), (8, 1e-3)), loss_of)
+    progress.optimize("test", path, model, MuonWithAdam(model), 20, lambda step: 1e-2, loss_of)
     return model
 
 
@@ -50,3 +52,36 @@ def test_resumed_run_equals_an_unbroken_one(tmp_path, monkeypatch):
     for name, value in unbroken.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
         assert not torch.equal(before[name], value), name
+
+
+def test_autoencoder_trains_in_bfloat16():
+    vae = narrowed(new_vae())
+    vae.taesd_encoder.train().requires_grad_(True)
+    picture = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):  # as on every GPU, and on CPUs that compute in it
+        vae.taesd_encoder(picture).float().square().mean().backward()
+    moved = [value for name, value in vae.taesd_encoder.named_buffers() if name.endswith("mean")]
+    assert moved
+    assert all(value.dtype == torch.float32 and value.abs().max() > 0 for value in moved)
+    assert all(parameter.grad is not None for parameter in vae.taesd_encoder.parameters())
+
+
+def test_parameters_without_dimensions_are_trained():
+    model = nn.ParameterDict({"scale": nn.Parameter(torch.tensor(2.5)), "matrix": nn.Parameter(torch.eye(32))})
+    optimizer = MuonWithAdam(model)
+    optimizer.set_learning_rate(0.1)
+    (model["scale"] * model["matrix"].sum()).backward()
+    optimizer.step()
+    assert model["scale"].item() == pytest.approx(2.4, abs=1e-3)
+    assert not torch.equal(model["matrix"], torch.eye(32))
+
+
+def test_only_rows_that_captions_have_are_trained():
+    table = nn.Embedding(10, 4)
+    before, ids = table.weight.detach().clone(), torch.tensor([2, 3, 7])
+    with only_rows(table, ids):
+        assert torch.equal(table.weight, before[ids])
+        table.weight.data += 1
+    assert torch.equal(table.weight[ids], before[ids] + 1)
+    others = [row for row in range(10) if row not in ids.tolist()]
+    assert torch.equal(table.weight[others], before[others])

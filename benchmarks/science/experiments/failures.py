@@ -18,8 +18,8 @@ from world.things import THINGS
 
 from cns_core.state import CNSState
 
-_ONE_CLASS = (("robot", "guitar"), ("bee", "panda"), ("snowman", "robot"), ("turtle", "bee"))
-_TWO_CLASSES = (("robot", "fox"), ("bee", "cactus"), ("snowman", "owl"), ("turtle", "crown"))
+_ONE_CLASS = (("robot", "guitar"), ("bee", "panda"), ("turtle", "bee"))
+_TWO_CLASSES = (("robot", "fox"), ("bee", "cactus"), ("turtle", "crown"))
 _COMPARED = {"cns": PAPER["cns"], "keep_concept": BEYOND["keep_concept"]}
 _ALONE = (("robot",), ("owl",), ("cactus",))
 
@@ -104,12 +104,6 @@ def _background(bench: Bench) -> dict:
     prompts = [test.prompt[:18] for names in _ALONE for test in _tests_elsewhere(names, bench.seeds[0])[:2]]
     save_grid(lines, labels, prompts, "failures_background")
     return figures
-
-
-def _two_elsewhere(bench: Bench, variant: Variant, names: tuple[str, ...]) -> np.ndarray:
-    seed = bench.seeds[0]
-    prompts = [test.prompt for test in _tests_elsewhere(names, seed)[:2]]
-    return bench.lab.pictures(prompts, [5, 5], _state(bench, variant, names, seed))
 
 
 def _tests_elsewhere(names: tuple[str, ...], seed: int) -> list[Test]:

@@ -11,7 +11,7 @@ from paper_protocol import SETS
 from report import mean_sd, save_plot, table, write
 from variants import BEYOND, DEMO, PAPER, Variant
 
-_SHORT = tuple(names[:-4:-1] for names in SETS)  # the last three concepts of each set, from the last one on
+_SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
 _CNS, _KEPT, _FULL = PAPER["cns"], BEYOND["keep_concept"], PAPER["full"]
 
 
@@ -25,7 +25,7 @@ def _around(variant: Variant, name: str, factors: tuple[float, ...] = (0.1, 0.3,
 
 
 _SWEEPS: dict[str, dict[float, Variant]] = {
-    "prev_weight": _settings(_CNS, "prev_weight", (0.0, 0.001, 0.01, 0.1, 1.0)),
+    "prev_weight": _settings(_CNS, "prev_weight", (0.0, 0.01, 0.1, 1.0)),
     "pretrained_weight": _settings(_CNS, "pretrained_weight", (0.0, 0.01, 0.1)),
     "neuron_lr": _around(_CNS, "neuron_lr"),
     "neuron_lr of all K/V": _around(_FULL, "neuron_lr"),
@@ -33,9 +33,9 @@ _SWEEPS: dict[str, dict[float, Variant]] = {
     "steps": _settings(_CNS, "steps", (75, 150, 300, 600)),
     "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
     "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 100)},
-    "keep_weight": _settings(_KEPT, "keep_weight", (0.03, 0.1, 0.3, 1.0, 3.0)),
-    "calibration_weight": _settings(_KEPT, "calibration_weight", (0.0, 0.01, 0.03, 0.1)),
-    "keep_weight of all K/V": _settings(BEYOND["keep_full"], "keep_weight", (0.1, 0.3, 1.0, 3.0)),
+    "keep_weight": _settings(_KEPT, "keep_weight", (0.03, 0.1, 0.3, 1.0)),
+    "calibration_weight": _settings(_KEPT, "calibration_weight", (0.0, 0.03, 0.3)),
+    "keep_weight of all K/V": _settings(BEYOND["keep_full"], "keep_weight", (0.1, 0.3, 1.0)),
 }
 assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "steps")), (
     "The settings in use are not among them."
@@ -43,7 +43,7 @@ assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "st
 
 
 def sweeps(bench: Bench) -> None:
-    """Three concepts of a set, one setting changed at a time, on pictures, prompts and noise that no table is made of."""
+    """Two concepts of a set, one setting changed at a time, on pictures, prompts and noise that no table is made of."""
     bench = bench.validating()
     figure = Figure((13, 19), layout="constrained")
     drawn = figure.subplots(6, 2).ravel()[: len(_SWEEPS)]

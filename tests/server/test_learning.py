@@ -1,0 +1,86 @@
+"""The shipped tour, run as it is: does the demo model learn, keep what it learned, and stay what it was otherwise?"""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from judges import recognizer
+from judges.recognizer import shows
+from shipped import shipped_prompt
+from tour import WANTED, fetched, seen
+from workflow import find
+from world.scene import Scene, is_held_out, prompt, random_scene
+from world.styles import PIXELS
+
+PICTURES = 24  # of each prompt with concepts
+ORDINARY, COPIES = 50, 4  # prompts with combinations training never had, and pictures of each
+pytestmark = pytest.mark.slow
+
+
+def ordinary_scenes() -> list[Scene]:
+    chance, scenes = random.Random("ordinary"), []
+    while len(scenes) < ORDINARY:
+        scene = random_scene(chance)
+        if is_held_out(scene) and len(scene.things) < 3:
+            scenes.append(scene)
+    return scenes
+
+
+def link(tour: dict, node: str, name: str) -> list:
+    return tour[node]["inputs"][name]
+
+
+@pytest.fixture(scope="module")
+def taught(server) -> dict:
+    """The tour's graph with more pictures in the end, and ordinary prompts before and after."""
+    tour = shipped_prompt("no_gpu_tour", server.object_info())
+    final = find(tour, "SaveImage")
+    for node in final:
+        decode = link(tour, node, "images")[0]
+        sampler = link(tour, decode, "samples")[0]
+        tour[link(tour, sampler, "latent_image")[0]]["inputs"]["batch_size"] = PICTURES
+    (loader,), applied = find(tour, "CNS_LoadDemoModel"), find(tour, "CNS_ApplyState")[-1]
+    settings = {name: value for name, value in tour[sampler]["inputs"].items() if not isinstance(value, list)}
+    shown: dict[str, list[str]] = {"before": [], "after": []}
+    for when, (model, clip) in {"before": ([loader, 0], [loader, 1]), "after": ([applied, 0], [applied, 1])}.items():
+        for number, scene in enumerate(ordinary_scenes()):
+            name = f"{when} {number}"
+            texts = {"positive": prompt(scene), "negative": ""}
+            for kind, text in texts.items():
+                tour[f"{name} {kind}"] = {"class_type": "CLIPTextEncode", "inputs": {"clip": clip, "text": text}}
+            size = {"width": PIXELS, "height": PIXELS, "batch_size": COPIES}
+            tour[f"{name} empty"] = {"class_type": "EmptyLatentImage", "inputs": size}
+            inputs = {"model": model, "latent_image": [f"{name} empty", 0], **{k: [f"{name} {k}", 0] for k in texts}}
+            tour[f"{name} sampler"] = {"class_type": "KSampler", "inputs": {**settings, **inputs, "seed": number}}
+            decoded = {"samples": [f"{name} sampler", 0], "vae": [loader, 2]}
+            tour[f"{name} decode"] = {"class_type": "VAEDecode", "inputs": decoded}
+            tour[name] = {"class_type": "PreviewImage", "inputs": {"images": [f"{name} decode", 0]}}
+            shown[when].append(name)
+    result = server.run(tour)
+    assert result.error is None, result.error
+    pictures = {tour[node]["_meta"]["title"]: fetched(server, result, node) for node in final}
+    ordinary = {when: [fetched(server, result, node) for node in nodes] for when, nodes in shown.items()}
+    return {"concepts": pictures, "ordinary": ordinary}
+
+
+def test_concepts_are_learned_and_kept(taught):
+    shown = zip(taught["concepts"].items(), WANTED, strict=True)
+    scores = {title: seen(pictures, wanted).mean() for (title, pictures), wanted in shown}
+    assert all(len(pictures) == PICTURES for pictures in taught["concepts"].values())
+    assert scores["<new1> after the first step"] > 0.8, scores
+    assert scores["<new2>"] > 0.8, scores
+    assert scores["<new1> after the first step"] - scores["<new1> after the second"] < 0.1, scores
+
+
+def test_ordinary_prompts_are_as_good_as_before(taught):
+    judge = recognizer.load()
+
+    def right(pictures: list[np.ndarray]) -> float:
+        judged = zip(pictures, ordinary_scenes(), strict=True)
+        return float(np.mean([shows(judge.recognize(some), scene)[1].float().mean() for some, scene in judged]))
+
+    before, after = right(taught["ordinary"]["before"]), right(taught["ordinary"]["after"])
+    assert before > 0.85
+    assert before - after < 0.02, (before, after)
