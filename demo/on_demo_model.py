@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from canvas.parts import DEMO, DEMO_TRAINING
+from canvas.parts import DEMO, DEMO_STRATEGY, DEMO_TRAINING
 from workflow import change, find
 from workflows.on_the_demo_model import TOUR_CALIBRATION
 
 # What stands in a shipped workflow, and what stands for it in the demo model's world.
 CONCEPTS = {
-    ("<new1>", "dog"): "robot",
-    ("<new2>", "hat"): "owl",
-    ("<new3>", "backpack"): "cactus",
-    ("<new2>", "painting"): "blueprint",
+    ("<new1>", "dog"): "fox",
+    ("<new2>", "hat"): "turtle",
+    ("<new3>", "backpack"): "teapot",
+    ("<new2>", "painting"): "mosaic",
 }
 TEXTS = {
-    "photo of a dog": "a toy on a beach",
-    "photo of a hat": "a bird in a forest",
-    "photo of a backpack": "a plant in a desert",
-    "photo of a <new1> dog": "a <new1> toy on a beach",
-    "photo of a <new1> dog on a beach": "a <new1> toy on a beach",
-    "a <new2> painting of a <new1> dog": "a <new1> toy on a beach, <new2> art",
-    "photo of a <new1> dog wearing a <new2> hat": "a <new1> toy left of a <new2> bird on a beach",
+    "photo of a dog": "a dog on a beach",
+    "photo of a hat": "an animal in a forest",
+    "photo of a backpack": "a cup in the desert",
+    "photo of a <new1> dog": "a <new1> dog on a beach",
+    "photo of a <new1> dog on a beach": "a <new1> dog on a beach",
+    "a <new2> painting of a <new1> dog": "a <new1> dog on a beach, <new2> art",
+    "photo of a <new1> dog wearing a <new2> hat": "a <new1> dog left of an <new2> animal on a beach",
     "photo of a <new1> dog wearing a <new2> hat next to a <new3> backpack": (
-        "a <new1> toy, a <new2> bird and a <new3> plant on a beach"
+        "a <new1> dog, an <new2> animal and a <new3> cup on a beach"
     ),
     DEMO.negative: DEMO.negative,
 }
@@ -49,6 +49,7 @@ def on_demo_model(prompt: dict, pictures: int = 4) -> dict:
     for node in [node for node, content in prompt.items() if _dangling(content, prompt)]:
         del prompt[node]
     change(prompt, "CNS_ComputeGeneralNeurons", calibration_prompts="\n".join(TOUR_CALIBRATION))
+    change(prompt, "CNS_SelectConceptNeurons", strategy=DEMO_STRATEGY)
     change(prompt, "CNS_TrainStep", **DEMO_TRAINING)
     change(prompt, "EmptyLatentImage", width=DEMO.pixels, height=DEMO.pixels, batch_size=pictures)
     change(prompt, "KSampler", steps=DEMO.steps, cfg=DEMO.cfg)

@@ -10,15 +10,17 @@ from comfy_server import ComfyServer, Result
 from judges import recognizer
 from PIL import Image, ImageDraw, ImageFont
 from shipped import execute, shipped_prompt
-from workflow import find
+from workflow import change, find
+from workflows.on_the_demo_model import CONCEPTS
 
-WANTED = (("robot",), ("robot",), ("candyland",), ("robot", "candyland"))  # in the tour's pictures, in their order
+_FIRST, _SECOND = CONCEPTS
+WANTED = ((_FIRST,), (_FIRST,), (_SECOND,), (_FIRST, _SECOND))  # in the tour's pictures, in their order
 
 
 def run(server: ComfyServer, arguments: argparse.Namespace) -> None:
     """Runs the workflow no_gpu_tour; prints what its pictures show and writes them all on one sheet."""
-    tour = shipped_prompt("no_gpu_tour", server.object_info())
-    result = execute(server, "A small model learns a robot, then candyland", tour)
+    tour = seeded(shipped_prompt("no_gpu_tour", server.object_info()), arguments.seed, arguments.pictures)
+    result = execute(server, f"A small model learns a {CONCEPTS[0]}, then a {CONCEPTS[1]}", tour)
     pictures = {tour[node]["_meta"]["title"]: fetched(server, result, node) for node in find(tour, "SaveImage")}
     for (title, shown), wanted in zip(pictures.items(), WANTED, strict=True):
         right = seen(shown, wanted)
@@ -26,6 +28,19 @@ def run(server: ComfyServer, arguments: argparse.Namespace) -> None:
     target = arguments.base / "output" / "cns" / "tour.png"
     sheet(pictures).save(target)
     print(f"pictures  {target}")
+
+
+def seeded(tour: dict, seed: int, pictures: int) -> dict:
+    """The tour with other teaching pictures, training and noise; so many ``pictures`` of each prompt in the end."""
+    change(tour, "CNS_DemoConcept", seed=seed)
+    change(tour, "CNS_TrainStep", seed=seed)
+    for node in find(tour, "KSampler"):
+        tour[node]["inputs"]["seed"] += 1000 * seed
+    for node in find(tour, "SaveImage"):
+        decode = tour[node]["inputs"]["images"][0]
+        sampler = tour[decode]["inputs"]["samples"][0]
+        tour[tour[sampler]["inputs"]["latent_image"][0]]["inputs"]["batch_size"] = pictures
+    return tour
 
 
 def fetched(server: ComfyServer, result: Result, node: str) -> np.ndarray:

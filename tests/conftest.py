@@ -37,6 +37,10 @@ from graphs import write_pictures  # noqa: E402
 from random_checkpoint import NAME, make  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption("--write-reference", action="store_true", help="teach and draw the reference pictures anew")
+
+
 def pytest_collection_modifyitems(config, items):
     if torch.cuda.is_available():
         return

@@ -129,10 +129,13 @@ class Graph:
         }
         return self.add("CNS_TrainStep", **{**inputs, **changes})
 
-    def sample(self, model: list, clip: list, vae: list, text: str, seed: int = 1) -> list:
+    def sample(
+        self, model: list, clip: list, vae: list, text: str, seed: int = 1, pixels: int = 64, **settings: object
+    ) -> list:
         positive = [self.add("CLIPTextEncode", clip=clip, text=text), 0]
         negative = [self.add("CLIPTextEncode", clip=clip, text=""), 0]
-        empty = [self.add("EmptyLatentImage", width=64, height=64, batch_size=1), 0]
+        empty = [self.add("EmptyLatentImage", width=pixels, height=pixels, batch_size=1), 0]
+        inputs = {"steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, **settings}
         sampler = self.add(
             "KSampler",
             model=model,
@@ -140,11 +143,7 @@ class Graph:
             negative=negative,
             latent_image=empty,
             seed=seed,
-            steps=2,
-            cfg=4.0,
-            sampler_name="euler",
-            scheduler="normal",
-            denoise=1.0,
+            **inputs,
         )
         return [self.add("VAEDecode", samples=[sampler, 0], vae=vae), 0]
 

@@ -6,10 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
+from canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
+
 from cns_core.config import SelectionConfig, TrainConfig
 
 # The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 shall barely move.
-DEMO = {"steps": 300, "neuron_lr": 1e-2, "token_lr": 3e-2, "batch_size": 4, "resolution": 128, "prompt_mode": "caption"}
+DEMO = {name: value for name, value in DEMO_TRAINING.items() if name != "preview_every"}
 FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_weight": 0.0, "calibration_weight": 0.0}
 
 
@@ -36,8 +38,9 @@ class Variant:
 
 
 PREV = {"prev_weight": 0.01}
-KEEP = {"keep_weight": 0.3, "calibration_weight": 0.03}
+KEEP = {"keep_weight": 0.3, "calibration_weight": 0.3}
 
+TOUR = Variant("the tour", DEMO_STRATEGY, KEEP)
 PAPER = {
     "cns": Variant("CNS", settings=PREV),
     "no_reg": Variant("CNS without L_reg"),

@@ -34,7 +34,16 @@ class Sampling:
 
 SD15 = Sampling()
 DEMO = Sampling(128, 12, 3.0, "")
-DEMO_TRAINING = {"steps": 300, "preview_every": 75, "neuron_lr": 0.01, "token_lr": 0.03, "resolution": 128, "batch_size": 4}
+DEMO_STRATEGY = "all K/V"  # of 180,224 weights 5 % are too few to learn a thing
+DEMO_TRAINING = {
+    "steps": 250,
+    "neuron_lr": 0.01,
+    "token_lr": 0.03,
+    "resolution": 128,
+    "batch_size": 4,
+    "prompt_mode": "caption",
+    "preview_every": 50,
+}
 
 
 def sampled(flow: Workflow, x: int, y: int, loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):
@@ -70,6 +79,7 @@ class Material:
     captions: object
     prior: object = None
     prior_prompts: str = ""
+    strategy: str = "concept"
 
 
 def choose(flow: Workflow, x: int, y: int, loaded, general, material: Material, previous=None):
@@ -91,6 +101,7 @@ def choose(flow: Workflow, x: int, y: int, loaded, general, material: Material, 
         size=(340, 0),
         base_neurons=base(),
         general_neurons=general,
+        strategy=material.strategy,
         **earlier,
     )
     return described(), chosen

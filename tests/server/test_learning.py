@@ -9,13 +9,13 @@ import pytest
 from judges import recognizer
 from judges.recognizer import shows
 from shipped import shipped_prompt
-from tour import WANTED, fetched, seen
+from tour import WANTED, fetched, seeded, seen
 from workflow import find
 from world.scene import Scene, is_held_out, prompt, random_scene
 from world.styles import PIXELS
 
-PICTURES = 24  # of each prompt with concepts
-ORDINARY, COPIES = 50, 4  # prompts with combinations training never had, and pictures of each
+SEED, PICTURES = 1, 20  # not the shipped seed; pictures of each prompt with concepts
+ORDINARY, COPIES = 60, 2  # prompts with combinations training never had, and pictures of each
 pytestmark = pytest.mark.slow
 
 
@@ -28,21 +28,14 @@ def ordinary_scenes() -> list[Scene]:
     return scenes
 
 
-def link(tour: dict, node: str, name: str) -> list:
-    return tour[node]["inputs"][name]
-
-
 @pytest.fixture(scope="module")
 def taught(server) -> dict:
     """The tour's graph with more pictures in the end, and ordinary prompts before and after."""
-    tour = shipped_prompt("no_gpu_tour", server.object_info())
+    tour = seeded(shipped_prompt("no_gpu_tour", server.object_info()), SEED, PICTURES)
     final = find(tour, "SaveImage")
-    for node in final:
-        decode = link(tour, node, "images")[0]
-        sampler = link(tour, decode, "samples")[0]
-        tour[link(tour, sampler, "latent_image")[0]]["inputs"]["batch_size"] = PICTURES
     (loader,), applied = find(tour, "CNS_LoadDemoModel"), find(tour, "CNS_ApplyState")[-1]
-    settings = {name: value for name, value in tour[sampler]["inputs"].items() if not isinstance(value, list)}
+    sampler = tour[find(tour, "KSampler")[-1]]["inputs"]
+    settings = {name: value for name, value in sampler.items() if not isinstance(value, list)}
     shown: dict[str, list[str]] = {"before": [], "after": []}
     for when, (model, clip) in {"before": ([loader, 0], [loader, 1]), "after": ([applied, 0], [applied, 1])}.items():
         for number, scene in enumerate(ordinary_scenes()):
@@ -71,7 +64,7 @@ def test_concepts_are_learned_and_kept(taught):
     assert all(len(pictures) == PICTURES for pictures in taught["concepts"].values())
     assert scores["<new1> after the first step"] > 0.8, scores
     assert scores["<new2>"] > 0.8, scores
-    assert scores["<new1> after the first step"] - scores["<new1> after the second"] < 0.1, scores
+    assert scores["<new1> after the first step"] - scores["<new1> after the second"] < 0.1, scores  # the same noise
 
 
 def test_ordinary_prompts_are_as_good_as_before(taught):
@@ -82,5 +75,5 @@ def test_ordinary_prompts_are_as_good_as_before(taught):
         return float(np.mean([shows(judge.recognize(some), scene)[1].float().mean() for some, scene in judged]))
 
     before, after = right(taught["ordinary"]["before"]), right(taught["ordinary"]["after"])
-    assert before > 0.85
-    assert before - after < 0.02, (before, after)
+    assert before > 0.8
+    assert before - after < 0.05, (before, after)  # the same noise

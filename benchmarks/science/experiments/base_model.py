@@ -1,4 +1,4 @@
-"""How good the demo model is before anything is taught."""
+"""How good the demo model is before anything is taught, and after the tour's two concepts."""
 
 from __future__ import annotations
 
@@ -10,33 +10,52 @@ from bench import Bench
 from judges import image_text, recognizer
 from judges.recognizer import shows
 from lab import Lab
-from paper_protocol import Test, noise_seed, ordinary_tests
+from paper_protocol import Test, noise_seed, ordinary_tests, token
 from report import mean_sd, save_grid, table, write
 from safetensors import safe_open
+from variants import TOUR
+from workflows.on_the_demo_model import CONCEPTS
+
+from cns_core.state import CNSState
 
 PROMPTS = 300  # with combinations of thing, colour and background the training never had
+_HEAD = ("things", "things, colours, background and style right, %", "of prompts without a style, %")
 
 
 def base(bench: Bench) -> None:
-    """Share of pictures with all things, colours, background and style asked for, by number of things; and a contact sheet."""
-    lab, rows, figures = bench.lab, [], {}
+    """Share of pictures with all things, colours, background and style asked for, by number of things; what the tour's two
+    concepts change of it, on the same noise; and a contact sheet.
+    """
+    lab = bench.lab
+    taught = [_taught(lab, seed) for seed in bench.seeds]
+    rows, figures = [], {}
     for things in (1, 2, 3):
         tests = ordinary_tests(PROMPTS, 7, things=things)
         plain = np.array([not test.scene.style for test in tests])
-        right = np.array([_right(lab, tests, seed) for seed in bench.seeds])
-        figures[str(things)] = {"all": right.mean(1).tolist(), "without style": right[:, plain].mean(1).tolist()}
-        rows.append([things, *map(mean_sd, figures[str(things)].values())])
-    table(["things", "things, colours, background and style right, %", "of prompts without a style, %"], rows)
+        before = np.array([_right(lab, tests, seed, None) for seed in bench.seeds])
+        after = np.array([_right(lab, tests, seed, state) for seed, state in zip(bench.seeds, taught, strict=True)])
+        right = {"all": before.mean(1), "without style": before[:, plain].mean(1), "lost": (before - after).mean(1)}
+        figures[str(things)] = {name: values.tolist() for name, values in right.items()}
+        rows.append([things, *map(mean_sd, right.values())])
+    table([*_HEAD, f"lost by teaching {' and '.join(CONCEPTS)}, % points"], rows)
     judges = {file.stem: _held_out(file) for file in (recognizer.FILE, image_text.FILE)}
     table(["judge", "right on held-out renders", "%"], [[j, *cell] for j, cells in judges.items() for cell in _percent(cells)])
     write(bench, "base", {"held-out prompts": PROMPTS, "share right": figures, "judges": judges})
     _sheet(bench, [test for things in (1, 2, 3) for test in ordinary_tests(8, 11, things=things)])
 
 
-def _right(lab: Lab, tests: list[Test], seed: int) -> list[bool]:
+def _taught(lab: Lab, seed: int) -> CNSState:
+    state = None
+    for number, name in enumerate(CONCEPTS):
+        state = lab.teach(state, name, token(number), TOUR, seed)
+    assert state is not None
+    return state
+
+
+def _right(lab: Lab, tests: list[Test], seed: int, state: CNSState | None) -> list[bool]:
     """For each test, whether its picture shows all that."""
-    pictures = lab.pictures([test.prompt for test in tests], [noise_seed(seed, number) for number in range(len(tests))])
-    recognition = lab.recognizer.recognize(pictures)
+    noise = [noise_seed(seed, number) for number in range(len(tests))]
+    recognition = lab.recognizer.recognize(lab.pictures([test.prompt for test in tests], noise, state))
     return [shows(recognition[number : number + 1], test.scene)[1].item() for number, test in enumerate(tests)]
 
 
