@@ -34,7 +34,7 @@ class TrainConfig:
     prev_weight: float = 0.0  # lambda_prev
     pretrained_weight: float = 0.0  # lambda_pre
     keep_weight: float = 0.3  # lambda_keep: holds K and V of earlier concepts' prompts; not in the paper
-    calibration_weight: float = 0.3  # lambda_cal: holds K and V of the calibration prompts; not in the paper
+    calibration_weight: float = 0.1  # lambda_cal: holds K and V of the calibration prompts; not in the paper
     prompt_mode: str = "mix"
     template: str = "photo of a {concept}"
     gradient_checkpointing: str = "auto"

@@ -1,8 +1,8 @@
-"""Takes the documentation's pictures from the running editor: every node as a workflow wires it, and whole workflows.
+"""Takes the documentation's pictures from the running editor: every node as a workflow wires it, and a finished training.
 
     python demo/make_pictures.py COMFYUI BASE
 
-Writes ``web/docs/<node>.jpg`` and ``docs/images/*.jpg``. Runs the workflows first, on the demo model.
+Writes ``web/docs/<node>.jpg`` and ``docs/images/editor.jpg``. Runs the workflows first, on the demo model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
-HELP, IMAGES = ROOT / "web" / "docs", ROOT / "docs" / "images"
+HELP, EDITOR = ROOT / "web" / "docs", ROOT / "docs" / "images" / "editor.jpg"
 # Which workflow shows a node; the first node of its kind is taken.
 SHOWN_IN = {
     "no_gpu_tour": (
@@ -45,19 +45,18 @@ _BOUNDS = """kind => {
     const left = Math.min(...boxes.map(b => b[0])), top = Math.min(...boxes.map(b => b[1]));
     return [left, top, Math.max(...boxes.map(b => b[2])) - left, Math.max(...boxes.map(b => b[3])) - top];
 }"""
-_ALL = """() => {
-    const boxes = [...app.graph.groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]])];
-    const left = Math.min(...boxes.map(b => b[0])), top = Math.min(...boxes.map(b => b[1]));
-    return [left, top, Math.max(...boxes.map(b => b[2])) - left, Math.max(...boxes.map(b => b[3])) - top];
+_TEACHING = """() => {
+    const group = app.graph.groups.find(g => g.title.includes("Teach <new1>"));
+    return [...group.pos, ...group.size];
 }"""
 
 
 def main(comfyui: Path, base: Path) -> None:
-    IMAGES.mkdir(parents=True, exist_ok=True)
+    EDITOR.parent.mkdir(parents=True, exist_ok=True)
     with ComfyServer(comfyui, base) as server, sync_playwright() as playwright:
         path = os.environ.get("CNS_BROWSER") or shutil.which("chromium") or playwright.chromium.executable_path
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1900, "height": 1300})
+        page = browser.new_page(viewport={"width": 1900, "height": 1300}, device_scale_factor=2)
         page.goto(server.url)
         page.wait_for_function("() => window.app?.graph")
         page.wait_for_timeout(4000)
@@ -66,7 +65,7 @@ def main(comfyui: Path, base: Path) -> None:
         for name, kinds in SHOWN_IN.items():
             workflow = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
             if name == "inspect":
-                _on_demo_model(workflow)
+                _on_demo_model(workflow, max(path.name for path in (base / "output" / "cns").glob("tour_*.safetensors")))
             page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
             page.wait_for_timeout(2000)
             if name in RUN:
@@ -75,20 +74,21 @@ def main(comfyui: Path, base: Path) -> None:
                 while page.evaluate("async () => Object.values(await (await fetch('/queue')).json()).flat().length"):
                     page.wait_for_timeout(1000)
                 page.wait_for_timeout(2000)
-                shot(page, page.evaluate(_ALL), 1800).save(IMAGES / f"{name}.jpg", quality=82)
+            if name == "no_gpu_tour":
+                shot(page, page.evaluate(_TEACHING), 1800).save(EDITOR, quality=82)
             for kind in kinds:
                 shot(page, page.evaluate(_BOUNDS, kind), 900).save(HELP / f"{kind}.jpg", quality=80)
                 print(HELP / f"{kind}.jpg")
         browser.close()
 
 
-def _on_demo_model(workflow: dict) -> None:
+def _on_demo_model(workflow: dict, state: str) -> None:
     """The checkpoint loader becomes the demo model, and the state the one the tour has saved."""
     for node in workflow["nodes"]:
         if node["type"] == "CheckpointLoaderSimple":
             node.update(type="CNS_LoadDemoModel", widgets_values=[], inputs=[], properties={})
         if node["type"] == "CNS_LoadState":
-            node["widgets_values"] = ["tour_00001_.safetensors"]
+            node["widgets_values"] = [state]
         if node["type"] == "CLIPTextEncode":
             node["widgets_values"] = [TEXTS.get(node["widgets_values"][0], "")]
 

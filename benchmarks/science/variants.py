@@ -38,7 +38,7 @@ class Variant:
 
 
 PREV = {"prev_weight": 0.01}
-KEEP = {"keep_weight": 0.3, "calibration_weight": 0.3}
+KEEP = {"keep_weight": 0.3, "calibration_weight": 0.1}
 
 TOUR = Variant("the tour", DEMO_STRATEGY, KEEP)
 PAPER = {

@@ -34,7 +34,7 @@ _SWEEPS: dict[str, dict[float, Variant]] = {
     "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
     "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 100)},
     "keep_weight": _settings(_KEPT, "keep_weight", (0.03, 0.1, 0.3, 1.0)),
-    "calibration_weight": _settings(_KEPT, "calibration_weight", (0.0, 0.03, 0.3, 1.0)),
+    "calibration_weight": _settings(_KEPT, "calibration_weight", (0.0, 0.03, 0.1, 0.3, 1.0)),
     "keep_weight of all K/V": _settings(BEYOND["keep_full"], "keep_weight", (0.1, 0.3, 1.0)),
 }
 assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "steps")), (
