@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
+from pathlib import Path
 
 from .errors import CNSError
+
+
+def read_captions(path: Path) -> list[str]:
+    """The captions of a text file, one per line; blank lines are left out.
+
+    Raises:
+        CNSError: the file cannot be read, or is neither UTF-8 nor UTF-16 with a byte order mark.
+    """
+    try:
+        content = path.read_bytes()
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = content.decode("utf-16" if marked else "utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise CNSError(f"The caption {path} cannot be read: save it as UTF-8 text.") from error
+    except OSError as error:
+        raise CNSError(f"The caption {path} cannot be read: {error.strerror or error}.") from error
+    return [" ".join(line.split()) for line in lines if line.strip()]
 
 
 def given_captions(captions: Sequence[str], images: int) -> list[str]:

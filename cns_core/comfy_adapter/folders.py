@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePath
+import re
+from pathlib import Path, PureWindowsPath
 
 import folder_paths
 
@@ -12,6 +13,8 @@ from .captioner import FOLDER as CAPTIONERS
 
 STATES = "cns"
 SUFFIX = ".safetensors"
+
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*]' if os.name == "nt" else r"[\x00-\x1f]")  # in a file's name
 
 
 def register() -> None:
@@ -23,7 +26,11 @@ def register() -> None:
 
 
 def state_names() -> list[str]:
-    return list(_states())
+    """Each state once, also where one of the folders lies inside another: by its shortest name then."""
+    names = {}
+    for name, path in sorted(_states().items(), key=lambda state: len(Path(state[0]).parts)):
+        names.setdefault(_place(path), name)
+    return sorted(names.values())
 
 
 def state_path(name: str) -> Path:
@@ -33,8 +40,9 @@ def state_path(name: str) -> Path:
         CNSError: no such file, or several of that name.
     """
     states = _states()
-    if name in states:
-        return states[name]
+    for listed in (name, str(Path(*PureWindowsPath(name).parts))):  # a workflow made on Windows has \ in it
+        if listed in states:
+            return states[listed]
     same = [shown for shown in states if shown.startswith(f"{name} [")]
     if same:
         raise CNSError(f"There are several states of this name: choose {' or '.join(same)}.")
@@ -59,7 +67,18 @@ def _listed() -> list[str]:
 
 
 def _folders_with(name: str) -> list[str]:
-    return [folder for folder in folder_paths.get_folder_paths(STATES) if Path(folder, name).is_file()]
+    """The folders that hold a state of this name; of several paths to one folder the first."""
+    folders = {}
+    for folder in folder_paths.get_folder_paths(STATES):
+        path = Path(folder, name)
+        if path.is_file():
+            folders.setdefault(_place(path), folder)
+    return list(folders.values())
+
+
+def _place(path: Path) -> Path:
+    """The same for every path to a file. Links to files are files of their own: users name their states by them."""
+    return Path(os.path.normcase(os.path.realpath(path.parent)), path.name)
 
 
 def new_state_path(prefix: str) -> Path:
@@ -67,60 +86,25 @@ def new_state_path(prefix: str) -> Path:
     in another folder has.
 
     Raises:
-        CNSError: the prefix points outside the output folder, or that cannot be written.
+        CNSError: the prefix is no file's name or points outside the output folder, or that cannot be written.
     """
-    pure = PurePath(prefix)
-    if prefix.endswith(("/", "\\")) or not pure.name or pure.anchor or ".." in pure.parts:
+    pure = PureWindowsPath(prefix)  # takes / and \ for separators on every system: workflows travel
+    if prefix.endswith(("/", "\\")) or not pure.name or pure.anchor or ".." in pure.parts or _FORBIDDEN.search(prefix):
         raise CNSError(
             f"filename_prefix '{prefix}' must name a file inside ComfyUI's output folder: use a name like cns/my_concepts."
         )
     output = folder_paths.get_output_directory()
     try:
-        folder, name, counter, *_ = folder_paths.get_save_image_path(prefix, output)
+        folder, name, counter, *_ = folder_paths.get_save_image_path(pure.as_posix(), output)
+        while True:
+            path = Path(folder, f"{name}_{counter:05}_{SUFFIX}")
+            root = Path(output, STATES)
+            elsewhere = path.is_relative_to(root) and _folders_with(str(path.relative_to(root)))
+            if not elsewhere and not path.exists():
+                return path
+            counter += 1
     except OSError as error:
-        raise CNSError(f"The state could not be written to {output}: {error.strerror or error}.") from error
-    while True:
-        path = Path(folder, f"{name}_{counter:05}_{SUFFIX}")
-        root = Path(output, STATES)
-        elsewhere = path.is_relative_to(root) and _folders_with(str(path.relative_to(root)))
-        if not elsewhere and not path.exists():
-            return path
-        counter += 1
-
-
-def concept_folders() -> list[str]:
-    """Folders inside ComfyUI's input that hold images; unreadable ones are passed over, as ComfyUI's own lists do."""
-    root, seen, holding = Path(folder_paths.get_input_directory()), set(), []
-    for folder, below, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back
-            below.clear()
-            continue
-        seen.add(real)
-        if any(map(is_image, files)):
-            holding.append(Path(folder))
-    return sorted(folder.relative_to(root).as_posix() for folder in holding if folder != root)
-
-
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
-
-
-def is_image(name: str) -> bool:
-    """By its name; files that systems hide (``._01.jpg``) are none."""
-    return not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def concept_images(folder: str) -> list[Path]:
-    """Image files of a folder inside ComfyUI's input, by name.
-
-    Raises:
-        CNSError: no such folder, outside of input, or without images.
-    """
-    root, pure = Path(folder_paths.get_input_directory()), PurePath(folder)
-    path = root / pure  # not resolved: a link in input may lead to another disk
-    if pure.anchor or ".." in pure.parts or not pure.parts or not path.is_dir():
-        raise CNSError(f"There is no folder '{folder}' in {root}: put the concept's images into a folder there.")
-    images = sorted(file for file in path.iterdir() if is_image(file.name))
-    if not images:
-        raise CNSError(f"The folder {path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return images
+        raise CNSError(
+            f"The state could not be written to {output} as '{prefix}': {error.strerror or error}. Choose another "
+            "filename_prefix."
+        ) from error

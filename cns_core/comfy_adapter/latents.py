@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import CNSError
+from .pictures import scaled
 from .progress import check_cancelled
 
 
 def fit(image: Tensor, resolution: int) -> Tensor:
     """Scales the shorter side to ``resolution`` (antialiased) and crops the centre: (h, w, 3) -> (1, r, r, 3)."""
     height, width = image.shape[:2]
-    scale = resolution / min(height, width)
-    size = (max(resolution, round(height * scale)), max(resolution, round(width * scale)))
+    size = scaled((height, width), resolution)
     pixels = image.movedim(-1, 0).unsqueeze(0).float()
     if size != (height, width):
         pixels = functional.interpolate(pixels, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
@@ -55,6 +55,11 @@ def encode_images(
     return model.model.process_latent_in(latents).clone()
 
 
+def single_images(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """IMAGE batches (n, height, width, channels), sizes may differ between batches -> single images, not copied."""
+    return tuple(image for batch in batches for image in torch.unbind(batch))
+
+
 def image_list(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """IMAGE batches (n, height, width, channels), sizes may differ between batches -> single images."""
-    return tuple(image.float().cpu() for batch in batches for image in torch.unbind(batch))
+    """The same in float32 on the CPU."""
+    return tuple(image.float().cpu() for image in single_images(batches))

@@ -7,33 +7,35 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..calibration import split_prompts
 from ..concept import Concept, check_image
 from ..errors import CNSError
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Class prior images, float32 (height, width, 3) each, and one prompt for each of them, without the token."""
+    """Class prior images, (height, width, 3) each, and one prompt for each of them, without the token.
+
+    The images stay as they came, in any floating-point format and on any device: there may be thousands of them.
+    """
 
     images: tuple[Tensor, ...] = ()
     prompts: tuple[str, ...] = ()
 
     @staticmethod
     def of(images: Sequence[Tensor], prompts: Sequence[str], noun: str) -> Prior:
-        """One prompt serves all images; none means ``photo of a <noun>``."""
+        """``prompts``: one text, whose only line serves all images or whose lines serve one image each, or a list with an entry
+        for each image. Images without a prompt get ``photo of a <noun>``.
+
+        Raises:
+            CNSError: neither one prompt nor one for each image, or an image is unfit.
+        """
         if not images:
             return Prior()
-        prompts = prompts or [f"photo of a {noun}"]
-        if len(prompts) == 1:
-            prompts = list(prompts) * len(images)
-        if len(prompts) != len(images):
-            raise CNSError(
-                f"There are {len(prompts)} prior prompts for {len(images)} prior images: give one for all, or one per line "
-                "for each image."
-            )
         for number, image in enumerate(images, start=1):
             check_image(image, f"Prior image {number}")
-        return Prior(tuple(images), tuple(prompts))
+        own = (" ".join(prompt.split()) for prompt in _for_each(prompts, len(images)))
+        return Prior(tuple(images), tuple(prompt or f"photo of a {noun}" for prompt in own))
 
     def check(self, concept: Concept) -> None:
         """Raises CNSError where a prompt has the concept's token in it."""
@@ -43,3 +45,20 @@ class Prior:
                     f"The prior prompt '{prompt}' contains {concept.token}: prior images show the class as the pretrained "
                     f"model knows it, so write the class alone, for example 'photo of a {concept.noun}'."
                 )
+
+
+def _for_each(prompts: Sequence[str], images: int) -> list[str]:
+    """A prompt for each image, empty where it has none of its own."""
+    lines = list(prompts)
+    if len(prompts) == 1:  # a text
+        lines = prompts[0].split("\n")
+        if len(lines) != images:  # its blank lines stand for no image then
+            lines = split_prompts(prompts[0])
+        if len(lines) == 1:
+            lines *= images
+    lines = lines or [""] * images
+    if len(lines) != images:
+        raise CNSError(
+            f"There are {len(lines)} prior prompts for {images} prior images: give one for all, or one per line for each image."
+        )
+    return lines

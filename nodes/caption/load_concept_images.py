@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
-import torch
 from comfy_api.latest import io
-from PIL import Image, ImageOps
 
-from ...cns_core.comfy_adapter import folders
-from ...cns_core.errors import CNSError
+from ...cns_core.comfy_adapter.picture_folders import concept_folders, find_pictures, fingerprint, load_pictures
+from ...cns_core.comfy_adapter.progress import Progress
+from ...cns_core.config import TrainConfig
 from ..kinds import CATEGORY_FILES, Schema
 
 
@@ -17,54 +15,45 @@ class LoadConceptImages(io.ComfyNode):
             node_id="CNS_LoadConceptImages",
             display_name="Load Concept Images",
             category=CATEGORY_FILES,
-            description="Loads every image of a folder inside ComfyUI's input, with the captions of .txt files beside them.",
+            description="Loads every image of a folder inside ComfyUI's input, with the captions of the text files beside "
+            "them, and shows what it loaded and what it left out.",
             search_aliases=["load folder", "image folder", "dataset", "sidecar captions"],
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input(
                     "folder",
-                    options=folders.concept_folders(),
-                    tooltip="A folder inside ComfyUI's input. dog/01.jpg may have its caption in dog/01.txt.",
-                )
+                    options=concept_folders(),
+                    tooltip="A folder inside ComfyUI's input. dog/01.jpg may have its caption in dog/01.txt or dog/01.caption.",
+                ),
+                io.Int.Input(
+                    "resolution",
+                    default=TrainConfig.resolution,
+                    min=64,
+                    max=2048,
+                    step=64,
+                    optional=True,
+                    tooltip="Larger images are scaled down to this many pixels on the shorter side as they are read. "
+                    "Use the resolution of Train CNS Step.",
+                ),
             ],
             outputs=[
-                io.Image.Output(display_name="images", is_output_list=True, tooltip="The images, each in its own size."),
+                io.Image.Output(display_name="images", is_output_list=True, tooltip="The images, each in its own proportions."),
                 io.String.Output(
                     display_name="captions",
                     is_output_list=True,
-                    tooltip="The text of each image's .txt file; empty where there is none.",
+                    tooltip="The first caption of each image's text file; empty where there is none.",
                 ),
             ],
         )
 
     @classmethod
-    def execute(cls, folder: str) -> io.NodeOutput:
-        paths = folders.concept_images(folder)
-        return io.NodeOutput([_load(path) for path in paths], [_caption(path) for path in paths])
+    def execute(cls, folder: str, resolution: int = TrainConfig.resolution) -> io.NodeOutput:
+        found = find_pictures(folder)
+        progress = Progress(len(found.pictures), getattr(cls.hidden, "unique_id", None))
+        loaded = load_pictures(found, resolution, progress.advance)
+        progress.text(loaded.report)
+        return io.NodeOutput(loaded.images, loaded.captions, ui={"text": (loaded.report,)})
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str) -> list[tuple[str, int]]:
-        paths = folders.concept_images(folder)
-        files = [file for path in paths for file in (path, path.with_suffix(".txt")) if file.is_file()]
-        return [(file.name, file.stat().st_mtime_ns) for file in files]
-
-
-def _load(path) -> torch.Tensor:
-    """On white where it is transparent."""
-    try:
-        with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise CNSError(f"{path} cannot be read as an image: save it again as PNG or JPEG, or take it out.") from error
-    white = Image.new("RGBA", upright.size, "white")
-    pixels = np.asarray(Image.alpha_composite(white, upright).convert("RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(pixels).unsqueeze(0)
-
-
-def _caption(path) -> str:
-    sidecar = path.with_suffix(".txt")
-    if not sidecar.is_file():
-        return ""
-    try:
-        return " ".join(sidecar.read_text(encoding="utf-8-sig").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise CNSError(f"The caption {sidecar} cannot be read: save it as UTF-8 text.") from error
+    def fingerprint_inputs(cls, folder: str, resolution: int = TrainConfig.resolution) -> tuple:
+        return fingerprint(find_pictures(folder))

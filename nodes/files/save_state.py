@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 from comfy_api.latest import io
 
+from ...cns_core.comfy_adapter.file_names import fill_in
 from ...cns_core.comfy_adapter.folders import new_state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
@@ -18,13 +21,15 @@ class SaveState(io.ComfyNode):
             category=CATEGORY_FILES,
             description="Writes a state to one .safetensors file below ComfyUI's output folder.",
             search_aliases=["save concepts", "export"],
+            hidden=[io.Hidden.prompt],
             is_output_node=True,
             inputs=[
                 StateSocket.Input("state", tooltip="From Train CNS Step."),
                 io.String.Input(
                     "filename_prefix",
                     default="cns/concepts",
-                    tooltip="Name of the file inside output; a number is added. Keep it in cns/ and Load CNS State lists it.",
+                    tooltip="Name of the file inside output; a number is added. Keep it in cns/ and Load CNS State lists it. "
+                    "May hold a date or a node's value, like %date:yyyy-MM-dd% or %Train CNS Step.steps%.",
                 ),
             ],
             outputs=[
@@ -35,6 +40,7 @@ class SaveState(io.ComfyNode):
 
     @classmethod
     def execute(cls, state: CNSState, filename_prefix: str) -> io.NodeOutput:
-        path = new_state_path(filename_prefix)
+        prompt = getattr(cls.hidden, "prompt", None) or {}
+        path = new_state_path(fill_in(filename_prefix, prompt, datetime.now()))
         save_state(state, path)
         return io.NodeOutput(state, str(path), ui={"text": (f"{path}\n{state_figures(state)}",)})

@@ -3,8 +3,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ...cns_core.calibration import split_prompts
-from ...cns_core.comfy_adapter.latents import image_list
+from ...cns_core.comfy_adapter.latents import single_images
 from ...cns_core.comfy_adapter.neurons import Neurons
 from ...cns_core.comfy_adapter.prior import Prior
 from ...cns_core.comfy_adapter.teach import teach
@@ -64,8 +63,8 @@ class TrainStep(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="The prompt the prior images were made with: one for all, or one per line. Without the token. "
-                    "Empty: photo of a <noun>.",
+                    tooltip="The prompt the prior images were made with: one for all, or one for each, as lines or as a list. "
+                    "Without the token. Images without one: photo of a <noun>.",
                 ),
             ],
             outputs=[
@@ -81,8 +80,7 @@ class TrainStep(io.ComfyNode):
     def execute(
         cls, prior_images: list[torch.Tensor] | None = None, prior_prompts: list[str] | None = None, **inputs: list
     ) -> io.NodeOutput:
-        prompts = split_prompts("\n".join(prior_prompts or []))
-        return cls._teach(image_list(prior_images or []), prompts, **one_of_each(inputs))
+        return cls._teach(single_images(prior_images or []), prior_prompts or [], **one_of_each(inputs))
 
     @classmethod
     def _teach(

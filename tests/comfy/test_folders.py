@@ -1,90 +1,16 @@
-"""Folders of a user's pictures, as they really are."""
+"""Where states are kept: their folders and the names of their files, as they really are."""
 
 from __future__ import annotations
 
 import os
+from datetime import datetime
 
 import folder_paths
 import pytest
-import torch
-from cns_pack.cns_core.comfy_adapter.folders import (
-    STATES,
-    concept_folders,
-    concept_images,
-    new_state_path,
-    state_names,
-    state_path,
-)
+from cns_pack.cns_core.comfy_adapter.file_names import fill_in
+from cns_pack.cns_core.comfy_adapter.folders import STATES, new_state_path, state_names, state_path
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.nodes.caption.load_concept_images import LoadConceptImages
-from PIL import Image
-
-
-@pytest.fixture
-def inputs(tmp_path, monkeypatch):
-    root = tmp_path / "input"
-    (root / "dog").mkdir(parents=True)
-    (root / "notes").mkdir()
-    Image.new("RGB", (8, 8), "red").save(root / "dog" / "01.png")
-    monkeypatch.setattr(folder_paths, "input_directory", str(root))
-    return root
-
-
-def test_folders_with_images_are_listed_and_unreadable_ones_passed_over(inputs):
-    (inputs / "locked").mkdir()
-    Image.new("RGB", (8, 8)).save(inputs / "locked" / "01.png")
-    (inputs / "locked").chmod(0)
-    try:
-        readable = os.access(inputs / "locked", os.R_OK)  # root reads everything
-        assert concept_folders() == (["dog", "locked"] if readable else ["dog"])
-    finally:
-        (inputs / "locked").chmod(0o755)
-
-
-def test_a_link_to_another_disk_works(inputs, tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere" / "01.png")
-    try:
-        (inputs / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    except OSError:
-        pytest.skip("this system lets no user make links")
-    assert concept_folders() == ["dog", "linked"]
-    assert [path.name for path in concept_images("linked")] == ["01.png"]
-
-
-def test_a_link_that_leads_back_ends(inputs):
-    try:
-        (inputs / "dog" / "everything").symlink_to(inputs, target_is_directory=True)
-    except OSError:
-        pytest.skip("this system lets no user make links")
-    assert concept_folders() == ["dog"]
-
-
-@pytest.mark.parametrize("folder", ["", "..", "../input/dog", "nowhere", "/etc"])
-def test_other_folders_are_refused(inputs, folder):
-    with pytest.raises(CNSError, match="There is no folder"):
-        concept_images(folder)
-
-
-def test_hidden_files_are_no_images(inputs):
-    (inputs / "dog" / "._01.png").write_bytes(b"what macOS leaves on other disks")
-    assert [path.name for path in concept_images("dog")] == ["01.png"]
-
-
-def test_transparency_becomes_white(inputs):
-    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(inputs / "dog" / "01.png")
-    (pictures, _) = LoadConceptImages.execute("dog").args
-    assert torch.equal(pictures[0], torch.ones(1, 8, 8, 3))
-
-
-def test_broken_files_are_named(inputs):
-    (inputs / "dog" / "02.png").write_bytes((inputs / "dog" / "01.png").read_bytes()[:40])
-    with pytest.raises(CNSError, match=r"02\.png cannot be read as an image"):
-        LoadConceptImages.execute("dog")
-    (inputs / "dog" / "02.png").unlink()
-    (inputs / "dog" / "01.txt").write_bytes("ein Café".encode("latin-1"))
-    with pytest.raises(CNSError, match=r"01\.txt cannot be read: save it as UTF-8"):
-        LoadConceptImages.execute("dog")
+from cns_pack.nodes.files.save_state import SaveState
 
 
 @pytest.fixture
@@ -144,5 +70,72 @@ def test_an_output_folder_that_cannot_be_made(states, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "makedirs", refuse)
-    with pytest.raises(CNSError, match=r"could not be written to .*output: Permission denied"):
+    with pytest.raises(CNSError, match=r"could not be written to .*output as 'cns/new/concepts': Permission denied"):
         new_state_path("cns/new/concepts")
+
+
+def test_two_paths_to_one_folder_list_each_state_once(states, tmp_path, monkeypatch):
+    """As extra_model_paths.yaml gives them, with a link or a detour, or one folder inside another."""
+    mine = states[1] / "dogs.safetensors"
+    mine.touch()
+    detour = states[1] / ".." / STATES
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    paths = [str(folder) for folder in (*states, detour, states[1].parent)]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, STATES, (paths, {".safetensors"}))
+    assert state_names() == ["dogs.safetensors"]
+    assert state_path("dogs.safetensors").samefile(mine)
+    assert state_path(os.path.join(STATES, "dogs.safetensors")).samefile(mine)  # what a workflow may say that was saved before
+
+
+def test_a_linked_folder_is_one_folder_and_a_link_to_a_state_a_name_for_it(states, monkeypatch):
+    states[0].rmdir()
+    (states[1] / "dogs_00003_.safetensors").touch()
+    try:
+        states[0].symlink_to(states[1], target_is_directory=True)
+        (states[1] / "best.safetensors").symlink_to("dogs_00003_.safetensors")
+    except OSError:
+        pytest.skip("this system lets no user make links")
+    assert state_names() == ["best.safetensors", "dogs_00003_.safetensors"]
+
+
+def test_names_from_windows(states):
+    (states[1] / "pets").mkdir()
+    (states[1] / "pets" / "dogs_00001_.safetensors").touch()
+    assert new_state_path("cns\\pets\\dogs") == states[1] / "pets" / "dogs_00002_.safetensors"
+    assert state_path("pets\\dogs_00001_.safetensors") == states[1] / "pets" / "dogs_00001_.safetensors"
+
+
+@pytest.mark.parametrize("prefix", ["cns/" + "d" * 240, "cns/" + "狗" * 90, "d" * 300 + "/dogs"])
+def test_a_name_too_long_for_a_file(states, prefix):
+    with pytest.raises(CNSError, match=f"could not be written to .* as '{prefix}': .*Choose another filename_prefix"):
+        new_state_path(prefix)
+
+
+@pytest.mark.parametrize("prefix", ["C:\\cns\\dogs", "cns\\..\\..\\dogs", "cns/dogs\0"])
+def test_names_of_other_places_are_refused(states, prefix):
+    with pytest.raises(CNSError, match="must name a file inside"):
+        new_state_path(prefix)
+
+
+@pytest.mark.parametrize(
+    ("name", "filled"),
+    [
+        ("cns/%date:yyyy-MM-dd%/dogs", "cns/2027-03-09/dogs"),
+        ("%date:d.M.yy hh-mm-ss% %date:h:m:s%", "9.3.27 07-05-04 7:5:4"),
+        ("%TrainStep.steps% %CNS_TrainStep.steps%", "500 500"),
+        ("%TrainStep.keep% %TrainStep.rate%", "true 3e-05"),
+        ("%TrainStep.template%", "a _new1_ dog_cat"),
+        ("%TrainStep.model% %TrainStep.nothing% %Nobody.steps%", "%TrainStep.model% %TrainStep.nothing% %Nobody.steps%"),
+        ("100% %year% %date%", "100% %year% %date%"),  # ComfyUI fills in %year% itself
+    ],
+)
+def test_placeholders(name, filled):
+    widgets = {"steps": 500, "keep": True, "rate": 3e-5, "template": "a <new1> dog/cat", "model": ["4", 0]}
+    prompt = {"7": {"class_type": "CNS_TrainStep", "inputs": widgets, "_meta": {"title": "TrainStep"}}}
+    assert fill_in(name, prompt, datetime(2027, 3, 9, 7, 5, 4)) == filled
+
+
+def test_a_state_is_saved_under_its_date(states, dog_state):
+    today = datetime.now()
+    _, path = SaveState.execute(dog_state, "cns/%date:yyyy%/%year%").args
+    assert path in {str(states[1] / f"{year}" / f"{year}_00001_.safetensors") for year in (today.year, datetime.now().year)}
