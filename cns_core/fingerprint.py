@@ -127,7 +127,7 @@ class Fingerprint:
     def _other_skip(self, other: Fingerprint) -> tuple[str, str] | None:
         if self.clip_skip is None or other.clip_skip is None or self.clip_skip == other.clip_skip:
             return None
-        remedy = f"put CLIP Set Last Layer with stop_at_clip_layer {-other.clip_skip} before this node"
+        remedy = f"put CLIP Set Last Layer with stop_at_clip_layer {-other.clip_skip} right after the loader"
         if other.clip_skip == 1:
             remedy = "take out CLIP Set Last Layer, or set its stop_at_clip_layer to -1"
         return f"with CLIP skip {other.clip_skip}, but the CLIP wired in has CLIP skip {self.clip_skip}", remedy

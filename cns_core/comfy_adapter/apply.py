@@ -62,13 +62,13 @@ def _check_storage(weights: Mapping[str, Tensor], state: CNSState, strength: flo
         weight = weights[layer.name]
         if weight.dtype.itemsize > 1:
             continue
-        wanted = weight.flatten()[positions.to(weight.device)].float().cpu() + strength * values
+        wanted = weight.float().flatten()[positions.to(weight.device)].cpu() + strength * values
         lost += float((wanted.to(weight.dtype).float() - wanted).square().sum())
         changed += float((strength * values).square().sum())
     share = (lost / changed) ** 0.5 if changed else 0.0
     if share > _MOST_LOST:
         raise CNSError(
             f"The MODEL wired in keeps its weights in float8, which is so coarse that {min(share, 1.0):.0%} of the state's "
-            "change would be lost: load the checkpoint with weight_dtype default, or start ComfyUI without --fp8_e4m3fn-unet "
-            "or --fp8_e5m2-unet."
+            "change would be lost: load the checkpoint's float16 file with weight_dtype default, and start ComfyUI without "
+            "--fp8_e4m3fn-unet or --fp8_e5m2-unet."
         )

@@ -63,7 +63,7 @@ def check_unpatched(model: ModelPatcher, clip: CLIP) -> None:
 def _check_prediction(model: ModelPatcher) -> None:
     """Raises CNSError where a node, or a loader's config, says that the checkpoint predicts something else than the noise."""
     found = model.get_model_object("model_sampling")
-    # EDM is made from V_PREDICTION, and both it and X0 from EPS, of which they only keep how the noise is scaled.
+    # V_PREDICTION (and with it EDM) and X0 derive from EPS, but keep only how the noise is scaled.
     if not isinstance(found, sampling.EPS) or isinstance(found, (sampling.V_PREDICTION, sampling.X0)):
         raise CNSError(
             f"The MODEL wired in predicts {type(found).__bases__[-1].__name__}, but CNS trains with the loss of checkpoints "

@@ -40,8 +40,8 @@ def latent_colours(image: Tensor) -> Tensor:
 def check_latents(latents: Tensor, colours: Tensor) -> None:
     """Raises CNSError where the latents (n, 4, h, w) of images with these colours are SDXL's.
 
-    Nothing in the file of an SDXL VAE tells it from SD-1.5's. But ComfyUI knows for both which colour a latent roughly stands
-    for, to draw its previews. A VAE is refused where SDXL's table gives most of the colours back, and SD-1.5's is worse than
+    The files of both VAEs have the same names and shapes. But ComfyUI knows for both which colour a latent roughly stands for,
+    to draw its previews. A VAE is refused where SDXL's table gives most of the colours back, and SD-1.5's is worse than
     plain grey; all others pass.
     """
     spread = float((colours - colours.mean(dim=(0, 2, 3), keepdim=True)).square().mean())

@@ -77,7 +77,7 @@ def test_other_text_encoder():
 @pytest.mark.parametrize(
     ("ours", "theirs", "remedy"),
     [
-        (1, 2, "put CLIP Set Last Layer with stop_at_clip_layer -2 before this node"),
+        (1, 2, "put CLIP Set Last Layer with stop_at_clip_layer -2 right after the loader"),
         (2, 1, "take out CLIP Set Last Layer, or set its stop_at_clip_layer to -1"),
     ],
 )
@@ -92,7 +92,7 @@ def test_everything_that_differs_is_named_at_once():
     assert "(weights differ by 50.0%)" in message
     assert "CLIP skip 2, but the CLIP wired in has CLIP skip 1" in message
     assert message.endswith(
-        ": load dreams.safetensors and put CLIP Set Last Layer with stop_at_clip_layer -2 before this node."
+        ": load dreams.safetensors and put CLIP Set Last Layer with stop_at_clip_layer -2 right after the loader."
     )
 
 

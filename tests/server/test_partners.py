@@ -44,7 +44,7 @@ def test_state_taught_with_clip_skip_needs_it_again(server, pictures):
     assert "- taught with CLIP skip 2" in refused.outputs[stored]["text"][0]
     assert message_of(refused) == (
         "The state was made with CLIP skip 2, but the CLIP wired in has CLIP skip 1: put CLIP Set Last Layer with "
-        "stop_at_clip_layer -2 before this node."
+        "stop_at_clip_layer -2 right after the loader."
     )
 
 
