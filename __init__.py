@@ -1,17 +1,8 @@
 """ComfyUI-CNS: teach Stable Diffusion 1.5 one concept after another (Concept Neuron Selection)."""
 
-from comfy_api.latest import ComfyExtension, io
+from .cns_core.comfy_adapter.required_version import new_enough
 
-from .nodes import NODES, register
+if new_enough():
+    from .nodes.extension import comfy_entrypoint  # noqa: F401 - ComfyUI looks for it here
 
-WEB_DIRECTORY = "./web"
-
-
-class CNSExtension(ComfyExtension):
-    async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return NODES
-
-
-async def comfy_entrypoint() -> CNSExtension:
-    register()
-    return CNSExtension()
+    WEB_DIRECTORY = "./web"

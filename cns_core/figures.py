@@ -75,7 +75,12 @@ def state_figures(state: CNSState) -> str:
         f"{_name(concept)}: {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V), {_vectors(concept)}"
         for concept in state.concepts
     ]
-    lines.append(f"{_concepts(state)}, {state.delta.mask.share:.2%} of K/V used, checkpoint {state.fingerprint.title}")
+    fingerprint = state.fingerprint
+    lines.append(f"{_concepts(state)}, {state.delta.mask.share:.2%} of K/V used, checkpoint {fingerprint.title}")
+    if (fingerprint.clip_skip or 1) > 1:
+        lines.append(f"taught with CLIP skip {fingerprint.clip_skip}")
+    if fingerprint.unrecorded:
+        lines.append(f"{fingerprint.unrecorded} not recorded: use those it was taught with")
     return _list(lines)
 
 
@@ -106,5 +111,5 @@ def state_record(state: CNSState) -> dict[str, object]:
     return {
         "concepts": [record(number, concept) for number, concept in enumerate(state.concepts)],
         "used": round(state.delta.mask.share, 5),
-        "checkpoint": state.fingerprint.name or state.fingerprint.short,
+        "checkpoint": state.fingerprint.name or state.fingerprint.kv.short,
     }

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .concept import check_token
 from .errors import CNSError
-from .kv_layers import Fingerprint, KVLayout
+from .fingerprint import Fingerprint
+from .kv_layers import KVLayout
 from .masks import NeuronMask
 from .selection import union
 from .sparse_delta import SparseDelta

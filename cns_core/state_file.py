@@ -3,7 +3,8 @@
 Tensors: ``union`` (uint8, the mask of all touched weights, bit-packed over the flat K/V vector), ``values`` (float32, the
 delta at those weights), and for concept i ``concept.i.mask`` (uint8, bit-packed over the *union's* weights, so that a
 concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). Metadata: ``format``, ``format_version``, ``layout``,
-``fingerprint`` and ``concepts`` as JSON.
+``fingerprint`` and ``concepts`` as JSON. Older files have no ``text_encoder`` and ``clip_skip`` in their fingerprint, and older
+readers pass over them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .errors import CNSError
-from .kv_layers import Fingerprint, KVLayout
+from .fingerprint import Fingerprint, Projections
+from .kv_layers import KVLayout
 from .masks import NeuronMask
 from .sparse_delta import SparseDelta
 from .state import CNSState, LearnedConcept
@@ -115,14 +117,13 @@ def _metadata(state: CNSState) -> dict[str, str]:
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "layout": json.dumps(state.layout.shapes()),
-        "fingerprint": json.dumps(asdict(state.fingerprint)),
+        "fingerprint": json.dumps(_fingerprint_record(state.fingerprint)),
         "concepts": json.dumps(concepts),
     }
 
 
 def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSState:
     layout = KVLayout.from_shapes({name: (rows, columns) for name, (rows, columns) in json.loads(metadata["layout"]).items()})
-    fingerprint = json.loads(metadata["fingerprint"])
     union = NeuronMask(layout, tensors["union"].numpy())
     positions = np.flatnonzero(union.flat())
     concepts = []
@@ -145,7 +146,34 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
         )
     return CNSState(
         layout,
-        Fingerprint(tuple(fingerprint["values"]), fingerprint["precision"], fingerprint.get("name", "")),
+        _fingerprint(json.loads(metadata["fingerprint"])),
         SparseDelta(union, tensors["values"]),
         tuple(concepts),
     )
+
+
+def _fingerprint_record(fingerprint: Fingerprint) -> dict[str, object]:
+    record = {**_projections_record(fingerprint.kv), "name": fingerprint.name}
+    if fingerprint.text is not None:
+        record["text_encoder"] = _projections_record(fingerprint.text)
+    if fingerprint.clip_skip is not None:
+        record["clip_skip"] = fingerprint.clip_skip
+    return record
+
+
+def _projections_record(projections: Projections) -> dict[str, object]:
+    return {"values": projections.values, "precision": projections.precision}
+
+
+def _fingerprint(record: dict[str, Any]) -> Fingerprint:
+    text, skip = record.get("text_encoder"), record.get("clip_skip")
+    return Fingerprint(
+        _projections(record),
+        None if text is None else _projections(text),
+        None if skip is None else int(skip),
+        record.get("name", ""),
+    )
+
+
+def _projections(record: dict[str, Any]) -> Projections:
+    return Projections(tuple(float(value) for value in record["values"]), float(record["precision"]))

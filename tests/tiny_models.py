@@ -44,10 +44,10 @@ def tiny_model(seed: int = 0, dtype: torch.dtype = torch.float32) -> ModelPatche
     return ModelPatcher(model, load_device=device, offload_device=torch.device("cpu"))
 
 
-def tiny_clip(seed: int = 0, **config: int) -> comfy.sd.CLIP:
+def tiny_clip(seed: int = 0, dtype: torch.dtype | None = None, **config: int) -> comfy.sd.CLIP:
     with torch.inference_mode():
         target = comfy.supported_models.SD15(UNET_CONFIG).clip_target()
-        clip = comfy.sd.CLIP(target, model_options={"clip_l_model_config": {**CLIP_CONFIG, **config}})
+        clip = comfy.sd.CLIP(target, model_options={"clip_l_model_config": {**CLIP_CONFIG, **config}, "dtype": dtype})
         fill(clip.cond_stage_model, seed)
     return clip
 

@@ -1,20 +1,24 @@
-"""Looks at the MODEL and CLIP a user wired in: is it SD-1.5, is it unpatched, what are its pretrained K/V weights."""
+"""Looks at the MODEL and CLIP a user wired in: is it SD-1.5, what are its pretrained K/V weights, which checkpoint is it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 import comfy.sd1_clip
 import comfy.supported_models
 from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import CNSError
-from ..kv_layers import Fingerprint, KVLayout, find_kv_modules, layout_of
-from .in_place import carries_state
+from ..fingerprint import Fingerprint, Projections
+from ..kv_layers import KVLayout, find_kv_modules, layout_of
 
 _UNET = "diffusion_model."
 _LATENT_CHANNELS = 4
+# Of the text encoder's 123 M weights every 16th row of each matrix is looked at: whatever trains or merges it moves all rows.
+_TEXT_ROWS = 16
 
 
 def weight_key(layer_name: str) -> str:
@@ -23,7 +27,7 @@ def weight_key(layer_name: str) -> str:
 
 
 def check_sd15(model: ModelPatcher) -> None:
-    """Raises CNSError for anything but a plain SD-1.5 noise-prediction model."""
+    """Raises CNSError for anything but an SD-1.5 that its loader takes for a noise-prediction model."""
     base = model.model
     config = getattr(base, "model_config", None)
     if not isinstance(config, comfy.supported_models.SD15):
@@ -37,8 +41,8 @@ def check_sd15(model: ModelPatcher) -> None:
         )
     if base.model_type != ModelType.EPS:
         raise CNSError(
-            f"The MODEL wired in predicts {base.model_type.name}, but SD 1.5 predicts the noise (EPS): load a plain "
-            "SD 1.5 checkpoint."
+            f"The MODEL wired in predicts {base.model_type.name}, but CNS teaches checkpoints that predict the noise (EPS): "
+            "load an SD 1.5 checkpoint that does."
         )
 
 
@@ -59,56 +63,84 @@ def check_clip(clip: CLIP, layout: KVLayout) -> None:
         )
 
 
-def check_unpatched(model: ModelPatcher, clip: CLIP) -> None:
-    """Raises CNSError where a LoRA, a merge, a hook or an applied state would be trained into the concept.
-
-    Masks and differences are defined on the pretrained weights; a concept taught on a mixture would be right on it only.
-    """
-    if carries_state(model):
-        raise CNSError(
-            "The MODEL wired in carries a CNS state: wire the checkpoint loader's output here, and the state into "
-            "previous_state."
-        )
-    for what, patcher in (("MODEL", model), ("CLIP", clip.patcher)):
-        if patcher.patches:
-            raise CNSError(
-                f"The {what} wired in carries patches on {len(patcher.patches)} weights (a LoRA or a merge): wire the "
-                "checkpoint loader's output here, and add LoRAs after Apply CNS State."
-            )
-        if patcher.hook_patches or patcher.forced_hooks or patcher.injections:
-            raise CNSError(f"The {what} wired in carries hooks or injections: wire the checkpoint loader's output here.")
-    if model.object_patches:
-        raise CNSError(
-            f"The MODEL wired in has replaced parts ({', '.join(sorted(model.object_patches))}): wire the checkpoint "
-            "loader's output here, and sampling nodes after Apply CNS State."
-        )
-    if has_tokens(clip):
-        raise CNSError(
-            "The CLIP wired in already knows CNS tokens: wire the checkpoint loader's CLIP here, and the state into "
-            "previous_state."
-        )
+def check_plain(what: str, parameters: Iterable[tuple[str, Tensor]]) -> None:
+    """Raises CNSError where one of the named parameters is not an ordinary tensor of floating-point numbers."""
+    for name, weight in parameters:
+        if type(weight) not in (Tensor, nn.Parameter) or not weight.is_floating_point():
+            raise _quantized(what, name, f"a {type(weight).__name__} of {weight.dtype}")
 
 
 def pretrained_kv(model: ModelPatcher) -> dict[str, Tensor]:
     """``W0``: K/V weights (out, in) by layer name as the checkpoint has them, whatever is patched in place right now.
 
     Not copies, and on the device that holds them: do not write to them.
+
+    Raises:
+        CNSError: quantized weights.
     """
-    patches = model.get_key_patches(_UNET)
-    weights = {}
-    for name in find_kv_modules(model.model.diffusion_model):
-        stored, convert = patches[weight_key(name)][0][:2]
-        weights[name] = convert(stored, inplace=False)
+    modules = find_kv_modules(model.model.diffusion_model)
+    parameters = {weight_key(name): module.weight for name, module in modules.items()}
+    return dict(zip(modules, _as_stored("MODEL", model, _UNET, parameters), strict=True))
+
+
+def text_encoder_rows(clip: CLIP) -> list[Tensor]:
+    """A sample of the rows of each of the text encoder's matrices, as its file has them, whatever LoRA is patched on.
+
+    Without the projection, which SD-1.5 does not use and only some files have.
+
+    Raises:
+        CNSError: quantized weights.
+    """
+    text_model = clip.cond_stage_model
+    prefix = f"{text_model.clip}.transformer.text_model."
+    parameters = {name: weight for name, weight in text_model.named_parameters() if name.startswith(prefix)}
+    matrices = {name: weight for name, weight in sorted(parameters.items()) if weight.ndim == 2}
+    return [weight[::_TEXT_ROWS] for weight in _as_stored("CLIP", clip.patcher, prefix, matrices)]
+
+
+def _as_stored(what: str, patcher: ModelPatcher, prefix: str, parameters: Mapping[str, Tensor]) -> list[Tensor]:
+    """The named weights without the patches that may be on them right now; not copies."""
+    check_plain(what, parameters.items())
+    patches = patcher.get_key_patches(prefix)
+    weights = []
+    for name in parameters:
+        stored, convert = patches[name][0][:2]
+        if convert(stored, inplace=False) is not stored:
+            raise _quantized(what, name, f"{stored.dtype} with a scale")
+        weights.append(stored)
     return weights
 
 
+def _quantized(what: str, name: str, storage: str) -> CNSError:
+    return CNSError(
+        f"The {what} wired in is quantized ({name} is {storage}), but CNS needs plain float weights: load the checkpoint's "
+        "float16 or float32 .safetensors file with Load Checkpoint."
+    )
+
+
+def clip_skip(clip: CLIP) -> int:
+    """Which layer of the text encoder, counted from the end, gives the features: 1 is the last, as without CLIP Set Last Layer.
+
+    The text encoder is asked, set as ComfyUI sets it before it encodes: it takes the last layer for a number beyond its own.
+    """
+    text_model = clip.cond_stage_model
+    encoder = getattr(text_model, text_model.clip)
+    text_model.reset_clip_options()
+    if clip.layer_idx is not None:
+        text_model.set_clip_options({"layer": clip.layer_idx})
+    layer = -1 if encoder.layer == "last" else encoder.layer_idx
+    text_model.reset_clip_options()
+    return -layer if layer < 0 else encoder.num_layers - layer
+
+
 def inspect(model: ModelPatcher, clip: CLIP) -> tuple[dict[str, Tensor], KVLayout, Fingerprint]:
-    """Checks MODEL and CLIP and returns ``W0``, its layout and its fingerprint."""
+    """Checks MODEL and CLIP and returns ``W0``, its layout and the fingerprint of both."""
     check_sd15(model)
     weights = pretrained_kv(model)
     layout = layout_of(weights)
     check_clip(clip, layout)
-    return weights, layout, Fingerprint.of(weights)
+    kv, text = Projections.of(weights.values()), Projections.of(text_encoder_rows(clip))
+    return weights, layout, Fingerprint(kv, text, clip_skip(clip))
 
 
 def token_embedding(clip: CLIP) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ..errors import CNSError
 from .pictures import scaled
 from .progress import check_cancelled
+from .vae import check_latents, check_vae, latent_colours
 
 
 def fit(image: Tensor, resolution: int) -> Tensor:
@@ -38,11 +39,12 @@ def encode_images(
     Raises:
         CNSError: there is no VAE, or it is not SD-1.5's kind.
     """
-    if vae is None:
-        raise CNSError("No VAE was given: this checkpoint may hold none; wire a VAE loader.")
-    encoded = []
+    check_vae(vae)
+    encoded, colours = [], []
     for image in images:
-        encoded.append(vae.encode(fit(image, resolution)).float().cpu())
+        pixels = fit(image, resolution)
+        encoded.append(vae.encode(pixels).float().cpu())
+        colours.append(latent_colours(pixels))
         on_image()
     latents = torch.cat(encoded)
     if latents.ndim != 4 or latents.shape[1] != 4 or latents.shape[-1] * 8 != resolution:
@@ -52,6 +54,7 @@ def encode_images(
         )
     if not bool(torch.isfinite(latents).all()):
         raise CNSError("The VAE returned NaN for an image: start ComfyUI with --fp32-vae, or wire another VAE.")
+    check_latents(latents, torch.cat(colours))
     return model.model.process_latent_in(latents).clone()
 
 

@@ -11,14 +11,15 @@ from comfy.sd import CLIP
 
 from ..config import SelectionConfig
 from ..errors import CNSError
-from ..kv_layers import Fingerprint
+from ..fingerprint import Fingerprint
 from ..masks import NeuronMask
 from ..scoring import common_mask, prompt_mask
 from ..selection import select
 from ..state import CNSState
-from .checkpoint import check_unpatched, inspect
+from .checkpoint import inspect
 from .conditioning import encode
 from .progress import Progress
+from .unpatched import check_unpatched
 
 SAME_MODEL = "wire the same MODEL and CLIP into all CNS nodes"
 

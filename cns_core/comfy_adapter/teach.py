@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from ..concept import Concept, training_prompts
 from ..config import TrainConfig
 from ..errors import CNSError
-from ..kv_layers import Fingerprint
+from ..fingerprint import Fingerprint
 from ..masks import NeuronMask
 from ..state import CNSState, LearnedConcept
 from ..training import TrainingResult, TrainingSet, train_concept
 from ..training.checkpointing import checkpointed
 from ..training.keep_term import second_moment
-from .checkpoint import check_unpatched, inspect
+from .checkpoint import inspect
 from .conditioning import encode_all
 from .latents import encode_images
 from .neurons import SAME_MODEL, Neurons
@@ -33,6 +33,7 @@ from .prompt_encoder import PromptEncoder
 from .tokens import initial_vectors, with_tokens
 from .training_preview import TrainingPreview
 from .training_progress import Display, TrainingProgress
+from .unpatched import check_unpatched
 
 GRADIENT_CHECKPOINTING = ("auto", "on", "off")
 
@@ -68,6 +69,7 @@ def teach(
     state = previous or CNSState.empty(layout, replace(fingerprint, name=checkpoint_name))
     layout.check_same(state.layout, "The previous state")
     fingerprint.check_same(state.fingerprint, "The previous state")
+    state = replace(state, fingerprint=state.fingerprint.completed(fingerprint))
     state.check_new_token(concept.token)
     prompts = training_prompts(concept, config.prompt_mode, config.template)
     prior.check(concept)

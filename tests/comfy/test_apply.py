@@ -93,7 +93,7 @@ def test_state_of_another_checkpoint_is_refused_with_both_fingerprints(studio, d
     other = tiny_model(seed=9)
     with torch.inference_mode(), pytest.raises(CNSError) as error:
         apply_state(other, studio.clip, dog_state, 1.0)
-    assert dog_state.fingerprint.short in str(error.value)
+    assert dog_state.fingerprint.kv.short in str(error.value)
     assert str(error.value).count("fingerprint") == 2
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors"},
     {"config"},
-    {"kv_layers", "calibration", "captions", "concept"},
+    {"kv_layers", "fingerprint", "calibration", "captions", "concept"},
     {"masks"},
     {"scoring", "selection", "statistics"},
     {"sparse_delta"},

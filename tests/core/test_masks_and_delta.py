@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.cns_core.kv_layers import Fingerprint, KVLayout, find_kv_modules
+from cns_pack.cns_core.kv_layers import KVLayout, find_kv_modules
 from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.selection import STRATEGIES, select, union
 from cns_pack.cns_core.sparse_delta import SparseDelta
@@ -79,31 +79,6 @@ def test_random_strategy_is_seeded():
 def test_no_neurons_left_says_so():
     with pytest.raises(CNSError, match="all 2 base neurons are general"):
         select("concept", mask_of(0, 1), mask_of(0, 1, 2), torch.Generator())
-
-
-def weights_of(seed: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {f"l{i}": torch.randn(64, 96, generator=generator) * 0.04 for i in range(8)}
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
-def test_fingerprint_survives_rounding(dtype):
-    weights = weights_of(0)
-    rounded = {name: weight.to(dtype) for name, weight in weights.items()}
-    assert Fingerprint.of(weights).matches(Fingerprint.of(rounded))
-    assert Fingerprint.of(weights).short == Fingerprint.of(weights).short
-
-
-@pytest.mark.parametrize("change", [0.01, 1.0])
-def test_fingerprint_tells_a_fine_tune_apart(change):
-    weights, noise = weights_of(0), weights_of(1)
-    tuned = {name: weight + change * noise[name] for name, weight in weights.items()}
-    ours, theirs = Fingerprint.of(weights), Fingerprint.of(tuned)
-    assert ours.distance(theirs) == pytest.approx(change, rel=0.5)
-    with pytest.raises(CNSError) as error:
-        ours.check_same(theirs, "The state")
-    assert ours.short in str(error.value)
-    assert theirs.short in str(error.value)
 
 
 def test_kv_modules_are_found_in_any_unet():

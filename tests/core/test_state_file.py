@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.cns_core.kv_layers import Fingerprint, KVLayout
+from cns_pack.cns_core.figures import state_figures
+from cns_pack.cns_core.fingerprint import Fingerprint, Projections
+from cns_pack.cns_core.kv_layers import KVLayout
 from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.state import CNSState, LearnedConcept
 from cns_pack.cns_core.state_file import load_state, save_state
@@ -27,7 +29,8 @@ def learned(token: str, seed: int) -> tuple[LearnedConcept, torch.Tensor]:
 
 @pytest.fixture
 def state() -> CNSState:
-    state = CNSState.empty(LAYOUT, Fingerprint((0.25, -1.5), 2**-10, "some_checkpoint.safetensors"))
+    kv, text = Projections((0.25, -1.5), 2**-10), Projections((0.5, 2.0, -0.125), 2**-7)
+    state = CNSState.empty(LAYOUT, Fingerprint(kv, text, 2, "some_checkpoint.safetensors"))
     for seed, token in enumerate(("<new1>", "<hat>")):
         concept, values = learned(token, seed)
         state = state.with_concept(concept, values)
@@ -64,6 +67,9 @@ def test_file_describes_itself(state, tmp_path):
         metadata = file.metadata()
     assert metadata["format"] == "cns_state"
     assert metadata["format_version"] == "1"
+    fingerprint = json.loads(metadata["fingerprint"])
+    assert fingerprint["text_encoder"]["values"] == [0.5, 2.0, -0.125]
+    assert fingerprint["clip_skip"] == 2
     assert [concept["token"] for concept in json.loads(metadata["concepts"])] == ["<new1>", "<hat>"]
 
 
@@ -101,6 +107,17 @@ def test_newer_format_is_refused(state, tmp_path):
         load_state(path)
 
 
+def test_files_without_text_encoder_load_and_say_so(state, tmp_path):
+    path = tmp_path / "s.safetensors"
+    older = '{"values": [0.25, -1.5], "precision": 0.0009765625, "name": "some_checkpoint.safetensors"}'
+    rewritten(state, path, lambda _, metadata: metadata.update(fingerprint=older))
+    back = load_state(path)
+    assert back.fingerprint == Fingerprint(state.fingerprint.kv)
+    assert "- text encoder and CLIP skip not recorded: use those it was taught with" in state_figures(back).split("\n")
+    assert "not recorded" not in state_figures(state)
+    assert "- taught with CLIP skip 2" in state_figures(state).split("\n")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -110,6 +127,8 @@ def test_newer_format_is_refused(state, tmp_path):
         lambda tensors, _: tensors.update({"concept.0.mask": torch.zeros(1, dtype=torch.uint8)}),
         lambda _, metadata: metadata.pop("layout"),
         lambda _, metadata: metadata.update(concepts="{"),
+        lambda _, metadata: metadata.update(fingerprint='{"values": [0.25, -1.5]}'),
+        lambda _, metadata: metadata.update(fingerprint='{"values": [0.25], "precision": 0.1, "text_encoder": "none"}'),
         lambda _, metadata: metadata.update(concepts='[{"token": "dog"}]'),
     ],
 )
@@ -151,13 +170,3 @@ def test_everybody_may_read_it_whom_the_umask_lets(state, tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "s.safetensors").stat().st_mode & 0o777 == 0o644
-
-
-def test_the_checkpoint_shown_is_the_same_in_every_precision():
-    generator = torch.Generator().manual_seed(1)
-    weights = {f"{i}.attn2.to_k": torch.randn(320, 768, generator=generator) for i in range(12)}
-    full, half = Fingerprint.of(weights), Fingerprint.of({name: weight.half() for name, weight in weights.items()})
-    tuned = Fingerprint.of(
-        {name: weight + 0.5 * torch.randn(320, 768, generator=generator) for name, weight in weights.items()}
-    )
-    assert full.short == half.short != tuned.short
