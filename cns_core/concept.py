@@ -27,12 +27,12 @@ def check_token(token: str) -> str:
     if not _TOKEN.fullmatch(token) or not token.isprintable():
         raise CNSError(
             f"The token {token!r} must be one name in angle brackets, like <new1>, without spaces, invisible characters or "
-            "any of ( ) { } < > : , / | \\, so that every prompt can contain it and no ordinary one does."
+            "any of ( ) { } < > : , / | \\, so that a prompt can contain it and no ordinary one does."
         )
     if len(token.lower()) != len(token):
         raise CNSError(
-            f"The token '{token}' has a letter that becomes two in lower case, as İ does, so that CLIP, which reads lower "
-            "case, could not tell it in a prompt: choose another letter."
+            f"The token '{token}' has a letter that becomes two characters in lower case, as İ does. CLIP reads lower "
+            "case, so it could not be found in a prompt: use another letter."
         )
     return token
 
@@ -121,7 +121,8 @@ def _without_token(caption: str, token: str, noun: str) -> str:
 
 def instance_prompt(caption: str, token: str, noun: str) -> str:
     """The caption with its first class noun replaced by ``<newN> noun``; put in front where the caption lacks the noun."""
-    name, place = f"{token} {noun}", find_word(caption, noun)
+    name = f"{token} {noun}"
+    place = find_word(caption, noun)
     return f"{caption[: place.start()]}{name}{caption[place.end() :]}" if place else f"{name}, {caption}"
 
 

@@ -2,7 +2,7 @@
 import { upstream } from "./graph.js";
 import { addPanel, makeRoom, WIDGET_MARGIN } from "./node_tools.js";
 import { stateOf } from "./state_panel.js";
-import { haveNoun, wordsOf } from "./words.js";
+import { hasNoun, wordsOf } from "./words.js";
 
 const TOKEN = /<[^\s<>():\\,{}|/]+>/g;
 const BESIDE = 4; // words between a token and its noun, at most
@@ -62,7 +62,7 @@ export function complaint(prompt, concepts) {
 function isBeside(prompt, index, token, noun) {
   const reach = BESIDE + wordsOf(noun).length;
   const near = [wordsOf(prompt.slice(0, index)).slice(-reach), wordsOf(prompt.slice(index + token.length)).slice(0, reach)];
-  return near.some((words) => haveNoun(words, noun)); // two <new1> dogs
+  return near.some((words) => hasNoun(words, noun)); // two <new1> dogs
 }
 
 function show(node, message) {

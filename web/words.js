@@ -13,7 +13,7 @@ export function wordsOf(text) {
 }
 
 // Whether the noun, or its plural, is among the words.
-export function haveNoun(words, noun) {
+export function hasNoun(words, noun) {
   const wanted = wordsOf(noun).join(" ");
   const before = FIRST.test(wanted) ? `(?<!${NEEDS_SPACES}${HYPHEN}?)` : "";
   const after = LAST.test(wanted) ? `(?:e?s)?(?!${HYPHEN}?${NEEDS_SPACES})` : "";

@@ -8,9 +8,9 @@ import pytest
 from noun_cases import CASES
 
 WORDS = Path(__file__).parents[2] / "web" / "words.js"
-HAVE = """async ([source, cases]) => {
-    const { haveNoun, wordsOf } = await import("data:text/javascript," + encodeURIComponent(source));
-    return cases.map(([text, noun]) => haveNoun(wordsOf(text), noun));
+HAS = """async ([source, cases]) => {
+    const { hasNoun, wordsOf } = await import("data:text/javascript," + encodeURIComponent(source));
+    return cases.map(([text, noun]) => hasNoun(wordsOf(text), noun));
 }"""
 PLURALS = [("two dogs", "dog", True), ("foxes", "fox", True), ("a dogsled", "dog", False), ("two hot-dogs", "dog", False)]
 
@@ -18,7 +18,7 @@ PLURALS = [("two dogs", "dog", True), ("foxes", "fox", True), ("a dogsled", "dog
 @pytest.fixture(scope="module")
 def found(browser):
     page = browser.new_page()
-    yield lambda cases: page.evaluate(HAVE, [WORDS.read_text(encoding="utf-8"), cases])
+    yield lambda cases: page.evaluate(HAS, [WORDS.read_text(encoding="utf-8"), cases])
     page.close()
 
 

@@ -39,7 +39,7 @@ def test_an_invisible_character_is_named():
 
 
 def test_a_letter_with_two_in_lower_case_is_refused():
-    with pytest.raises(CNSError, match="The token '<İstanbul>' has a letter that becomes two in lower case"):
+    with pytest.raises(CNSError, match="The token '<İstanbul>' has a letter that becomes two characters in lower case"):
         check_token("<İstanbul>")
 
 
