@@ -31,6 +31,7 @@ FRONTEND, FRONTEND_IN_WHEEL = "comfyui-frontend-package", "comfyui_frontend_pack
 # Versions that ComfyUI 0.3.75 runs with; a ComfyUI you bring says itself what it needs.
 PINNED = ["torch==2.14.1", "torchvision==0.29.1", "torchaudio", "transformers==4.57.6", "requests"]
 TOOLS = ["pytest>=8", "ruff==0.17.5", "pyright", "playwright", "diffusers==0.35.2", "huggingface-hub<1.0", "psutil"]
+TOOLS += ["hypothesis>=6.131"]
 TOOLS += ["comfy-cli", "comfyui-manager"]  # what packs and installs the pack as users do
 
 

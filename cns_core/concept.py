@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,32 +11,39 @@ import torch
 from torch import Tensor
 
 from .errors import CNSError
+from .words import beside, find_word, is_joined, spelling
 
-_TOKEN = re.compile(r"<[^\s<>():\\,]+>")
+# In prompts, ComfyUI takes ( ) : \ for weights and files, and its editor { } | / for choices and comments.
+_TOKEN = re.compile(r"<[^\s<>():\\,{}|/]+>")
 
 
 def check_token(token: str) -> str:
-    """Returns the stripped token.
+    """Returns the token stripped and in Unicode's composed form (NFC), as it is typed.
 
     Raises:
-        CNSError: not of the form ``<name>``; angle brackets keep it apart from every ordinary word.
+        CNSError: not of the form ``<name>``, which keeps it apart from every ordinary word, or not to be found in a prompt.
     """
-    token = token.strip()
-    if not _TOKEN.fullmatch(token):
+    token = unicodedata.normalize("NFC", token.strip())
+    if not _TOKEN.fullmatch(token) or not token.isprintable():
         raise CNSError(
-            f"The token '{token}' must be one name in angle brackets, like <new1>, without spaces, commas, colons or "
-            "parentheses, so that no ordinary prompt can contain it."
+            f"The token {token!r} must be one name in angle brackets, like <new1>, without spaces, invisible characters or "
+            "any of ( ) { } < > : , / | \\, so that a prompt can contain it and no ordinary one does."
+        )
+    if len(token.lower()) != len(token):
+        raise CNSError(
+            f"The token '{token}' has a letter that becomes two characters in lower case, as İ does. CLIP reads lower "
+            "case, so it could not be found in a prompt: use another letter."
         )
     return token
 
 
 def check_noun(noun: str) -> str:
-    """Returns the stripped class noun.
+    """Returns the class noun stripped, with single spaces and in Unicode's composed form (NFC), as it is typed.
 
     Raises:
         CNSError: empty, or with angle brackets.
     """
-    noun = noun.strip()
+    noun = " ".join(unicodedata.normalize("NFC", noun).split())
     if not noun:
         raise CNSError("The class noun is empty: name what the concept is, for example 'dog'.")
     if "<" in noun or ">" in noun:
@@ -87,9 +95,13 @@ class Concept:
 
     @property
     def descriptions(self) -> tuple[str, ...]:
-        """The captions in ordinary words: ``a <new1> dog`` and ``a <new1>`` become ``a dog``, which any CLIP can read."""
-        named = re.compile(rf"{re.escape(self.token)}(\s+{re.escape(self.noun)}(?!\w))?", re.IGNORECASE)
-        return tuple(named.sub(lambda _: self.noun, caption) for caption in self.captions)
+        """The captions as prompts any CLIP can read: ``a <new1> dog`` and ``a <new1>`` become ``a dog``, all else stays."""
+        return tuple(literal(caption) for caption in self.plain_captions)
+
+    @property
+    def plain_captions(self) -> tuple[str, ...]:
+        """The captions in ordinary words, as text."""
+        return tuple(_without_token(unicodedata.normalize("NFC", text), self.token, self.noun) for text in self.captions)
 
     @property
     def name(self) -> str:
@@ -97,11 +109,27 @@ class Concept:
         return f"{self.token} {self.noun}"
 
 
+def _without_token(caption: str, token: str, noun: str) -> str:
+    plain, *rest = re.split(re.escape(token), caption, flags=re.IGNORECASE)
+    for part in rest:
+        named = re.match(rf"\s*{spelling(noun)}", part, re.IGNORECASE)
+        if named and not is_joined(part, named.end()):
+            part = part[named.end() :]
+        plain = beside(beside(plain, noun), part)
+    return plain
+
+
 def instance_prompt(caption: str, token: str, noun: str) -> str:
     """The caption with its first class noun replaced by ``<newN> noun``; put in front where the caption lacks the noun."""
     name = f"{token} {noun}"
-    prompt, replaced = re.subn(rf"\b{re.escape(noun)}\b", lambda _: name, caption, count=1, flags=re.IGNORECASE)
-    return prompt if replaced else f"{name}, {caption}"
+    place = find_word(caption, noun)
+    return f"{caption[: place.start()]}{name}{caption[place.end() :]}" if place else f"{name}, {caption}"
+
+
+def literal(text: str) -> str:
+    """The prompt that ComfyUI reads as this text: its parentheses give no weight, its ``embedding:`` loads no file."""
+    escaped = re.sub(r"[()]", r"\\\g<0>", text)
+    return escaped.replace("embedding:", "Embedding:")  # ComfyUI looks for lower case alone; to CLIP both are the same
 
 
 def _caption_prompts(caption: str, concept: Concept, template: str) -> tuple[str, ...]:
@@ -120,11 +148,12 @@ PROMPT_MODES = {"mix": _mixed_prompts, "caption": _caption_prompts, "template": 
 
 
 def training_prompts(concept: Concept, mode: str, template: str) -> list[tuple[str, ...]]:
-    """For each image the prompts it is trained with; a step draws one of them.
+    """For each image the prompts it is trained with; a step draws one of them. Captions and template are read literally.
 
     Raises:
         CNSError: unknown mode.
     """
     if mode not in PROMPT_MODES:
         raise CNSError(f"There is no prompt mode '{mode}': choose one of {', '.join(PROMPT_MODES)}.")
-    return [PROMPT_MODES[mode](caption, concept, template) for caption in concept.descriptions]
+    texts = (PROMPT_MODES[mode](caption, concept, template) for caption in concept.plain_captions)
+    return [tuple(map(literal, choices)) for choices in texts]

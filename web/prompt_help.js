@@ -2,8 +2,9 @@
 import { upstream } from "./graph.js";
 import { addPanel, makeRoom, WIDGET_MARGIN } from "./node_tools.js";
 import { stateOf } from "./state_panel.js";
+import { hasNoun, wordsOf } from "./words.js";
 
-const TOKEN = /<[^\s<>():\\,]+>/g;
+const TOKEN = /<[^\s<>():\\,{}|/]+>/g;
 const BESIDE = 4; // words between a token and its noun, at most
 
 export function checkPrompt(node) {
@@ -59,12 +60,9 @@ export function complaint(prompt, concepts) {
 }
 
 function isBeside(prompt, index, token, noun) {
-  const words = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
-  const wanted = words(noun);
-  const reach = BESIDE + wanted.length;
-  const near = [words(prompt.slice(0, index)).slice(-reach), words(prompt.slice(index + token.length)).slice(0, reach)];
-  const forms = ["", "s", "es"].map((ending) => ` ${wanted.join(" ")}${ending} `); // two <new1> dogs
-  return near.some((side) => forms.some((form) => ` ${side.join(" ")} `.includes(form)));
+  const reach = BESIDE + wordsOf(noun).length;
+  const near = [wordsOf(prompt.slice(0, index)).slice(-reach), wordsOf(prompt.slice(index + token.length)).slice(0, reach)];
+  return near.some((words) => hasNoun(words, noun)); // two <new1> dogs
 }
 
 function show(node, message) {

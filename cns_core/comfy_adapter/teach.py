@@ -141,7 +141,7 @@ def _train(
         ).float()
 
     encode_prompts = PromptEncoder(clip, text_model, concept.token)
-    prompt = display.preview_prompt.strip() or config.template.replace("{concept}", concept.name)
+    prompt = display.preview_prompt.strip() or training_prompts(concept, "template", config.template)[0][0]
     preview = TrainingPreview(base, vae, device, config.resolution, prompt, predict_noise, encode_prompts)
     progress, result = TrainingProgress(config.steps, display, concept.name, preview), None
     try:

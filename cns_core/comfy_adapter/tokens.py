@@ -7,46 +7,14 @@ text encoder itself stays as it is, prompt weights and ``embedding:`` go on work
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
-from typing import Any
 
 from comfy.sd import CLIP
 from torch import Tensor
 
 from ..errors import CNSError
 from .checkpoint import token_embedding
-
-
-class TokenSplicer:
-    """A Hugging Face tokenizer that yields, for each known token in a text, its vectors among the ids.
-
-    ``vectors``: token text -> (vectors, features). Tokens are found whatever their case, as CLIP's text is lower-cased.
-    """
-
-    def __init__(self, tokenizer: Any, vectors: Mapping[str, Tensor]) -> None:
-        self.base = tokenizer
-        self.vectors = {token.lower(): rows for token, rows in vectors.items()}
-        alternatives = "|".join(re.escape(token) for token in sorted(self.vectors, key=len, reverse=True))
-        self.pattern = re.compile(f"({alternatives})", re.IGNORECASE)
-
-    def __call__(self, text: str, *args: Any, **kwargs: Any) -> Mapping[str, Any]:
-        pieces = self.pattern.split(text)
-        if len(pieces) == 1:
-            return self.base(text, *args, **kwargs)
-        start, *_, end = self.base("")["input_ids"]
-        ids: list[int | Tensor] = [start]
-        for piece in pieces:
-            if piece.lower() in self.vectors:
-                ids += self.vectors[piece.lower()].unbind(0)
-            elif piece.strip():
-                ids += self.base(piece, *args, **kwargs)["input_ids"][1:-1]
-        return {"input_ids": [*ids, end]}
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # copy and pickle probe for these before the instance is complete
-            raise AttributeError(name)
-        return getattr(self.base, name)
+from .token_splicer import TokenSplicer
 
 
 def with_tokens(clip: CLIP, vectors: Mapping[str, Tensor]) -> CLIP:
@@ -64,11 +32,17 @@ def with_tokens(clip: CLIP, vectors: Mapping[str, Tensor]) -> CLIP:
     taught = clip.clone()
     outer = copy.copy(clip.tokenizer)
     inner = copy.copy(getattr(outer, outer.clip))
-    inner.tokenizer = TokenSplicer(inner.tokenizer, vectors)
+    inner.tokenizer = _taught(inner.tokenizer, vectors)
     setattr(outer, outer.clip, inner)
     outer.cns_tokens = {**known, **vectors}
     taught.tokenizer = outer
     return taught
+
+
+def _taught(tokenizer: object, vectors: Mapping[str, Tensor]) -> TokenSplicer:
+    if isinstance(tokenizer, TokenSplicer):  # one for all tokens
+        return TokenSplicer(tokenizer.base, {**tokenizer.vectors, **vectors})
+    return TokenSplicer(tokenizer, vectors)
 
 
 def splicer(clip: CLIP) -> TokenSplicer:
@@ -85,7 +59,7 @@ def initial_vectors(clip: CLIP, word: str, count: int) -> Tensor:
         CNSError: the word is empty for the tokenizer.
     """
     outer = clip.tokenizer
-    ids = getattr(outer, outer.clip).tokenizer(word)["input_ids"][1:-1]
+    ids = getattr(outer, outer.clip).tokenizer(word, add_special_tokens=False)["input_ids"]
     if not ids:
         raise CNSError(f"The initial word '{word}' has no tokens: name an ordinary word such as 'dog'.")
     pieces = token_embedding(clip).detach()[ids].float().cpu().clone()

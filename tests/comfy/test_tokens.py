@@ -2,14 +2,23 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cns_pack.cns_core.comfy_adapter.checkpoint import token_embedding
 from cns_pack.cns_core.comfy_adapter.tokens import initial_vectors, with_tokens
 from cns_pack.cns_core.errors import CNSError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 from tiny_models import WIDTH, tiny_clip
 
 
 @pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
+def clip(tmp_path_factory):
+    """With a textual inversion embedding of two vectors: ``embedding:style``."""
+    folder = tmp_path_factory.mktemp("embeddings")
+    save_file({"clip_l": torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))}, folder / "style.safetensors")
+    clip = tiny_clip()
+    clip.tokenizer.clip_l.embedding_directory = str(folder)
+    return clip
 
 
 def encode(clip, text: str) -> torch.Tensor:
@@ -26,13 +35,51 @@ PROMPTS = [
     ("A <NEW1>\nin the snow", "A dog\nin the snow"),
     ("a \\(<new1>\\)", "a \\(dog\\)"),
     ("word " * 90 + "<new1> end", "word " * 90 + "dog end"),
+    ("a embedding:style <new1>, <new1> embedding:style", "a embedding:style dog, dog embedding:style"),
+    ("(a <new1>, (red:0.5):1.3)\nembedding:style", "(a dog, (red:0.5):1.3)\nembedding:style"),
+    ("<new1>" * 80, "dog " * 80),
 ]
 
 
+@pytest.fixture(scope="module")
+def with_dog(clip):
+    return with_tokens(clip, {"<new1>": initial_vectors(clip, "dog", 1)})
+
+
 @pytest.mark.parametrize(("ours", "plain"), PROMPTS)
-def test_a_vector_copied_from_a_word_is_that_word(clip, ours, plain):
-    taught = with_tokens(clip, {"<new1>": initial_vectors(clip, "dog", 1)})
-    assert torch.equal(encode(taught, ours), encode(clip, plain))
+def test_a_vector_copied_from_a_word_is_that_word(clip, with_dog, ours, plain):
+    assert torch.equal(encode(with_dog, ours), encode(clip, plain))
+
+
+PIECES = [*"a3é狗 !<>()\n", "<new1>", "<NEW1>", "house", ", ", "'s ", "\\(", "\\)", ":1.2)", " embedding:style "]
+PIECES += ["<|endoftext|>", "word " * 20]
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=20))
+def test_in_any_place_it_is_that_word(clip, with_dog, pieces):
+    """The same chunks of 77, weights and word numbers. The ordinary word needs spaces, the token does not."""
+    text = "".join(pieces)
+    plain = text.replace("<new1>", " dog ").replace("<NEW1>", " dog ")
+    ours, theirs = (one.tokenize(prompt, return_word_ids=True)["l"] for one, prompt in ((with_dog, text), (clip, plain)))
+    table = token_embedding(clip)
+
+    def comparable(chunks):
+        items = [item for chunk in chunks for item, *_ in chunk]
+        vectors = torch.stack([table[item].float() if isinstance(item, int) else item.float() for item in items])
+        return vectors, [[rest for _, *rest in chunk] for chunk in chunks]
+
+    (our_vectors, our_rest), (their_vectors, their_rest) = comparable(ours), comparable(theirs)
+    assert our_rest == their_rest
+    assert torch.equal(our_vectors, their_vectors)
+
+
+def test_a_clip_that_knows_tokens_learns_more(clip):
+    vectors = {"<new1>": initial_vectors(clip, "dog", 1), "<new2>": initial_vectors(clip, "red hat", 2)}
+    first = with_tokens(clip, {"<new1>": vectors["<new1>"]})
+    both = with_tokens(first, {"<new2>": vectors["<new2>"]})
+    assert torch.equal(encode(both, "a <new1> in <new2>"), encode(clip, "a dog in red hat"))
+    assert torch.equal(encode(first, "a <new2>"), encode(clip, "a <new2>"))
 
 
 def test_several_vectors(clip):

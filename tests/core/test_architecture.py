@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors"},
     {"config"},
+    {"words"},
     {"kv_layers", "fingerprint", "calibration", "captions", "concept"},
     {"masks"},
     {"scoring", "selection", "statistics"},

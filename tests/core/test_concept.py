@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from cns_pack.cns_core.calibration import shipped_prompts, split_prompts
 from cns_pack.cns_core.captions import given_captions
-from cns_pack.cns_core.concept import Concept, check_token, instance_prompt, training_prompts
+from cns_pack.cns_core.concept import Concept, check_noun, check_token, instance_prompt, literal, training_prompts
 from cns_pack.cns_core.config import SelectionConfig, TrainConfig
 from cns_pack.cns_core.errors import CNSError
 
 IMAGE = torch.zeros(8, 8, 3)
 
 
-@pytest.mark.parametrize("token", ["<new1>", " <my-dog_2> ", "<ß>"])
+@pytest.mark.parametrize("token", ["<new1>", " <my-dog_2> ", "<ß>", "<小狗>", "<Σ>", "<it's>"])
 def test_tokens_that_work(token):
     assert check_token(token) == token.strip()
 
@@ -22,10 +24,42 @@ def test_tokens_that_do_not(token):
         check_token(token)
 
 
+@pytest.mark.parametrize(
+    "token", ["<|endoftext|>", "<{a}>", "<a//b>", "<a\\b>", "<a\u200bb>", "<a\x00>", "<\ud800>", "<a\u3000b>"]
+)
+def test_tokens_that_no_prompt_can_contain(token):
+    """CLIP's own, what the editor takes for choices and comments, and what nobody can see or type."""
+    with pytest.raises(CNSError, match="without spaces, invisible characters or any of"):
+        check_token(token)
+
+
+def test_an_invisible_character_is_named():
+    with pytest.raises(CNSError, match=re.escape(r"The token '<a\u200bb>' must be")):
+        check_token("<a\u200bb>")
+
+
+def test_a_letter_with_two_in_lower_case_is_refused():
+    with pytest.raises(CNSError, match="The token '<İstanbul>' has a letter that becomes two characters in lower case"):
+        check_token("<İstanbul>")
+
+
+def test_accents_are_as_typed_in_prompts():
+    """A file's name on a Mac has e and an accent, a keyboard gives é."""
+    assert check_token("<cafe\u0301>") == "<caf\u00e9>"
+    assert check_noun(" cafe\u0301\n noir ") == "caf\u00e9 noir"
+    concept = Concept("<new1>", "caf\u00e9", (IMAGE,), ("a cafe\u0301 in Paris",))
+    assert training_prompts(concept, "caption", "")[0] == ("a <new1> caf\u00e9 in Paris",)
+
+
 def test_noun_is_replaced_by_token_and_noun():
     assert instance_prompt("a small Dog and a dog", "<new1>", "dog") == "a small <new1> dog and a dog"
     assert instance_prompt("a dogged man", "<new1>", "dog") == "<new1> dog, a dogged man"
-    assert instance_prompt("a c++ book", "<new1>", "c++") == "<new1> c++, a c++ book"  # \b does not end after +
+    assert instance_prompt("a c++ book", "<new1>", "c++") == "a <new1> c++ book"
+    assert instance_prompt("a hot-dog", "<new1>", "dog") == "<new1> dog, a hot-dog"
+    assert instance_prompt("a t-shirt and a shirt", "<new1>", "shirt") == "a t-shirt and a <new1> shirt"
+    assert instance_prompt("two dogs", "<new1>", "dog") == "<new1> dog, two dogs"
+    assert instance_prompt("一只狗在草地上", "<new1>", "狗") == "一只<new1> 狗在草地上"
+    assert instance_prompt("a <dog> next to a dog", "<new1>", "dog") == "a <dog> next to a <new1> dog"
 
 
 def test_captions_may_have_the_token_already():
@@ -34,6 +68,32 @@ def test_captions_may_have_the_token_already():
     assert concept.descriptions == ("a dog on grass", "a dog in snow", "a dog", "a dog dogged one")
     prompts = [prompt for (prompt,) in training_prompts(concept, "caption", "")]
     assert prompts[:3] == ["a <new1> dog on grass", "a <new1> dog in snow", "a <new1> dog"]
+
+
+@pytest.mark.parametrize(
+    ("noun", "caption", "plain"),
+    [
+        ("狗", "一只<new1>狗在草地上", "一只狗在草地上"),
+        ("狗", "一只<new1> 狗在草地上", "一只狗在草地上"),
+        ("狗", "<new1>在草地上", "狗在草地上"),
+        ("dog", "a <new1>dog, my<new1>s", "a dog, my dog s"),
+        ("dog", "a <new1> dog-sled", "a dog dog-sled"),
+        ("teddy bear", "a <new1>  Teddy\tbear", "a teddy bear"),
+    ],
+)
+def test_captions_in_ordinary_words(noun, caption, plain):
+    assert Concept("<new1>", noun, (IMAGE,), (caption,)).descriptions == (plain,)
+
+
+def test_captions_and_templates_are_literal_in_prompts():
+    """Written so that ComfyUI reads the very text: tests/comfy/test_literal.py asks it."""
+    concept = Concept("<new1>", "saber (fate)", (IMAGE,), ("Saber (fate) at (10:30), [x], \\(a\\) embedding:b",))
+    escaped = r"at \(10:30\), [x], \\(a\\) Embedding:b"
+    assert concept.descriptions == (rf"Saber \(fate\) {escaped}",)
+    assert training_prompts(concept, "mix", "a ({concept})") == [
+        (rf"<new1> saber \(fate\) {escaped}", r"a \(<new1> saber \(fate\)\)")
+    ]
+    assert literal("a plain caption") == "a plain caption"
 
 
 def test_prompt_modes():
