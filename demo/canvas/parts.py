@@ -36,8 +36,14 @@ SD15 = Sampling()
 DEMO = Sampling(128, 12, 3.0, "")
 DEMO_STRATEGY = "all K/V"  # of 180,224 weights 5 % are too few to learn a thing
 DEMO_TRAINING = {
-    **{"steps": 200, "neuron_lr": 0.01, "token_lr": 0.03, "resolution": 128, "batch_size": 4},
-    **{"prompt_mode": "caption", "prior_weight": 0.3, "preview_every": 50},
+    "steps": 200,
+    "neuron_lr": 0.01,
+    "token_lr": 0.03,
+    "resolution": 128,
+    "batch_size": 4,
+    "prompt_mode": "caption",
+    "prior_weight": 0.3,
+    "preview_every": 50,
 }
 
 
