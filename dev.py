@@ -118,21 +118,23 @@ def newest_frontend() -> Path:
 
 
 def environment(comfyui: Path, pinned: bool, given: Path | None) -> Path:
-    """A Python that runs ComfyUI, the pack and its tests. ``.venv`` is made anew where its recipe has changed."""
+    """A Python that runs ComfyUI, the pack and its tests. ``.venv`` follows its recipe; another Python makes it anew."""
     if given:
         if not given.is_file():
             raise Mistake(f"There is no Python at {given}.")
         return given.absolute()
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     requirements = [comfyui / "requirements.txt", ROOT / "requirements.txt"]
-    recipe = "\n".join([sys.version, *PINNED * pinned, *TOOLS, *(path.read_text(encoding="utf-8") for path in requirements)])
-    stamp, wanted = VENV / "dev-stamp", hashlib.sha256(recipe.encode()).hexdigest()
-    if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+    recipe = "\n".join([*PINNED * pinned, *TOOLS, *(path.read_text(encoding="utf-8") for path in requirements)])
+    stamp, wanted = VENV / "dev-stamp", f"{sys.version}\n{hashlib.sha256(recipe.encode()).hexdigest()}"
+    found = stamp.read_text(encoding="utf-8") if python.is_file() and stamp.is_file() else ""
+    if found == wanted:
         return python
     print("Preparing .venv (several minutes and gigabytes the first time) …")
-    stamp.unlink(missing_ok=True)
-    run(sys.executable, "-m", "venv", "--clear", VENV)
-    run(python, "-m", "pip", "install", "-q", "--upgrade", "pip")
+    if not found.startswith(sys.version):  # another Python's, or never finished
+        stamp.unlink(missing_ok=True)
+        run(sys.executable, "-m", "venv", "--clear", VENV)
+        run(python, "-m", "pip", "install", "-q", "--upgrade", "pip")
     files = [option for path in requirements for option in ("-r", path)]
     run(python, "-m", "pip", "install", "-q", *(PINNED if pinned else []), *TOOLS, *files)
     stamp.write_text(wanted, encoding="utf-8")
