@@ -98,8 +98,8 @@ def lineage_of(state: CNSState) -> tuple[str, ...]:
     digest, lineage = hashlib.sha256(json.dumps(_fingerprint_record(state.fingerprint)).encode()), []
     for concept, record in zip(state.concepts, _records(state), strict=True):
         digest.update(json.dumps(record).encode())
-        digest.update(concept.mask.bits)
-        digest.update(concept.vectors.contiguous().numpy())
+        digest.update(concept.mask.bits.tobytes())
+        digest.update(concept.vectors.numpy().tobytes())
         lineage.append(digest.hexdigest())
     return tuple(lineage)
 

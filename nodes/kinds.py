@@ -36,8 +36,7 @@ def Schema(**fields: Any) -> io.Schema:
 
 WHERE = [io.Hidden.unique_id, io.Hidden.extra_pnginfo]  # what a node needs to know of its place to show something there
 
-# Hidden inputs are whatever the executor makes of them: other programs leave all of them out (then ``hidden`` is None), and
-# prompts sent by API may hold anything.
+# Not every executor gives nodes their hidden inputs (``hidden`` is then None), and prompts sent by API can hold anything there.
 
 
 def node_id(hidden: Any) -> str | None:
@@ -77,7 +76,7 @@ def show(state: CNSState, hidden: Any) -> None:
 
 
 def takes_lists(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
-    """For ``execute`` of nodes with ``is_input_list``: programs other than ComfyUI hand over bare values."""
+    """Lets an ``execute`` that expects lists (``is_input_list``) take bare values too, which exported scripts pass to it."""
 
     @functools.wraps(execute)
     def wrapped(cls: type[io.ComfyNode], **inputs: Any) -> io.NodeOutput:

@@ -19,7 +19,7 @@ _LONGEST = 48  # characters of a name before its date; file systems allow 255 by
 
 
 def save_after_training(state: CNSState) -> Path:
-    """Writes the state, unless this very state is there already, and removes what it supersedes. Returns its file.
+    """Writes the state, unless a file already holds it, and removes files that are superseded. Returns the state's file.
 
     Raises:
         CNSError: the folder cannot be written.
@@ -32,7 +32,7 @@ def save_after_training(state: CNSState) -> Path:
     path = _free_path(folder, state)
     save_state(state, path)
     for old in superseded({**saved, path: lineage}) - {path}:
-        with contextlib.suppress(OSError):  # Windows removes no file that is being read: the next autosave will
+        with contextlib.suppress(OSError):  # Windows refuses to remove a file that is being read; the next autosave retries
             old.unlink()
     return path
 
@@ -40,8 +40,8 @@ def save_after_training(state: CNSState) -> Path:
 def superseded(lineages: Mapping[Path, Sequence[str]]) -> set[Path]:
     """Files that are not among the newest :data:`KEPT` of any sequence.
 
-    A sequence is a state that none of the others continues, with all that it continues. So a state from which something
-    else was taught as well stays for that one's sake, and the last state of a branch is never removed.
+    A sequence is a state that no other file continues, together with the states it continues. States taught from the same
+    one end different sequences, so the last state of every branch is kept, and with it the newest it was taught on.
     """
     continued = {digest for lineage in lineages.values() for digest in lineage[:-1]}
     present = {lineage[-1] for lineage in lineages.values()}
@@ -53,7 +53,7 @@ def superseded(lineages: Mapping[Path, Sequence[str]]) -> set[Path]:
 
 
 def _lineages(folder: Path) -> dict[Path, tuple[str, ...]]:
-    """Of the folder's states; a file that is none, or cannot be read, is left alone."""
+    """Lineages of the states in the folder; files that are not states, or cannot be read, are left out."""
     found = {path: read_lineage(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
     return {path: lineage for path, lineage in found.items() if lineage}
 

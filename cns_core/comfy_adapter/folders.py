@@ -27,8 +27,8 @@ def register() -> None:
 
 
 def state_names() -> list[str]:
-    """Each state once, also where one of the folders lies inside another: by its shortest name then. Autosaves come last: the first
-    one is the node's default.
+    """Each state once, by its shortest name where one of the folders lies inside another. Autosaves come last, as the first
+    name is the node's default.
     """
     names = {}
     for name, path in sorted(_states().items(), key=lambda state: len(Path(state[0]).parts)):

@@ -19,9 +19,9 @@ _LETTER, _LINE, _MARGIN = 6, 12, 10  # pixels of Pillow's built-in font, which i
 
 
 class SideEffect:
-    """``with`` one around work that may fail: what it raises is logged as a warning and kept as a sentence for people.
+    """A context for work that accompanies a result: an error ends the block and is kept in ``failure``, a sentence for people.
 
-    ComfyUI's Cancel goes through. A side effect may be entered many times, but only its first failure is logged.
+    ComfyUI's Cancel passes through. The context can be entered many times; its first failure is logged as a warning.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -33,12 +33,12 @@ class SideEffect:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        # Any Exception: matplotlib, the console, the websocket and what other nodes hook into them raise all kinds.
+        # Any Exception: matplotlib, the console, the websocket and the hooks of other nodes can raise every kind.
         if not isinstance(error, Exception) or isinstance(error, InterruptProcessingException):
             return False
         known, self.failure = self.failure, self._sentence(error)
         if not known:
-            with contextlib.suppress(OSError, ValueError):  # the console may be gone, which logging does not forgive
+            with contextlib.suppress(OSError, ValueError):  # logging itself raises where the console is gone
                 logger.warning(self.failure, exc_info=error)
         return True
 

@@ -33,7 +33,7 @@ class Display:
 class TrainingProgress:
     """Steps, losses, speed, time left and previews: on every page that is open, and in the console.
 
-    Whatever cannot be shown, the training goes on; only Cancel stops it.
+    The training goes on even if it cannot be shown; only Cancel stops it.
     """
 
     def __init__(self, steps: int, display: Display, label: str, preview: TrainingPreview) -> None:
