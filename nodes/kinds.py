@@ -51,11 +51,18 @@ def workflow_id(hidden: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def prompt_nodes(hidden: Any) -> dict[str, dict[str, Any]]:
+    """The nodes of the prompt that runs, by id; those without inputs are left out."""
+    prompt = getattr(hidden, "prompt", None)
+    nodes = prompt.items() if isinstance(prompt, dict) else ()
+    return {name: node for name, node in nodes if isinstance(_entry(node, "inputs"), dict)}
+
+
 def checkpoint_name(hidden: Any) -> str:
     """The file that the loader of the running node's MODEL names; empty where it names none."""
-    prompt, node = getattr(hidden, "prompt", None), node_id(hidden)
-    for _ in prompt if isinstance(prompt, dict) else ():  # no way to the loader is longer than that
-        inputs = _entry(_entry(prompt, node), "inputs")
+    nodes, node = prompt_nodes(hidden), node_id(hidden)
+    for _ in nodes:  # no way to the loader is longer than that
+        inputs = _entry(_entry(nodes, node), "inputs")
         names = [name for name in (_entry(inputs, "ckpt_name"), _entry(inputs, "unet_name")) if isinstance(name, str)]
         if names:
             return names[0]

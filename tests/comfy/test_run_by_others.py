@@ -8,16 +8,18 @@ import torch
 from cns_pack.cns_core.comfy_adapter.folders import STATES
 from cns_pack.nodes.apply.apply_state import ApplyState
 from cns_pack.nodes.caption.caption_concept_images import CaptionConceptImages
+from cns_pack.nodes.caption.load_concept_images import LoadConceptImages
 from cns_pack.nodes.files.load_state import LoadState
 from cns_pack.nodes.files.save_state import SaveState
 from cns_pack.nodes.inspect.inspect_prompts import InspectPrompts
 from cns_pack.nodes.inspect.inspect_state import InspectState
-from cns_pack.nodes.kinds import checkpoint_name, node_id, workflow_id
+from cns_pack.nodes.kinds import checkpoint_name, node_id, prompt_nodes, workflow_id
 from cns_pack.nodes.neurons.compute_base_neurons import ComputeBaseNeurons
 from cns_pack.nodes.neurons.compute_general_neurons import ComputeGeneralNeurons
 from cns_pack.nodes.neurons.select_concept_neurons import SelectConceptNeurons
 from cns_pack.nodes.train.train_step import TrainStep
 from comfy_api.latest import io
+from PIL import Image
 
 CAPTIONS = "a dog on grass\na small dog in snow"
 NONSENSE = [None, "", "text", 5, 0.5, [], ["workflow"], {}, {"workflow": "text"}, {"workflow": {}}, {"workflow": {"id": 7}}]
@@ -28,6 +30,9 @@ def _folders(tmp_path, monkeypatch):
     states = ([str(tmp_path / "output" / STATES)], {".safetensors"})
     monkeypatch.setitem(folder_paths.folder_names_and_paths, STATES, states)
     monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
+    (tmp_path / "input" / "dog").mkdir(parents=True)
+    Image.new("RGB", (64, 64), "brown").save(tmp_path / "input" / "dog" / "1.png")
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
 
 
@@ -45,7 +50,8 @@ class Script:
     def teach_and_use(self, studio, wrapped) -> tuple:
         """All nodes that work on a checkpoint; ``wrapped`` makes of a value what nodes with ``is_input_list`` get."""
         loaded = {"model": studio.model, "clip": studio.clip}
-        images = torch.rand(2, 64, 64, 3, generator=torch.Generator().manual_seed(3))
+        (picture,), *_ = self(LoadConceptImages, folder="dog")
+        images = torch.cat([picture, torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(3))])
         given = {"images": images, "token": "<new1>", "noun": "dog", "captioner": "none", "download_captioner": False}
         given["captions"] = CAPTIONS
         concept, _ = self(CaptionConceptImages, **{name: wrapped(value) for name, value in given.items()})
@@ -105,8 +111,15 @@ def test_place_of_a_node_nowhere(value):
     assert checkpoint_name(held(unique_id=value, prompt={"7": {"inputs": {"ckpt_name": "a.safetensors"}}})) == ""
 
 
+@pytest.mark.parametrize("value", [*NONSENSE, {"7": {"inputs": {"steps": 5}, "_meta": "text"}}], ids=repr)
+def test_placeholder_of_a_file_name_stays_where_nothing_fills_it(value, dog_state, tmp_path):
+    hidden = {"PROMPT": value}
+    _, path = Script(hidden)(SaveState, state=dog_state, filename_prefix="cns/mine %Train CNS Step.steps%")
+    assert path == str(tmp_path / "output" / "cns" / "mine %Train CNS Step.steps%_00001_.safetensors")
+
+
 def test_nothing_is_known():
-    assert (node_id(None), workflow_id(None), checkpoint_name(None)) == (None, None, "")
+    assert (node_id(None), workflow_id(None), checkpoint_name(None), prompt_nodes(None)) == (None, None, "", {})
 
 
 def test_checkpoint_is_found_behind_other_nodes():
