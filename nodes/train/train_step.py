@@ -112,11 +112,10 @@ class TrainStep(io.ComfyNode):
         display = Display(node_id(cls.hidden), workflow_id(cls.hidden), preview_every, preview_prompt)
         inputs = model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, display
         state, result = teach(*inputs, checkpoint_name(cls.hidden))
-        lines = [training_figures(state, result)]
-        if autosave:
-            lines.append(_autosave(state))
+        saved = [_autosave(state)] if autosave else []  # first, as what follows could end the whole process
+        plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
-        return io.NodeOutput(state, loss_plot(result.history, f"Teaching {concept.name}"), "\n".join(lines))
+        return io.NodeOutput(state, plot, "\n".join([training_figures(state, result), *saved]))
 
 
 def _autosave(state: CNSState) -> str:
