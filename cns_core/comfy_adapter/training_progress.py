@@ -17,7 +17,7 @@ from .side_effects import SideEffect, text_picture
 from .training_preview import TrainingPreview, data_url
 
 _PREVIEW_SECONDS = 2.0
-_FAILED_PREVIEW = (256, 256)  # pixels of the picture that says why there is none
+_FAILED_PREVIEW = (512, 512)  # pixels of the picture that says why there is none
 
 
 @dataclass(frozen=True)

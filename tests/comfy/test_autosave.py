@@ -12,13 +12,14 @@ import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.autosave import KEPT, save_after_training, superseded
 from cns_pack.cns_core.comfy_adapter.folders import STATES, state_names, state_path
-from cns_pack.cns_core.kv_layers import Fingerprint, KVLayout
+from cns_pack.cns_core.fingerprint import Fingerprint, Projections
+from cns_pack.cns_core.kv_layers import KVLayout
 from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.state import CNSState, LearnedConcept
 from cns_pack.cns_core.state_file import load_state, save_state
 
 LAYOUT = KVLayout.from_shapes({"x.attn2.to_k": (16, 24), "x.attn2.to_v": (8, 24)})
-START = CNSState.empty(LAYOUT, Fingerprint((0.25, -1.5), 2**-10, "some_checkpoint.safetensors"))
+START = CNSState.empty(LAYOUT, Fingerprint(Projections((0.25, -1.5), 2**-10), name="some_checkpoint.safetensors"))
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_a_branch_keeps_what_it_grew_from(folder):
 
 
 def test_other_checkpoints_and_other_trainings_are_other_sequences(folder):
-    elsewhere = CNSState.empty(LAYOUT, replace(START.fingerprint, values=(0.5, -1.5)))
+    elsewhere = CNSState.empty(LAYOUT, replace(START.fingerprint, kv=Projections((0.5, -1.5), 2**-10)))
     for state in (taught(START, "<new1>"), taught(START, "<new1>", seed=1), taught(elsewhere, "<new1>")):
         save_after_training(state)
     for state in sequence(7):
