@@ -3,12 +3,13 @@
 Tensors: ``union`` (uint8, the mask of all touched weights, bit-packed over the flat K/V vector), ``values`` (float32, the
 delta at those weights), and for concept i ``concept.i.mask`` (uint8, bit-packed over the *union's* weights, so that a
 concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). Metadata: ``format``, ``format_version``, ``layout``,
-``fingerprint`` and ``concepts`` as JSON. Older files have no ``text_encoder`` and ``clip_skip`` in their fingerprint, and older
-readers pass over them.
+``fingerprint``, ``concepts`` and ``lineage`` (:func:`lineage_of`) as JSON. Older files have no ``lineage``, and no
+``text_encoder`` and ``clip_skip`` in their fingerprint; older readers pass over them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -53,8 +54,8 @@ def save_state(state: CNSState, path: Path) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise CNSError(
-            f"The state could not be written to {path}: {error.strerror or error}. Make room or choose another filename_prefix "
-            "and run again: nothing is taught twice while ComfyUI stays open."
+            f"The state could not be written to {path}: {error.strerror or error}. Make room there, or give Save CNS State "
+            "another filename_prefix."
         ) from error
 
 
@@ -89,6 +90,30 @@ def load_state(path: Path) -> CNSState:
         raise CNSError(f"{path.name} is damaged: {type(error).__name__} {error}. {_ANOTHER}") from error
 
 
+def lineage_of(state: CNSState) -> tuple[str, ...]:
+    """For each concept a digest of the checkpoint and of all that was taught up to it.
+
+    One state continues another if its lineage begins with the other's.
+    """
+    digest, lineage = hashlib.sha256(json.dumps(_fingerprint_record(state.fingerprint)).encode()), []
+    for concept, record in zip(state.concepts, _records(state), strict=True):
+        digest.update(json.dumps(record).encode())
+        digest.update(concept.mask.bits.tobytes())
+        digest.update(concept.vectors.numpy().tobytes())
+        lineage.append(digest.hexdigest())
+    return tuple(lineage)
+
+
+def read_lineage(path: Path) -> tuple[str, ...]:
+    """The lineage written in a file; empty where there is none, or the file is no state that can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return tuple(json.loads(metadata.get("lineage", "[]")))
+    except (OSError, SafetensorError, ValueError, TypeError):
+        return ()
+
+
 def _tensors(state: CNSState) -> dict[str, torch.Tensor]:
     positions = state.delta.mask.flat()
     tensors = {
@@ -102,8 +127,8 @@ def _tensors(state: CNSState) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _metadata(state: CNSState) -> dict[str, str]:
-    concepts = [
+def _records(state: CNSState) -> list[dict[str, object]]:
+    return [
         {
             "token": concept.token,
             "noun": concept.noun,
@@ -113,12 +138,16 @@ def _metadata(state: CNSState) -> dict[str, str]:
         }
         for concept in state.concepts
     ]
+
+
+def _metadata(state: CNSState) -> dict[str, str]:
     return {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "layout": json.dumps(state.layout.shapes()),
         "fingerprint": json.dumps(_fingerprint_record(state.fingerprint)),
-        "concepts": json.dumps(concepts),
+        "concepts": json.dumps(_records(state)),
+        "lineage": json.dumps(lineage_of(state)),
     }
 
 

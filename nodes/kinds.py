@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..cns_core.comfy_adapter.live_states import show_state
+from ..cns_core.comfy_adapter.side_effects import SideEffect
 from ..cns_core.errors import CNSError
 from ..cns_core.figures import state_record
 from ..cns_core.state import CNSState
@@ -33,27 +36,60 @@ def Schema(**fields: Any) -> io.Schema:
 
 WHERE = [io.Hidden.unique_id, io.Hidden.extra_pnginfo]  # what a node needs to know of its place to show something there
 
+# Not every executor gives nodes their hidden inputs (``hidden`` is then None), and prompts sent by API can hold anything there.
+
+
+def node_id(hidden: Any) -> str | None:
+    """The running node, as the page knows it."""
+    found = getattr(hidden, "unique_id", None)
+    return str(found) if isinstance(found, (str, int)) else None
+
 
 def workflow_id(hidden: Any) -> str | None:
-    return ((hidden.extra_pnginfo or {}).get("workflow") or {}).get("id")
+    workflow = _entry(getattr(hidden, "extra_pnginfo", None), "workflow")
+    found = _entry(workflow, "id")
+    return found if isinstance(found, str) else None
+
+
+def prompt_nodes(hidden: Any) -> dict[str, dict[str, Any]]:
+    """The nodes of the prompt that runs, by id; those without inputs are left out."""
+    prompt = getattr(hidden, "prompt", None)
+    nodes = prompt.items() if isinstance(prompt, dict) else ()
+    return {name: node for name, node in nodes if isinstance(_entry(node, "inputs"), dict)}
 
 
 def checkpoint_name(hidden: Any) -> str:
     """The file that the loader of the running node's MODEL names; empty where it names none."""
-    node = (hidden.prompt or {}).get(hidden.unique_id)
-    while node:
-        inputs = node["inputs"]
-        names = [inputs[name] for name in ("ckpt_name", "unet_name") if isinstance(inputs.get(name), str)]
+    nodes, node = prompt_nodes(hidden), node_id(hidden)
+    for _ in nodes:  # no way to the loader is longer than that
+        inputs = _entry(_entry(nodes, node), "inputs")
+        names = [name for name in (_entry(inputs, "ckpt_name"), _entry(inputs, "unet_name")) if isinstance(name, str)]
         if names:
             return names[0]
-        link = inputs.get("model")
-        node = hidden.prompt.get(link[0]) if isinstance(link, list) else None
+        link = _entry(inputs, "model")
+        node = link[0] if isinstance(link, list) and link else None
     return ""
+
+
+def _entry(value: Any, key: Any) -> Any:
+    """``value[key]``, or None where that is not there or ``value`` is no dictionary."""
+    return value.get(key) if isinstance(value, dict) and isinstance(key, str) else None
 
 
 def show(state: CNSState, hidden: Any) -> None:
     """Fills the running node's state panel."""
-    show_state(state_record(state), hidden.unique_id, workflow_id(hidden))
+    with SideEffect("The state could not be shown in the node"):
+        show_state(state_record(state), node_id(hidden), workflow_id(hidden))
+
+
+def takes_lists(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
+    """Lets an ``execute`` that expects lists (``is_input_list``) take bare values too, which exported scripts pass to it."""
+
+    @functools.wraps(execute)
+    def wrapped(cls: type[io.ComfyNode], **inputs: Any) -> io.NodeOutput:
+        return execute(cls, **{name: value if isinstance(value, list) else [value] for name, value in inputs.items()})
+
+    return wrapped
 
 
 def one_of_each(inputs: dict[str, list]) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..cns_core.comfy_adapter.side_effects import SideEffect, text_picture
 from ..cns_core.masks import NeuronMask
 
 if TYPE_CHECKING:
@@ -16,10 +19,32 @@ if TYPE_CHECKING:
 
 _SIZE_INCHES, _DPI = (8, 4.5), 100
 _SMOOTHING = 0.1  # share of the run the drawn mean looks back on
+_REMEDY = "The node's other outputs are complete. Check how matplotlib is installed, and the variable MPLBACKEND if it is set."
+
+P = ParamSpec("P")
+
+
+def plot(draw: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """For functions that draw with matplotlib: where that fails, the picture says why.
+
+    Text is drawn as it stands, not read as formulas, and in matplotlib's own style: ``rcParams`` are the whole process's.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        with SideEffect("The plot could not be drawn", _REMEDY) as drawing:
+            from matplotlib import style
+
+            with style.context(["default", {"text.parse_math": False}]):
+                return draw(*args, **kwargs)
+        width, height = (round(inches * _DPI) for inches in _SIZE_INCHES)
+        return _image(np.asarray(text_picture(drawing.failure, width, height)))
+
+    return drawn
 
 
 def plot_axes(size_inches: tuple[float, float] = _SIZE_INCHES) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure  # a broken matplotlib shall cost a plot, not the whole pack
+    from matplotlib.figure import Figure  # a broken matplotlib costs a plot, not the whole pack
 
     figure = Figure(size_inches, dpi=_DPI, layout="constrained")
     return figure, figure.subplots()
@@ -30,9 +55,15 @@ def as_image(figure: Figure) -> Tensor:
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].astype(np.float32) / 255).unsqueeze(0)
+    return _image(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
+def _image(pixels: np.ndarray) -> Tensor:
+    """uint8 (height, width, 3) -> IMAGE."""
+    return torch.from_numpy(pixels.astype(np.float32) / 255).unsqueeze(0)
+
+
+@plot
 def loss_plot(history: Tensor, title: str) -> Tensor:
     """Instance, prior and weighted regularization loss of each step; history (steps, 4)."""
     figure, axes = plot_axes()
@@ -55,6 +86,7 @@ def loss_plot(history: Tensor, title: str) -> Tensor:
     return as_image(figure)
 
 
+@plot
 def selection_plot(base: NeuronMask, general: NeuronMask, chosen: NeuronMask) -> Tensor:
     """Share of base, general and chosen weights in every layer."""
     figure, axes = plot_axes()

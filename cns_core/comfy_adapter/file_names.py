@@ -44,7 +44,7 @@ def _widget(placeholder: str, prompt: Mapping[str, Mapping[str, Any]]) -> str:
     """Empty where there is no such node or widget."""
     title, _, widget = placeholder.rpartition(".")
     by_type = [node for node in prompt.values() if node.get("class_type") == title]
-    by_title = [node for node in prompt.values() if node.get("_meta", {}).get("title") == title]
+    by_title = [node for node in prompt.values() if isinstance(node.get("_meta"), dict) and node["_meta"].get("title") == title]
     for node in [*by_type, *by_title]:
         value = node["inputs"].get(widget)
         if isinstance(value, str | int | float):  # not a link

@@ -12,6 +12,7 @@ from ..errors import CNSError
 from .captioner import FOLDER as CAPTIONERS
 
 STATES = "cns"
+AUTOSAVES = "autosave"  # a folder in output/cns
 SUFFIX = ".safetensors"
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*]' if os.name == "nt" else r"[\x00-\x1f]")  # in a file's name
@@ -26,11 +27,13 @@ def register() -> None:
 
 
 def state_names() -> list[str]:
-    """Each state once, also where one of the folders lies inside another: by its shortest name then."""
+    """Each state once, by its shortest name where one of the folders lies inside another. Autosaves come last, as the first
+    name is the node's default.
+    """
     names = {}
     for name, path in sorted(_states().items(), key=lambda state: len(Path(state[0]).parts)):
         names.setdefault(_place(path), name)
-    return sorted(names.values())
+    return sorted(names.values(), key=lambda name: (Path(name).parts[0] == AUTOSAVES, name))
 
 
 def state_path(name: str) -> Path:

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 
 from .events import STATE_EVENT
-from .live_training import running_server
+from .live_training import running_client, running_server
 
 _REMEMBERED = 256
 _states: OrderedDict[tuple[str | None, str], dict[str, object]] = OrderedDict()
@@ -17,9 +17,10 @@ def show_state(record: dict[str, object], node: str | None, workflow: str | None
     server = running_server()
     if server is None or node is None:
         return
-    key = (workflow or server.client_id, node)
+    client = running_client()
+    key = (workflow or client, node)
     number = time.time_ns() // 1_000_000
-    message = {"number": number, "node": node, "workflow": workflow, "client": server.client_id, "state": record}
+    message = {"number": number, "node": node, "workflow": workflow, "client": client, "state": record}
     _states.pop(key, None)
     _states[key] = message
     while len(_states) > _REMEMBERED:

@@ -19,6 +19,11 @@ def running_server() -> PromptServer | None:
     return getattr(PromptServer, "instance", None)
 
 
+def running_client() -> str | None:
+    """The page whose prompt is running; None where nobody knows, as under other programs' servers."""
+    return getattr(running_server(), "client_id", None)
+
+
 @dataclass
 class LiveTraining:
     """``rows``: instance, prior and regularization loss of each step done; ``state``: running, done or stopped;
@@ -74,8 +79,7 @@ _drawing_pages: deque[str] = deque(maxlen=64)
 
 def page_draws_charts() -> bool:
     """Whether the page that queued the running prompt has said hello."""
-    server = running_server()
-    return server is not None and server.client_id in _drawing_pages
+    return running_client() in _drawing_pages
 
 
 def remembered() -> list[dict[str, object]]:

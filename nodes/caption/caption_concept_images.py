@@ -9,7 +9,7 @@ from ...cns_core.comfy_adapter.latents import image_list
 from ...cns_core.comfy_adapter.progress import Progress
 from ...cns_core.concept import Concept, check_images, check_noun, check_token
 from ...cns_core.errors import CNSError
-from ..kinds import CATEGORY, ConceptSocket, Schema
+from ..kinds import CATEGORY, ConceptSocket, Schema, node_id, takes_lists
 
 
 class CaptionConceptImages(io.ComfyNode):
@@ -63,6 +63,7 @@ class CaptionConceptImages(io.ComfyNode):
         )
 
     @classmethod
+    @takes_lists
     def execute(
         cls,
         images: list[torch.Tensor],
@@ -82,7 +83,7 @@ class CaptionConceptImages(io.ComfyNode):
                 f"'a {word} on grass', or choose a captioner."
             )
         if missing:
-            progress = Progress(len(missing), cls.hidden.unique_id)
+            progress = Progress(len(missing), node_id(cls.hidden))
             wanted = [pictures[index] for index in missing]
             made = caption_images(wanted, captioner[0], download_captioner[0], progress.advance, progress.text)
             for index, text in zip(missing, made, strict=True):

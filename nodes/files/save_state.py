@@ -9,7 +9,7 @@ from ...cns_core.comfy_adapter.folders import new_state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
 from ...cns_core.state_file import save_state
-from ..kinds import CATEGORY_FILES, Schema, StateSocket
+from ..kinds import CATEGORY_FILES, Schema, StateSocket, prompt_nodes
 
 
 class SaveState(io.ComfyNode):
@@ -40,7 +40,6 @@ class SaveState(io.ComfyNode):
 
     @classmethod
     def execute(cls, state: CNSState, filename_prefix: str) -> io.NodeOutput:
-        prompt = getattr(cls.hidden, "prompt", None) or {}
-        path = new_state_path(fill_in(filename_prefix, prompt, datetime.now()))
+        path = new_state_path(fill_in(filename_prefix, prompt_nodes(cls.hidden), datetime.now()))
         save_state(state, path)
         return io.NodeOutput(state, str(path), ui={"text": (f"{path}\n{state_figures(state)}",)})

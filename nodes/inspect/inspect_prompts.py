@@ -7,7 +7,7 @@ from ...cns_core.comfy_adapter.neurons import draw_calibration, prompt_masks
 from ...cns_core.config import SelectionConfig
 from ...cns_core.errors import CNSError
 from ...cns_core.statistics import overlaps, shared_by_prompts
-from ..kinds import CATEGORY_INSPECT, Schema
+from ..kinds import CATEGORY_INSPECT, Schema, node_id
 from ..neurons.inputs import top_percent_input
 from .plots import overlap_plot, query_plot, shared_plot
 
@@ -54,7 +54,7 @@ class InspectPrompts(io.ComfyNode):
         names, prompts = split_prompts(queries), split_prompts(calibration_prompts)
         if not names or not prompts:
             raise CNSError("queries or calibration_prompts is empty: write at least one prompt in each, one per line.")
-        masks = prompt_masks(model, clip, [*prompts, *names], top_percent / 100, cls.hidden.unique_id)
+        masks = prompt_masks(model, clip, [*prompts, *names], top_percent / 100, node_id(cls.hidden))
         calibration, asked = masks[: len(prompts)], masks[len(prompts) :]
         shares = shared_by_prompts(calibration)
         general = calibration[0]

@@ -8,9 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from ...cns_core.masks import NeuronMask
-from ..plots import as_image, by_layer, layer_shares, plot_axes
+from ..plots import as_image, by_layer, layer_shares, plot, plot_axes
 
 
+@plot
 def state_layers_plot(masks: Mapping[str, NeuronMask]) -> Tensor:
     """Share of each layer's weights that each concept trains; ``masks`` by the concept's name."""
     figure, axes = plot_axes()
@@ -20,6 +21,7 @@ def state_layers_plot(masks: Mapping[str, NeuronMask]) -> Tensor:
     return by_layer(figure, axes, next(iter(masks.values())), "Weights each concept trains, by cross-attention matrix", 4)
 
 
+@plot
 def overlap_plot(names: Sequence[str], matrix: np.ndarray, title: str) -> Tensor:
     """Intersection over union of every pair, (n, n), with the numbers written in where they can be read."""
     figure, axes = plot_axes((7, 6))
@@ -35,6 +37,7 @@ def overlap_plot(names: Sequence[str], matrix: np.ndarray, title: str) -> Tensor
     return as_image(figure)
 
 
+@plot
 def budget_plot(names: Sequence[str], shares: Sequence[float], fresh: Sequence[float]) -> Tensor:
     """For each concept in order, its share of K/V, split into weights no earlier concept had and weights it shares."""
     figure, axes = plot_axes()
@@ -49,6 +52,7 @@ def budget_plot(names: Sequence[str], shares: Sequence[float], fresh: Sequence[f
     return as_image(figure)
 
 
+@plot
 def query_plot(names: Sequence[str], selected: Sequence[float], left: Sequence[float]) -> Tensor:
     """What each query selects of K/V, split into general weights and those that are left, beside the paper's figures."""
     figure, axes = plot_axes()
@@ -71,6 +75,7 @@ def query_plot(names: Sequence[str], selected: Sequence[float], left: Sequence[f
     return as_image(figure)
 
 
+@plot
 def shared_plot(shares: np.ndarray) -> Tensor:
     """Share of a selection that 1, 2, …, n prompts have in common (the paper's figure 3)."""
     figure, axes = plot_axes()

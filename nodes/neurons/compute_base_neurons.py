@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.neurons import compute_neurons
 from ...cns_core.concept import Concept
-from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, Schema
+from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, Schema, node_id
 from .inputs import neuron_summary, top_percent_input
 
 
@@ -33,5 +33,5 @@ class ComputeBaseNeurons(io.ComfyNode):
     @classmethod
     def execute(cls, model, clip, concept: Concept, top_percent: float) -> io.NodeOutput:
         captions = list(concept.descriptions)
-        neurons = compute_neurons(model, clip, captions, top_percent / 100, "base", cls.hidden.unique_id)
+        neurons = compute_neurons(model, clip, captions, top_percent / 100, "base", node_id(cls.hidden))
         return io.NodeOutput(neurons, neuron_summary(neurons))

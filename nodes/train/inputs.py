@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ...cns_core.comfy_adapter.autosave import KEPT
 from ...cns_core.comfy_adapter.teach import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
 from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
 from ..kinds import advanced
 
 _DEFAULT = TrainConfig()
+AUTOSAVE = True
 
 
 def _number(name: str, kind: type, low: float, high: float, step: float, tooltip: str) -> io.Int.Input | io.Float.Input:
     extra = {"round": False} if kind is io.Float else {}
     return kind.Input(name, default=getattr(_DEFAULT, name), min=low, max=high, step=step, tooltip=tooltip, **extra)
+
+
+def autosave_input() -> io.Boolean.Input:
+    """Comes after all other widgets: saved workflows hold widgets' values by position."""
+    return io.Boolean.Input(
+        "autosave",
+        default=AUTOSAVE,
+        optional=True,
+        tooltip="Saves the state in output/cns/autosave as soon as the concept is taught; Load CNS State lists it. The newest "
+        f"{KEPT} states of a sequence are kept.",
+    )
 
 
 def hyper_parameters() -> list:

@@ -3,9 +3,11 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from ...cns_core.comfy_adapter.autosave import save_after_training
 from ...cns_core.comfy_adapter.latents import single_images
 from ...cns_core.comfy_adapter.neurons import Neurons
 from ...cns_core.comfy_adapter.prior import Prior
+from ...cns_core.comfy_adapter.side_effects import SideEffect
 from ...cns_core.comfy_adapter.teach import teach
 from ...cns_core.comfy_adapter.training_progress import Display
 from ...cns_core.concept import Concept
@@ -20,12 +22,14 @@ from ..kinds import (
     Schema,
     StateSocket,
     checkpoint_name,
+    node_id,
     one_of_each,
     show,
+    takes_lists,
     workflow_id,
 )
 from ..plots import loss_plot
-from .inputs import hyper_parameters
+from .inputs import AUTOSAVE, autosave_input, hyper_parameters
 
 
 class TrainStep(io.ComfyNode):
@@ -66,17 +70,19 @@ class TrainStep(io.ComfyNode):
                     tooltip="The prompt the prior images were made with: one for all, or one for each, as lines or as a list. "
                     "Without the token. Images without one: photo of a <noun>.",
                 ),
+                autosave_input(),
             ],
             outputs=[
                 StateSocket.Output(
                     display_name="state", tooltip="All concepts so far; wire it to Save, Apply or the next step."
                 ),
                 io.Image.Output(display_name="loss_plot", tooltip="Losses of each step."),
-                io.String.Output(display_name="summary", tooltip="Steps, speed, losses, weights changed."),
+                io.String.Output(display_name="summary", tooltip="Steps, speed, losses, weights changed, the autosaved file."),
             ],
         )
 
     @classmethod
+    @takes_lists
     def execute(
         cls, prior_images: list[torch.Tensor] | None = None, prior_prompts: list[str] | None = None, **inputs: list
     ) -> io.NodeOutput:
@@ -98,13 +104,22 @@ class TrainStep(io.ComfyNode):
         initial_word: str,
         vectors: int,
         previous_state: CNSState | None = None,
+        autosave: bool = AUTOSAVE,
         **hyper_parameters: object,
     ) -> io.NodeOutput:
         config = TrainConfig(**hyper_parameters).with_preset(preset)
         prior = Prior.of(prior_images, prior_prompts, concept.noun)
-        display = Display(cls.hidden.unique_id, workflow_id(cls.hidden), preview_every, preview_prompt)
+        display = Display(node_id(cls.hidden), workflow_id(cls.hidden), preview_every, preview_prompt)
         inputs = model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, display
         state, result = teach(*inputs, checkpoint_name(cls.hidden))
+        saved = [_autosave(state)] if autosave else []  # first, as what follows could end the whole process
         plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
-        return io.NodeOutput(state, plot, training_figures(state, result))
+        return io.NodeOutput(state, plot, "\n".join([training_figures(state, result), *saved]))
+
+
+def _autosave(state: CNSState) -> str:
+    """A line for the summary: where the state was saved, or why it was not."""
+    with SideEffect("The state was not autosaved") as saving:
+        return f"- autosaved as `{save_after_training(state)}`"
+    return f"- {saving.failure}"

@@ -1,0 +1,77 @@
+"""States that save themselves after each concept, below ``output/cns/autosave``."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import folder_paths
+
+from ..state import CNSState
+from ..state_file import lineage_of, read_lineage, save_state
+from .folders import AUTOSAVES, STATES, SUFFIX
+
+KEPT = 5  # states of a sequence: the newest, and those it was taught on
+_LONGEST = 48  # characters of a name before its date; file systems allow 255 bytes in all
+
+
+def save_after_training(state: CNSState) -> Path:
+    """Writes the state, unless a file already holds it, and removes files that are superseded. Returns the state's file.
+
+    Raises:
+        CNSError: the folder cannot be written.
+    """
+    folder = Path(folder_paths.get_output_directory(), STATES, AUTOSAVES)
+    lineage, saved = lineage_of(state), _lineages(folder)
+    for path, other in saved.items():
+        if other == lineage:
+            return path
+    path = _free_path(folder, state)
+    save_state(state, path)
+    for old in superseded({**saved, path: lineage}) - {path}:
+        with contextlib.suppress(OSError):  # Windows refuses to remove a file that is being read; the next autosave retries
+            old.unlink()
+    return path
+
+
+def superseded(lineages: Mapping[Path, Sequence[str]]) -> set[Path]:
+    """Files that are not among the newest :data:`KEPT` of any sequence.
+
+    A sequence is a state that no other file continues, together with the states it continues. States taught from the same
+    one end different sequences, so the last state of every branch is kept, and with it the newest it was taught on.
+    """
+    continued = {digest for lineage in lineages.values() for digest in lineage[:-1]}
+    present = {lineage[-1] for lineage in lineages.values()}
+    kept = set()
+    for lineage in lineages.values():
+        if lineage[-1] not in continued:
+            kept.update([digest for digest in lineage if digest in present][-KEPT:])
+    return {path for path, lineage in lineages.items() if lineage[-1] not in kept}
+
+
+def _lineages(folder: Path) -> dict[Path, tuple[str, ...]]:
+    """Lineages of the states in the folder; files that are not states, or cannot be read, are left out."""
+    found = {path: read_lineage(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    return {path: lineage for path, lineage in found.items() if lineage}
+
+
+def _free_path(folder: Path, state: CNSState) -> Path:
+    """Like ``new1-dog+new2-hat_2026-01-31_18-05-00.safetensors``."""
+    names = [_plain(concept.name) for concept in state.concepts]
+    title = "+".join(names)
+    if len(title) > _LONGEST and len(names) > 1:
+        title = f"{len(names)}-concepts-to-{names[-1]}"
+    stem = f"{title[:_LONGEST]}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    path, number = folder / f"{stem}{SUFFIX}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}_{number}{SUFFIX}"
+    return path
+
+
+def _plain(name: str) -> str:
+    """``<new1> dog`` -> ``new1-dog``: letters and digits of any script, which every file system takes."""
+    return "-".join(re.findall(r"\w+", name))
