@@ -39,7 +39,8 @@ class CaptionConceptImages(io.ComfyNode):
                     "captioner",
                     options=names,
                     default=names[0],
-                    tooltip="Model that describes images without a caption; from models/captioners. Given captions come first.",
+                    tooltip="Model that describes images without a caption; from models/captioners. "
+                    "Your own captions take precedence.",
                 ),
                 io.Boolean.Input(
                     "download_captioner",
@@ -84,8 +85,7 @@ class CaptionConceptImages(io.ComfyNode):
             )
         if missing:
             progress = Progress(len(missing), node_id(cls.hidden))
-            wanted = [pictures[index] for index in missing]
+            wanted = {index + 1: pictures[index] for index in missing}
             made = caption_images(wanted, captioner[0], download_captioner[0], progress.advance, progress.text)
-            for index, text in zip(missing, made, strict=True):
-                texts[index] = text
+            texts = [made.get(number, text) for number, text in enumerate(texts, start=1)]
         return io.NodeOutput(Concept(name, word, pictures, tuple(texts)), "\n".join(texts))
