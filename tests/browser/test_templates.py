@@ -17,7 +17,7 @@ SMALL = {
     "CNS_TrainStep": {"resolution": 64, "steps": 2},
     "CNS_LoadConceptImages": {"folder": "my_dog"},
 }
-SHORT = {"CNS_TrainStep": {"steps": 20}}  # on the demo model; the tour alone runs as it is
+SHORT = {"CNS_TrainStep": {"steps": 20, "preview_every": 10}}  # on the demo model
 NAMES = [build.__name__ for build in WORKFLOWS]
 
 
@@ -56,7 +56,7 @@ def test_template(page, saved_state, name):
     if "CheckpointLoaderSimple" in kinds:
         set_widgets(page, SMALL)
         set_widgets(page, {"CNS_LoadState": {"state_name": saved_state}})
-    elif name != "no_gpu_tour":
+    else:
         set_widgets(page, SHORT)
     press_run(page)
     wait_idle(page, 900)
