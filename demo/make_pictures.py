@@ -60,6 +60,7 @@ def main(comfyui: Path, base: Path) -> None:
         page.goto(server.url)
         page.wait_for_function("() => window.app?.graph")
         page.wait_for_timeout(4000)
+        page.keyboard.press("Escape")  # the template browser opens over a first start
         page.evaluate("() => { app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false); }")
         page.evaluate("() => { app.extensionManager.setting.set('Comfy.Minimap.Visible', false); }")
         for name, kinds in SHOWN_IN.items():

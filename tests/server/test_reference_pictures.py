@@ -60,7 +60,7 @@ def teach(server, base) -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(server, base, request) -> dict[str, np.ndarray]:
+def shown(server, base, request) -> dict[str, np.ndarray]:
     if request.config.getoption("--write-reference"):
         teach(server, base)
         for name, picture in drawn(server, base).items():
@@ -73,11 +73,11 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_picture_is_what_it_was(pictures, name):
+def test_picture_is_what_it_was(shown, name):
     stored = np.asarray(Image.open(FOLDER / f"{name}.png").convert("RGB"))
-    assert distance(pictures[name], stored) < TOLERANCE
+    assert distance(shown[name], stored) < TOLERANCE
 
 
-def test_the_pictures_differ_from_each_other(pictures):
-    assert distance(pictures["taught"], pictures["half"]) > 5 * TOLERANCE
-    assert distance(pictures["half"], pictures["ordinary"]) > 5 * TOLERANCE
+def test_the_pictures_differ_from_each_other(shown):
+    assert distance(shown["taught"], shown["half"]) > 5 * TOLERANCE
+    assert distance(shown["half"], shown["ordinary"]) > 5 * TOLERANCE
