@@ -31,17 +31,22 @@ def main(comfyui: Path, base: Path) -> None:
         change(tour, "CNS_TrainStep", preview_every=_EVERY)
         result = execute(server, "The tour, with previews", tour)
         trainings = json.loads(server.get("/cns/trainings"))[-2:]
-        taught = [fetched(server, result, node) for node in find(tour, "PreviewImage")]
+        taught = [
+            fetched(server, result, node) for node in find(tour, "PreviewImage") if "is shown" in tour[node]["_meta"]["title"]
+        ]
         final = {tour[node]["_meta"]["title"]: fetched(server, result, node) for node in find(tour, "SaveImage")}
     previews = [[(f"step {sample['step']}", _decoded(sample["picture"])) for sample in one["samples"]] for one in trainings]
     first, later, _, both = final.values()
     rows = [
-        ("Taught with these: <new1>", [("", picture) for picture in taught[0]]),
-        (trainings[0]["samples"][0]["prompt"], previews[0]),
-        ("Taught next, with these: <new2>", [("", picture) for picture in taught[1]]),
-        (trainings[1]["samples"][0]["prompt"], previews[1]),
-        ("<new1> before and after <new2> was taught", [("", picture) for picture in (*first[:3], *later[:3])]),
-        ("<new1> in <new2>", [("", picture) for picture in both]),
+        ("First lesson: five pictures of <new1>", [("", picture) for picture in taught[0]]),
+        (f"While it learns: {trainings[0]['samples'][0]['prompt']}", previews[0]),
+        ("Second lesson: five pictures of <new2>", [("", picture) for picture in taught[1]]),
+        (f"While it learns: {trainings[1]['samples'][0]['prompt']}", previews[1]),
+        (
+            "<new1> before the second lesson, and after it, from the same noise",
+            [("", picture) for picture in (*first[:3], *later[:3])],
+        ),
+        ("Both in one prompt", [("", picture) for picture in both]),
     ]
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     stitched(rows).save(TARGET, quality=88)

@@ -35,6 +35,8 @@ def no_gpu_tour(flow: Workflow) -> None:
         "CNS_ComputeGeneralNeurons", (0, 620), size=(340, 330), model=loaded[0], clip=loaded[1], calibration_prompts=prompts
     )()
     flow.group("1  Demo model and general neurons", (-20, 430, 380, 540))
+    named = with_article(f"<new1> {thing.noun}")
+    alone = (f"{named} in a forest", f"a blue house {place.words('<new2>')}")
     state, states = None, []
     for row, (name, token) in enumerate(zip(CONCEPTS, ("<new1>", "<new2>"), strict=True)):
         y, concept = row * ROW, NEW_CONCEPTS[name]
@@ -43,15 +45,15 @@ def no_gpu_tour(flow: Workflow) -> None:
         ordinary = f"a red star {concept.words()}" if name in NEW_PLACES else f"{with_article(concept.noun)} on a beach"
         prior = sampled(flow, 760, y + 60, loaded, ordinary, 12, row + 1, DEMO)
         material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), prior, ordinary, DEMO_STRATEGY)
-        state = teach(flow, 1480, y + 60, loaded, general, material, state, **DEMO_TRAINING)
+        training = {**DEMO_TRAINING, "preview_prompt": alone[row]}
+        state = teach(flow, 1480, y + 60, loaded, general, material, state, **training)
         states.append(state)
         flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 2300, ROW_HEIGHT), "#3f8e5a")
     flow.add("CNS_SaveState", (2260, ROW + 950), size=(420, 200), state=state, filename_prefix="cns/tour")
-    named = with_article(f"<new1> {thing.noun}")
     shown = {
-        "<new1> after the first step": f"{named} in a forest",
-        "<new1> after the second": f"{named} in a forest",
-        "<new2>": f"a blue house {place.words('<new2>')}",
+        "<new1> after the first step": alone[0],
+        "<new1> after the second": alone[0],
+        "<new2>": alone[1],
         "<new1> and <new2>": f"{named} {place.words('<new2>')}",
     }
     for column, (title, text) in enumerate(shown.items()):
