@@ -5,7 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from ...demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
-from ..kinds import CATEGORY_FILES, Schema
+from ..kinds import CATEGORY_FILES, Schema, checked
 
 
 class DemoConcept(io.ComfyNode):
@@ -41,6 +41,7 @@ class DemoConcept(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, concept: str, count: int, seed: int) -> io.NodeOutput:
         pictures, captions = teaching_pictures(concept, count, seed)
         images = torch.from_numpy(np.stack(pictures).astype(np.float32) / 255)
