@@ -91,10 +91,11 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
 
     @functools.wraps(execute)
     def wrapped(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
-        for spec in cls.SCHEMA.inputs if cls.SCHEMA else ():  # None where no server has asked for it
-            value = inputs.get(spec.id)
+        specs = {spec.id: spec for spec in cls.SCHEMA.inputs} if cls.SCHEMA else {}  # None where no server has asked for it
+        for name in specs.keys() & inputs.keys():
+            value = inputs[name]
             for single in value if cls.SCHEMA.is_input_list and isinstance(value, list) else [value]:
-                _check_value(spec, single)
+                _check_value(specs[name], single)
         return execute(cls, *args, **inputs)
 
     return wrapped

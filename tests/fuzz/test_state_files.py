@@ -72,13 +72,13 @@ def check(path, blob: bytes) -> None:
     assert load_state(path).delta.mask.equals(state.delta.mask)
 
 
-@thrown(400)
+@thrown(300)
 @given(data=st.data())
 def test_cut_or_flipped(path, data):
     check(path, data.draw(cut_or_flipped(_blob(path))))
 
 
-@thrown(100)
+@thrown(50)
 @given(blob=st.binary(max_size=300))
 @example(blob=b"\xff" * 8)  # a header of 2**64 - 1 bytes
 @example(blob=(10**8).to_bytes(8, "little") + b"{")
@@ -87,8 +87,8 @@ def test_any_bytes(path, blob):
 
 
 NUMBERS = st.one_of(st.integers(-5, 30), st.sampled_from([2**31, 2**63, 2**64, 10**400, 1e308, float("nan"), float("inf")]))
-LEAVES = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=4), st.sampled_from(["\ud800", "nan", "<new1>"]))
-JSON = st.recursive(LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner)))
+LEAVES = st.one_of(st.none(), st.booleans(), NUMBERS, st.sampled_from(["", "狗", "\0", "\ud800", "nan", "<new1>", "dog"]))
+JSON = st.one_of(LEAVES, st.lists(LEAVES, max_size=3), st.dictionaries(st.sampled_from(["", "x", "token"]), LEAVES, max_size=2))
 FIELDS = ["format", "format_version", "layout", "fingerprint", "concepts", "lineage"]
 DEEP = "[" * 100_000
 
@@ -106,7 +106,7 @@ def replaced(value, place: tuple, new: object):
     return value
 
 
-@thrown(500)
+@thrown(300)
 @given(data=st.data())
 def test_metadata_of_other_types(path, parts, data):
     tensors, metadata = parts
@@ -117,7 +117,7 @@ def test_metadata_of_other_types(path, parts, data):
     check(path, save(tensors, {**metadata, field: changed}))
 
 
-@thrown(150)
+@thrown(100)
 @given(field=st.sampled_from(FIELDS), text=st.one_of(st.text(max_size=20), st.none()))
 @example(field="layout", text=DEEP)
 @example(field="lineage", text=DEEP)
@@ -155,7 +155,7 @@ def test_tensors_of_other_types_and_lengths(path, parts, data):
     check(path, save({**tensors, name: changed}, metadata))
 
 
-@thrown(150)
+@thrown(100)
 @given(data=st.data())
 def test_headers_that_claim_what_the_file_has_not(path, data):
     blob = _blob(path)
