@@ -218,6 +218,8 @@ def _projections(record: dict[str, Any]) -> Projections:
 
 
 def _layout(shapes: dict[str, Any]) -> KVLayout:
+    if not shapes:
+        raise CNSError("its layout names no K/V matrices.")
     for name, shape in shapes.items():
         if not (isinstance(shape, list) and len(shape) == 2 and all(type(side) is int and side > 0 for side in shape)):
             raise CNSError(f"the K/V matrix {_text(name, 'layer')!r} has no shape of two positive whole numbers.")

@@ -141,18 +141,23 @@ SHAPES = [(0,), (), (1,), (4,), (3, 2), (2, 3), (2, 0), (0, 3), (13,), (14,), (4
 
 @thrown(300)
 @given(data=st.data())
-@example(data=None)
 def test_tensors_of_other_types_and_lengths(path, parts, data):
     tensors, metadata = parts
-    if data is None:  # bits set behind the last weight, with values for them
-        full = torch.full((4,), 255, dtype=torch.uint8)
-        check(path, save({**tensors, "union": full, "values": torch.ones(32)}, {**metadata, "concepts": "[]"}))
-        return
     name = data.draw(st.sampled_from(sorted(tensors)))
     shape, dtype = data.draw(st.sampled_from([*SHAPES, tuple(tensors[name].shape)])), data.draw(st.sampled_from(DTYPES))
     value = data.draw(st.sampled_from([0, 1, 255, 1e30, float("nan"), float("inf")]))
     changed = torch.from_numpy(np.full(shape, value)).to(dtype)
     check(path, save({**tensors, name: changed}, metadata))
+
+
+def test_consistent_files_that_are_no_state(path, parts):
+    """Bits set behind the last weight, with values for them; a model without a weight."""
+    tensors, metadata = parts
+    full, none = torch.full((4,), 255, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8)
+    for layout, union, values in ((metadata["layout"], full, torch.ones(32)), ("{}", none, torch.zeros(0))):
+        path.write_bytes(save({"union": union, "values": values}, {**metadata, "layout": layout, "concepts": "[]"}))
+        with pytest.raises(CNSError, match=r"s\.safetensors is damaged"):
+            load_state(path)
 
 
 @thrown(100)
