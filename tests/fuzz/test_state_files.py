@@ -152,7 +152,7 @@ def test_tensors_of_other_types_and_lengths(path, parts, data):
 
 def test_consistent_files_that_are_no_state(path, parts):
     """Bits set behind the last weight, with values for them; a model without a weight."""
-    tensors, metadata = parts
+    _, metadata = parts
     full, none = torch.full((4,), 255, dtype=torch.uint8), torch.zeros(0, dtype=torch.uint8)
     for layout, union, values in ((metadata["layout"], full, torch.ones(32)), ("{}", none, torch.zeros(0))):
         path.write_bytes(save({"union": union, "values": values}, {**metadata, "layout": layout, "concepts": "[]"}))
