@@ -183,6 +183,22 @@ def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     return report(outcomes)
 
 
+def fuzz(python: Path, comfyui: Path, rest: list[str]) -> int:
+    """The suite's fuzz tests with other and more examples, again and again until the time is over or one fails."""
+    parser = argparse.ArgumentParser(prog="dev.py fuzz", description=fuzz.__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round; each following one counts up")
+    arguments, rest = parser.parse_known_args(rest)
+    os.environ["CNS_FUZZ_LONGER"] = "10"  # times the suite's number of examples
+    seed, end = arguments.seed, time.monotonic() + 60 * arguments.minutes
+    while time.monotonic() < end:
+        print(f"Round with seed {seed}")
+        if test(python, comfyui, ["tests/fuzz", "-x", "-q", f"--hypothesis-seed={seed}", *rest]):
+            return 1
+        seed += 1
+    return 0
+
+
 def demo(python: Path, comfyui: Path, rest: list[str]) -> int:
     return script("demo/run_demo.py", python, comfyui, rest)
 
@@ -207,6 +223,7 @@ COMMANDS = {
     "setup": setup,
     "lint": lint,
     "test": test,
+    "fuzz": fuzz,
     "demo": demo,
     "train-demo-model": train_demo_model,
     "science": science,

@@ -41,6 +41,11 @@ class LearnedConcept:
         check_token(self.token)
         if self.vectors.ndim != 2 or self.vectors.dtype != torch.float32 or not len(self.vectors):
             raise CNSError(f"The vectors of {self.token} must be float32 (vectors, features), not {tuple(self.vectors.shape)}.")
+        if self.vectors.shape[1] != self.mask.layout.in_features:
+            raise CNSError(
+                f"The vectors of {self.token} have {self.vectors.shape[1]} features where the K/V weights read "
+                f"{self.mask.layout.in_features}."
+            )
         if not bool(torch.isfinite(self.vectors).all()):
             raise CNSError(f"The vectors of {self.token} hold NaN or infinity.")
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from .state import CNSState, LearnedConcept
 
 FORMAT = "cns_state"
 FORMAT_VERSION = 1
+_T = TypeVar("_T")
 _ANOTHER = "Copy it anew from where it came, or load an earlier state."
 
 
@@ -68,6 +70,7 @@ def load_state(path: Path) -> CNSState:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+            _check_format(path.name, metadata)  # before a whole checkpoint is read for nothing
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError as error:
         raise CNSError(f"There is no state file {path}.") from error
@@ -75,19 +78,22 @@ def load_state(path: Path) -> CNSState:
         raise CNSError(f"{path} could not be read: {error.strerror or error}.") from error
     except SafetensorError as error:
         raise CNSError(f"{path.name} is cut short or is not a .safetensors file: save or copy it again.") from error
-    if metadata.get("format") != FORMAT:
-        raise CNSError(f"{path.name} is a .safetensors file, but not a CNS state: choose one that Save CNS State wrote.")
-    version = metadata.get("format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
-        raise CNSError(
-            f"{path.name} has state format {version}, this version of the pack reads up to {FORMAT_VERSION}: update the pack."
-        )
     try:
         return _state(metadata, tensors)
     except CNSError as error:
         raise CNSError(f"{path.name} is damaged: {error} {_ANOTHER}") from error
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError) as error:  # JSON can hold anything
         raise CNSError(f"{path.name} is damaged: {type(error).__name__} {error}. {_ANOTHER}") from error
+
+
+def _check_format(name: str, metadata: dict[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise CNSError(f"{name} is a .safetensors file, but not a CNS state: choose one that Save CNS State wrote.")
+    version = metadata.get("format_version", "")
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
+        raise CNSError(
+            f"{name} has state format {version[:20]!r}, this version of the pack reads up to {FORMAT_VERSION}: update the pack."
+        )
 
 
 def lineage_of(state: CNSState) -> tuple[str, ...]:
@@ -110,7 +116,7 @@ def read_lineage(path: Path) -> tuple[str, ...]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         return tuple(json.loads(metadata.get("lineage", "[]")))
-    except (OSError, SafetensorError, ValueError, TypeError):
+    except (OSError, SafetensorError, ValueError, TypeError, RecursionError):
         return ()
 
 
@@ -152,11 +158,11 @@ def _metadata(state: CNSState) -> dict[str, str]:
 
 
 def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSState:
-    layout = KVLayout.from_shapes({name: (rows, columns) for name, (rows, columns) in json.loads(metadata["layout"]).items()})
+    layout = _layout(_typed(json.loads(metadata["layout"]), dict, "layout"))
     union = NeuronMask(layout, tensors["union"].numpy())
     positions = np.flatnonzero(union.flat())
     concepts = []
-    for index, record in enumerate(json.loads(metadata["concepts"])):
+    for index, record in enumerate(_typed(json.loads(metadata["concepts"]), list, "list of concepts")):
         packed = tensors[f"concept.{index}.mask"].numpy()
         if packed.size != (len(positions) + 7) // 8:
             raise CNSError(f"the mask of concept {index + 1} has {packed.size} bytes for {len(positions)} weights.")
@@ -164,18 +170,18 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
         flat[positions] = np.unpackbits(packed, count=len(positions)).view(bool)
         concepts.append(
             LearnedConcept(
-                token=record["token"],
-                noun=record["noun"],
+                token=_text(record["token"], "token"),
+                noun=_text(record["noun"], "noun"),
                 mask=NeuronMask.from_flat(layout, flat),
                 vectors=tensors[f"concept.{index}.vectors"],
-                prompts=tuple(record["prompts"]),
-                settings=record["settings"],
-                figures=record["figures"],
+                prompts=tuple(_text(prompt, "prompt") for prompt in _typed(record["prompts"], list, "list of prompts")),
+                settings=_typed(record["settings"], dict, "record of settings"),
+                figures=_typed(record["figures"], dict, "record of figures"),
             )
         )
     return CNSState(
         layout,
-        _fingerprint(json.loads(metadata["fingerprint"])),
+        _fingerprint(_typed(json.loads(metadata["fingerprint"]), dict, "fingerprint")),
         SparseDelta(union, tensors["values"]),
         tuple(concepts),
     )
@@ -199,10 +205,35 @@ def _fingerprint(record: dict[str, Any]) -> Fingerprint:
     return Fingerprint(
         _projections(record),
         None if text is None else _projections(text),
-        None if skip is None else int(skip),
-        record.get("name", ""),
+        None if skip is None else _typed(skip, int, "CLIP skip"),
+        _text(record.get("name", ""), "checkpoint's name"),
     )
 
 
 def _projections(record: dict[str, Any]) -> Projections:
-    return Projections(tuple(float(value) for value in record["values"]), float(record["precision"]))
+    values, precision = tuple(map(float, _typed(record["values"], list, "fingerprint"))), float(record["precision"])
+    if not all(map(math.isfinite, (*values, precision))):
+        raise CNSError("its fingerprint holds NaN or infinity.")
+    return Projections(values, precision)
+
+
+def _layout(shapes: dict[str, Any]) -> KVLayout:
+    if not shapes:
+        raise CNSError("its layout names no K/V matrices.")
+    for name, shape in shapes.items():
+        if not (isinstance(shape, list) and len(shape) == 2 and all(type(side) is int and side > 0 for side in shape)):
+            raise CNSError(f"the K/V matrix {_text(name, 'layer')!r} has no shape of two positive whole numbers.")
+    return KVLayout.from_shapes({name: (rows, columns) for name, (rows, columns) in shapes.items()})
+
+
+def _text(value: object, what: str) -> str:
+    """Text that can be written and shown: JSON can hold half of a character (a lone surrogate)."""
+    text = _typed(value, str, what)
+    text.encode()
+    return text
+
+
+def _typed(value: Any, kind: type[_T], what: str) -> _T:
+    if type(value) is not kind:
+        raise CNSError(f"its {what} is of type {type(value).__name__} where {kind.__name__} is needed.")
+    return value

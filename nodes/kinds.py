@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+import re
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +26,7 @@ ConceptSocket = io.Custom("CNS_CONCEPT")
 NeuronsSocket = io.Custom("CNS_NEURONS")
 StateSocket = io.Custom("CNS_STATE")
 
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can hold a surrogate without its partner
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 
 
@@ -80,6 +84,36 @@ def show(state: CNSState, hidden: Any) -> None:
     """Fills the running node's state panel."""
     with SideEffect("The state could not be shown in the node"):
         show_state(state_record(state), node_id(hidden), workflow_id(hidden))
+
+
+def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:
+    """Refuses on an ``execute``'s inputs what ComfyUI lets pass in prompts by API, where JSON can be on any of them."""
+
+    @functools.wraps(execute)
+    def wrapped(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
+        specs = {spec.id: spec for spec in cls.SCHEMA.inputs} if cls.SCHEMA else {}  # None where no server has asked for it
+        for name in specs.keys() & inputs.keys():
+            value = inputs[name]
+            for single in value if cls.SCHEMA.is_input_list and isinstance(value, list) else [value]:
+                _check_value(specs[name], single)
+        return execute(cls, *args, **inputs)
+
+    return wrapped
+
+
+def _check_value(spec: io.Input, value: Any) -> None:
+    """Raises CNSError unless it can be on that input; None stands for no value."""
+    if not isinstance(spec, io.WidgetInput):
+        missing = value is None and not spec.optional
+        if missing or isinstance(value, (str, int, float, list, dict)):  # JSON; nodes give objects
+            raise CNSError(f"{spec.id} got {reprlib.repr(value)} instead of an output: wire a node there.")
+    elif isinstance(spec, (io.String.Input, io.Combo.Input)):
+        if value is not None and not isinstance(value, str):
+            raise CNSError(f"{spec.id} got {reprlib.repr(value)}: it takes text.")
+        if _HALF_CHARACTER.search(value or ""):
+            raise CNSError(f"{spec.id} got {reprlib.repr(value)}, which is no valid Unicode text: write it again.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise CNSError(f"{spec.id} must be a finite number, but it is {value}.")
 
 
 def takes_lists(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:

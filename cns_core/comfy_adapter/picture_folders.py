@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -133,8 +134,8 @@ def fingerprint(folder: PictureFolder) -> tuple:
 def _inside_input(folder: str) -> Path:
     root, pure = Path(folder_paths.get_input_directory()), PurePath(folder)
     path = root / pure  # not resolved: a link in input may lead to another disk
-    if pure.anchor or ".." in pure.parts or not pure.parts or not path.is_dir():
-        raise CNSError(f"There is no folder '{folder}' in {root}: put the concept's images into a folder there.")
+    if pure.anchor or ".." in pure.parts or not pure.parts or not os.path.isdir(path):  # isdir takes any name
+        raise CNSError(f"There is no folder {reprlib.repr(folder)} in {root}: put the concept's images into a folder there.")
     return path
 
 

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.apply import apply_state
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, WHERE, Schema, StateSocket, show
+from ..kinds import CATEGORY, WHERE, Schema, StateSocket, checked, show
 
 
 class ApplyState(io.ComfyNode):
@@ -38,6 +38,7 @@ class ApplyState(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, clip, state: CNSState, strength: float) -> io.NodeOutput:
         applied = apply_state(model, clip, state, strength)
         show(state, cls.hidden)

@@ -9,7 +9,7 @@ from ...cns_core.comfy_adapter.latents import image_list
 from ...cns_core.comfy_adapter.progress import Progress
 from ...cns_core.concept import Concept, check_images, check_noun, check_token
 from ...cns_core.errors import CNSError
-from ..kinds import CATEGORY, ConceptSocket, Schema, node_id, takes_lists
+from ..kinds import CATEGORY, ConceptSocket, Schema, checked, node_id, takes_lists
 
 
 class CaptionConceptImages(io.ComfyNode):
@@ -65,6 +65,7 @@ class CaptionConceptImages(io.ComfyNode):
 
     @classmethod
     @takes_lists
+    @checked
     def execute(
         cls,
         images: list[torch.Tensor],

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.picture_folders import concept_folders, find_pictures, fingerprint, load_pictures
 from ...cns_core.comfy_adapter.progress import Progress
 from ...cns_core.config import TrainConfig
-from ..kinds import CATEGORY_FILES, Schema, node_id
+from ..kinds import CATEGORY_FILES, Schema, checked, node_id
 
 
 class LoadConceptImages(io.ComfyNode):
@@ -47,6 +47,7 @@ class LoadConceptImages(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, folder: str, resolution: int = TrainConfig.resolution) -> io.NodeOutput:
         found = find_pictures(folder)
         progress = Progress(len(found.pictures), node_id(cls.hidden))

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import reprlib
+
 import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ...cns_core.errors import CNSError
 from ...demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
-from ..kinds import CATEGORY_FILES, Schema
+from ..kinds import CATEGORY_FILES, Schema, checked
 
 
 class DemoConcept(io.ComfyNode):
@@ -41,7 +44,10 @@ class DemoConcept(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, concept: str, count: int, seed: int) -> io.NodeOutput:
+        if concept not in NEW_CONCEPTS:
+            raise CNSError(f"There is no demo concept {reprlib.repr(concept)}: choose one of {', '.join(NEW_CONCEPTS)}.")
         pictures, captions = teaching_pictures(concept, count, seed)
         images = torch.from_numpy(np.stack(pictures).astype(np.float32) / 255)
         return io.NodeOutput(images, "\n".join(captions), NEW_CONCEPTS[concept].noun)

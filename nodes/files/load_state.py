@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.folders import state_names, state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state_file import load_state
-from ..kinds import CATEGORY_FILES, Schema, StateSocket
+from ..kinds import CATEGORY_FILES, Schema, StateSocket, checked
 
 
 class LoadState(io.ComfyNode):
@@ -29,6 +29,7 @@ class LoadState(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, state_name: str) -> io.NodeOutput:
         state = load_state(state_path(state_name))
         figures = state_figures(state)

@@ -9,7 +9,7 @@ from ...cns_core.comfy_adapter.folders import new_state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
 from ...cns_core.state_file import save_state
-from ..kinds import CATEGORY_FILES, Schema, StateSocket, prompt_nodes
+from ..kinds import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
 
 
 class SaveState(io.ComfyNode):
@@ -39,6 +39,7 @@ class SaveState(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, state: CNSState, filename_prefix: str) -> io.NodeOutput:
         path = new_state_path(fill_in(filename_prefix, prompt_nodes(cls.hidden), datetime.now()))
         save_state(state, path)

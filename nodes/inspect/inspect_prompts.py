@@ -7,7 +7,7 @@ from ...cns_core.comfy_adapter.neurons import draw_calibration, prompt_masks
 from ...cns_core.config import SelectionConfig
 from ...cns_core.errors import CNSError
 from ...cns_core.statistics import overlaps, shared_by_prompts
-from ..kinds import CATEGORY_INSPECT, Schema, node_id
+from ..kinds import CATEGORY_INSPECT, Schema, checked, node_id
 from ..neurons.inputs import top_percent_input
 from .plots import overlap_plot, query_plot, shared_plot
 
@@ -50,6 +50,7 @@ class InspectPrompts(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, clip, top_percent: float, queries: str, calibration_prompts: str) -> io.NodeOutput:
         names, prompts = split_prompts(queries), split_prompts(calibration_prompts)
         if not names or not prompts:

@@ -6,7 +6,7 @@ from ...cns_core.errors import CNSError
 from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
 from ...cns_core.statistics import new_to, overlaps
-from ..kinds import CATEGORY_INSPECT, WHERE, Schema, StateSocket, show
+from ..kinds import CATEGORY_INSPECT, WHERE, Schema, StateSocket, checked, show
 from .plots import budget_plot, overlap_plot, state_layers_plot
 
 
@@ -32,6 +32,7 @@ class InspectState(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, state: CNSState) -> io.NodeOutput:
         if not state.concepts:
             raise CNSError("The state wired in holds no concepts: wire Train CNS Step or Load CNS State.")

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.neurons import compute_neurons
 from ...cns_core.concept import Concept
-from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, Schema, node_id
+from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, Schema, checked, node_id
 from .inputs import neuron_summary, top_percent_input
 
 
@@ -31,6 +31,7 @@ class ComputeBaseNeurons(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, clip, concept: Concept, top_percent: float) -> io.NodeOutput:
         captions = list(concept.descriptions)
         neurons = compute_neurons(model, clip, captions, top_percent / 100, "base", node_id(cls.hidden))

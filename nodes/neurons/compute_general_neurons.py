@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...cns_core.calibration import shipped_prompts, split_prompts
 from ...cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration
 from ...cns_core.config import SelectionConfig
-from ..kinds import CATEGORY, NeuronsSocket, Schema, node_id
+from ..kinds import CATEGORY, NeuronsSocket, Schema, checked, node_id
 from .inputs import neuron_summary, top_percent_input
 
 
@@ -53,6 +53,7 @@ class ComputeGeneralNeurons(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls, model, clip, top_percent: float, count: int, seed: int, calibration_prompts: str) -> io.NodeOutput:
         config = SelectionConfig(top_percent / 100, count, seed)
         prompts = draw_calibration(split_prompts(calibration_prompts), config)

@@ -7,7 +7,7 @@ from ...cns_core.config import SelectionConfig
 from ...cns_core.figures import selection_figures
 from ...cns_core.selection import STRATEGIES
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, NeuronsSocket, Schema, StateSocket
+from ..kinds import CATEGORY, NeuronsSocket, Schema, StateSocket, checked
 from ..plots import selection_plot
 
 
@@ -50,6 +50,7 @@ class SelectConceptNeurons(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(
         cls, base_neurons: Neurons, general_neurons: Neurons, strategy: str, seed: int, state: CNSState | None = None
     ) -> io.NodeOutput:

@@ -21,6 +21,7 @@ from ..kinds import (
     NeuronsSocket,
     Schema,
     StateSocket,
+    checked,
     checkpoint_name,
     node_id,
     one_of_each,
@@ -83,6 +84,7 @@ class TrainStep(io.ComfyNode):
 
     @classmethod
     @takes_lists
+    @checked
     def execute(
         cls, prior_images: list[torch.Tensor] | None = None, prior_prompts: list[str] | None = None, **inputs: list
     ) -> io.NodeOutput:

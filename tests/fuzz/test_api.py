@@ -1,0 +1,191 @@
+"""Prompts by API with anything on any input: a sentence of ours, ComfyUI's own refusal, or a result; never a changed model."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from comfy_server import PromptRefused
+from fuzzing import thrown
+from graphs import Graph
+from hypothesis import example, given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+PACK = re.compile(r"cns_core|continual-concepts|comfyui-cns")
+ODD = [
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    3,
+    2.5,
+    -0.0,
+    1e308,
+    10**6,
+    2**63,
+    2**64,
+    -(2**63),
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+]
+ODD += [
+    "",
+    " ",
+    "5",
+    "nan",
+    "dog",
+    "<new1>",
+    "<a b>",
+    "../../x",
+    "/etc/passwd",
+    "a" * 5000,
+    "\0",
+    "\ud800",
+    "狗\u202e🐕",
+    "%date:%%",
+]
+ODD += [
+    "{concept}",
+    "((((",
+    "a\nb\n\nc",
+    [],
+    [[]],
+    ["1"],
+    ["1", 99],
+    ["1", "x"],
+    ["nowhere", 0],
+    {},
+    {"a": 1},
+    {"__value__": [1]},
+]
+ODD += [{"__value__": {"a": [1]}}, ["1", 0], ["4", 0], ["7", 0], ["7", 2]]
+
+
+def good_chain() -> Graph:
+    """A taught concept, as small as it goes; nodes 1 to 8."""
+    graph = Graph()
+    loaded = graph.demo_model()  # 1
+    drawn = graph.add("CNS_DemoConcept", concept="robot", count=1, seed=0)  # 2
+    concept = graph.concept([drawn, 0], noun="toy", captions="a toy on grass")  # 3
+    general = graph.general(loaded[0], loaded[1], 2)  # 4
+    neurons = graph.select(loaded[0], loaded[1], concept, general)  # 5, 6
+    state = graph.train(loaded, concept, [neurons, 0], steps=1, autosave=False)  # 7
+    graph.text([state, 2])  # 8
+    return graph
+
+
+def nodes_of(graph: Graph) -> dict[str, dict]:
+    """Good inputs of each node of the pack."""
+    inputs = {node["class_type"]: node["inputs"] for node in graph.prompt.values()}
+    model, clip, state = ["1", 0], ["1", 1], ["7", 0]
+    prompts = inputs["CNS_ComputeGeneralNeurons"]["calibration_prompts"]
+    return {
+        **{name: values for name, values in inputs.items() if name.startswith("CNS_") and values},
+        "CNS_ApplyState": {"model": model, "clip": clip, "state": state, "strength": 1.0},
+        "CNS_SaveState": {"state": state, "filename_prefix": "cns/fuzz"},
+        "CNS_LoadState": {"state_name": "nowhere.safetensors"},
+        "CNS_LoadConceptImages": {"folder": "cns_test", "resolution": 64},
+        "CNS_InspectState": {"state": state},
+        "CNS_InspectPrompts": {
+            "model": model,
+            "clip": clip,
+            "top_percent": 30.0,
+            "queries": "a dog\na cat",
+            "calibration_prompts": prompts,
+        },
+    }
+
+
+GOOD = good_chain()
+NODES = nodes_of(GOOD)
+OPTIONAL = {
+    "CNS_TrainStep": ["previous_state", "prior_images", "prior_prompts"],
+    "CNS_SelectConceptNeurons": ["state"],
+}
+PLACES = [(kind, name) for kind, inputs in NODES.items() for name in [*inputs, *OPTIONAL.get(kind, [])]]
+
+
+class Weights:
+    """Of the demo model in the server, as ComfyUI's own nodes save them."""
+
+    def __init__(self, server, base) -> None:
+        self.server, self.folder, self.count = server, base / "output" / "cns_fuzz", 0
+        self.before = self.saved()
+
+    def saved(self) -> dict[str, torch.Tensor]:
+        self.count += 1
+        graph = good_chain()
+        graph.add("ModelSave", model=["1", 0], filename_prefix=f"cns_fuzz/model{self.count}")
+        graph.add("CLIPSave", clip=["1", 1], filename_prefix=f"cns_fuzz/clip{self.count}")
+        result = self.server.run(graph.prompt)
+        assert result.error is None, result.error
+        assert self.count == 1 or "1" in result.cached  # the very model that the prompts before had
+        tensors = {}
+        for path in sorted(self.folder.iterdir()):
+            tensors |= {f"{path.name[:4]}.{name}": value for name, value in load_file(path).items()}
+            path.unlink()
+        return tensors
+
+    def check(self) -> None:
+        now = self.saved()
+        assert len(now) == len(self.before) > 100
+        for (name, value), before in zip(now.items(), self.before.values(), strict=True):
+            assert torch.equal(value, before), name
+
+
+@pytest.fixture(scope="module")
+def weights(server, base, pictures):
+    return Weights(server, base)
+
+
+def check(server, kind: str, changes: dict) -> None:
+    graph = good_chain()
+    graph.prompt["odd"] = {"class_type": kind, "inputs": {**NODES[kind], **changes}}
+    graph.prompt["shown"] = {"class_type": "PreviewAny", "inputs": {"source": ["odd", 0]}}
+    answer = ""
+    try:
+        result = server.run(graph.prompt, timeout=120)
+    except PromptRefused as refused:
+        answer = str(refused)
+    if answer:
+        assert not PACK.search(answer), answer
+        return
+    if result.error is None:
+        return
+    message = result.error["exception_message"].strip()
+    if not result.error["exception_type"].endswith("CNSError"):
+        assert not PACK.search("".join(result.error["traceback"])), (changes, result.error)
+    assert len(message.splitlines()) == 1, (changes, message)
+    assert message.endswith((".", "!", ")")), (changes, message)
+
+
+@thrown(200)
+@given(place=st.sampled_from(PLACES), value=st.sampled_from(ODD))
+@example(place=("CNS_ApplyState", "model"), value=5)
+@example(place=("CNS_ApplyState", "strength"), value=float("nan"))
+@example(place=("CNS_ApplyState", "state"), value="x")
+@example(place=("CNS_SelectConceptNeurons", "strategy"), value={"a": 1})
+@example(place=("CNS_LoadConceptImages", "folder"), value={"a": 1})
+@example(place=("CNS_LoadState", "state_name"), value=None)
+@example(place=("CNS_SaveState", "filename_prefix"), value="\ud800")
+@example(place=("CNS_DemoConcept", "concept"), value="nowhere")
+def test_anything_on_one_input(server, weights, place, value):
+    kind, name = place
+    check(server, kind, {name: value})
+
+
+@thrown(40)
+@given(data=st.data())
+def test_anything_on_several_inputs(server, weights, data):
+    kind = data.draw(st.sampled_from(sorted(NODES)))
+    names = [name for owner, name in PLACES if owner == kind]
+    check(server, kind, data.draw(st.dictionaries(st.sampled_from(names), st.sampled_from(ODD), min_size=1)))
+
+
+def test_the_model_is_what_it_was(weights):
+    weights.check()
