@@ -183,6 +183,11 @@ def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     return report(outcomes)
 
 
+def reliability(python: Path, comfyui: Path, rest: list[str]) -> int:
+    faults = ("tests/comfy/test_faults.py", "tests/comfy/test_faults_saving.py")
+    return test(python, comfyui, [*faults, "--write-reliability", *rest])
+
+
 def demo(python: Path, comfyui: Path, rest: list[str]) -> int:
     return script("demo/run_demo.py", python, comfyui, rest)
 
@@ -207,6 +212,7 @@ COMMANDS = {
     "setup": setup,
     "lint": lint,
     "test": test,
+    "reliability": reliability,
     "demo": demo,
     "train-demo-model": train_demo_model,
     "science": science,

@@ -14,8 +14,8 @@ from aftermath import Snapshot, same_state
 from cns_pack.cns_core.comfy_adapter.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.training_progress import Display
 from cns_pack.cns_core.errors import CNSError
-from injection import OTHER, Operations, Stages, spread
-from loading import load
+from injection import Operations, Stages, spread
+from loading import load, same
 from tiny_models import AveragingVAE
 
 MOMENTS = 25  # of each stage; a training step has about a thousand operations
@@ -79,7 +79,7 @@ class Jobs:
         return self.studio.neurons(self.dog).mask.bits.tobytes()
 
     def teach(self, **settings):
-        return self.studio.teach(self.dog, neurons=self.neurons, display=Display(preview_every=1), steps=2, **settings)[0]
+        return self.studio.teach(self.dog, neurons=self.neurons, display=Display(preview_every=2), steps=2, **settings)[0]
 
     def apply(self):
         """The weights with the state applied; the plain model is loaded afterwards, as by the next generation without it."""
@@ -116,11 +116,41 @@ def moments(jobs, undisturbed) -> dict[str, list[tuple[str, int]]]:
     return found
 
 
-def test_count(jobs, undisturbed, moments):
-    import time
-    for name in undisturbed:
-        t=time.time(); getattr(jobs,name)(); print(name, time.time()-t)
-        t=time.time()
-        with Operations() as o: getattr(jobs,name)()
-        print(name, o.done, time.time()-t)
-    print({k:len(v) for k,v in moments.items()})
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", FAULTS[0].stages)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_nothing_is_left_behind(jobs, undisturbed, moments, reliability, fault, stage):
+    if stage not in fault.stages:
+        pytest.skip("no such fault there")
+    before, ends, left = Snapshot(jobs.studio), Counter(), Counter()
+    chosen = spread(moments[stage], MOMENTS)
+    for job, number in chosen:
+        ends[ended(fault, jobs, undisturbed, job, number)] += 1
+        left.update(before.changes())
+    job = chosen[0][0]
+    if not equal(getattr(jobs, job)(), undisturbed[job]):
+        left["another result of the next run"] += 1
+    reliability.add(fault.name, stage, ends, left)
+    assert not left
+    assert not ends["ended wrongly"]
+
+
+def ended(fault: Fault, jobs: Jobs, undisturbed: dict[str, object], job: str, number: int) -> str:
+    """Runs the job with the fault at an operation; how it ended."""
+    try:
+        with Operations(number, fault.action, fault.lasting):
+            result = getattr(jobs, job)()
+    except fault.ends:
+        return "stopped"
+    finally:
+        memory.interrupt_current_processing(False)  # as ComfyUI does before each prompt
+        gc.collect()
+    unharmed = equal(result, undisturbed[job]) if fault.action else bool(torch.isfinite(result.delta.values).all())
+    return "went on" if unharmed else "ended wrongly"
+
+
+def equal(a, b) -> bool:
+    if isinstance(a, dict):
+        return same(a, b)
+    return a == b if isinstance(a, bytes) else same_state(a, b)
