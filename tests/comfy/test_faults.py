@@ -1,4 +1,4 @@
-"""Faults at many moments of scoring, teaching and applying; afterwards the checkpoint is what it was, and so is the next result."""
+"""Faults at many moments of scoring, teaching and applying; the checkpoint and the next result are then as without them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from injection import Operations, Stages, spread
 from loading import load, same
 from tiny_models import AveragingVAE
 
-MOMENTS = 25  # of each stage; a training step has about a thousand operations
+MOMENTS = 10  # of each stage
 STAGES = {
     "compute_neurons": "scoring",
     "encode_images": "encoding pictures",
@@ -39,7 +39,7 @@ class DrawingVAE(AveragingVAE):
 
 @dataclass(frozen=True)
 class Fault:
-    """``action`` happens before an operation, or the operation gives NaN where there is none; ``ends``: the errors it may lead to."""
+    """``action`` happens before an operation; without one the operation gives NaN. ``ends``: the errors that may follow."""
 
     name: str
     action: Callable[[], None] | None
@@ -114,7 +114,6 @@ def moments(jobs, undisturbed) -> dict[str, list[tuple[str, int]]]:
         for number, stage in enumerate(stages.seen):
             found.setdefault(stage, []).append((name, number))
     return found
-
 
 
 @pytest.mark.slow
