@@ -199,6 +199,11 @@ def fuzz(python: Path, comfyui: Path, rest: list[str]) -> int:
     return 0
 
 
+def reliability(python: Path, comfyui: Path, rest: list[str]) -> int:
+    faults = ("tests/comfy/test_faults.py", "tests/comfy/test_faults_saving.py")
+    return test(python, comfyui, [*faults, "--write-reliability", *rest])
+
+
 def demo(python: Path, comfyui: Path, rest: list[str]) -> int:
     return script("demo/run_demo.py", python, comfyui, rest)
 
@@ -224,6 +229,7 @@ COMMANDS = {
     "lint": lint,
     "test": test,
     "fuzz": fuzz,
+    "reliability": reliability,
     "demo": demo,
     "train-demo-model": train_demo_model,
     "science": science,

@@ -35,10 +35,12 @@ _spec.loader.exec_module(_pack)
 from comfy_server import ComfyServer  # noqa: E402
 from graphs import write_pictures  # noqa: E402
 from random_checkpoint import NAME, make  # noqa: E402
+from reliability import Reliability  # noqa: E402
 
 
 def pytest_addoption(parser):
     parser.addoption("--write-reference", action="store_true", help="teach and draw the reference pictures anew")
+    parser.addoption("--write-reliability", action="store_true", help="write the faults' table into docs/reliability.md")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -75,3 +77,12 @@ def pictures(base):
 def server(checkpoint):
     with ComfyServer(COMFYUI, BASE) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def reliability(request):
+    """Collects what faults were injected and what they left; with --write-reliability it goes into the docs."""
+    collected = Reliability()
+    yield collected
+    if request.config.getoption("--write-reliability"):
+        collected.write(ROOT / "docs" / "reliability.md")

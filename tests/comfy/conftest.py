@@ -30,7 +30,17 @@ class Studio:
             return select_neurons(base, general, strategy, 0)
 
     def teach(
-        self, concept: Concept, previous=None, neurons=None, prior=True, word="", vectors=1, model=None, clip=None, **config
+        self,
+        concept: Concept,
+        previous=None,
+        neurons=None,
+        prior=True,
+        word="",
+        vectors=1,
+        model=None,
+        clip=None,
+        display=Display(),  # noqa: B008 (frozen)
+        **config,
     ):
         neurons = neurons or self.neurons(concept)
         generator = torch.Generator().manual_seed(5)
@@ -48,7 +58,7 @@ class Studio:
                 word,
                 vectors,
                 settings,
-                Display(),
+                display,
             )
 
     def weights(self) -> dict[str, torch.Tensor]:

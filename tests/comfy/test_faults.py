@@ -1,0 +1,155 @@
+"""Faults at many moments of scoring, teaching and applying; the checkpoint and the next result are then as without them."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import comfy.model_management as memory
+import pytest
+import torch
+from aftermath import Snapshot, same_state
+from cns_pack.cns_core.comfy_adapter.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.training_progress import Display
+from cns_pack.cns_core.errors import CNSError
+from injection import Operations, Stages, spread
+from loading import load, same
+from tiny_models import AveragingVAE
+
+MOMENTS = 10  # of each stage
+STAGES = {
+    "compute_neurons": "scoring",
+    "encode_images": "encoding pictures",
+    "encode_all": "encoding prompts",
+    "train_concept": "a training step",
+    "draw": "a preview",
+    "apply_state": "applying",
+    "load": "applying",
+}
+
+
+class DrawingVAE(AveragingVAE):
+    """Gives previews as well."""
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(latents[:, :3], scale_factor=8).movedim(1, -1)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``action`` happens before an operation; without one the operation gives NaN. ``ends``: the errors that may follow."""
+
+    name: str
+    action: Callable[[], None] | None
+    ends: tuple[type[BaseException], ...]
+    lasting: bool = False
+    stages: tuple[str, ...] = tuple(dict.fromkeys([*STAGES.values()]))
+
+
+def out_of_memory() -> None:
+    raise torch.OutOfMemoryError("out of memory, injected")
+
+
+def ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+FULL = (CNSError, torch.OutOfMemoryError)
+FAULTS = [
+    Fault("Out of memory, once", out_of_memory, FULL),
+    Fault("Out of memory, from then on", out_of_memory, FULL, lasting=True),
+    Fault("Cancel", memory.interrupt_current_processing, (memory.InterruptProcessingException,)),
+    Fault("Ctrl+C", ctrl_c, (KeyboardInterrupt,)),
+    Fault("A result turns into NaN", None, (CNSError,), stages=("encoding pictures", "encoding prompts", "a training step")),
+]
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What users run, each from its own inputs."""
+
+    studio: object
+    dog: object
+    neurons: object
+    state: object = None
+
+    def score(self):
+        return self.studio.neurons(self.dog).mask.bits.tobytes()
+
+    def teach(self, **settings):
+        return self.studio.teach(self.dog, neurons=self.neurons, display=Display(preview_every=2), steps=2, **settings)[0]
+
+    def apply(self):
+        """The weights with the state applied; the plain model is loaded afterwards, as by the next generation without it."""
+        load([self.studio.model])
+        with torch.inference_mode():
+            model, _ = apply_state(self.studio.model, self.studio.clip, self.state, 1.0)
+        load([model])
+        applied = self.studio.weights()
+        load([self.studio.model])
+        return applied
+
+
+@pytest.fixture(scope="module")
+def jobs(studio, dog) -> Jobs:
+    drawing = type(studio)(studio.model, studio.clip, DrawingVAE())
+    jobs = Jobs(drawing, dog, drawing.neurons(dog))
+    return Jobs(drawing, dog, jobs.neurons, jobs.teach())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(jobs) -> dict[str, object]:
+    return {name: getattr(jobs, name)() for name in ("score", "teach", "apply")}
+
+
+@pytest.fixture(scope="module")
+def moments(jobs, undisturbed) -> dict[str, list[tuple[str, int]]]:
+    """For each stage the operations in it, as a job's name and a number."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name in undisturbed:
+        with Stages(STAGES) as stages:
+            getattr(jobs, name)()
+        for number, stage in enumerate(stages.seen):
+            found.setdefault(stage, []).append((name, number))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", FAULTS[0].stages)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_nothing_is_left_behind(jobs, undisturbed, moments, reliability, fault, stage):
+    if stage not in fault.stages:
+        pytest.skip("no such fault there")
+    before, ends, left = Snapshot(jobs.studio), Counter(), Counter()
+    chosen = spread(moments[stage], MOMENTS)
+    for job, number in chosen:
+        ends[ended(fault, jobs, undisturbed, job, number)] += 1
+        left.update(before.changes())
+    job = chosen[0][0]
+    if not equal(getattr(jobs, job)(), undisturbed[job]):
+        left["another result of the next run"] += 1
+    reliability.add(fault.name, stage, ends, left)
+    assert not left
+    assert not ends["ended wrongly"]
+
+
+def ended(fault: Fault, jobs: Jobs, undisturbed: dict[str, object], job: str, number: int) -> str:
+    """Runs the job with the fault at an operation; how it ended."""
+    try:
+        with Operations(number, fault.action, fault.lasting):
+            result = getattr(jobs, job)()
+    except fault.ends:
+        return "stopped"
+    finally:
+        memory.interrupt_current_processing(False)  # as ComfyUI does before each prompt
+        gc.collect()
+    unharmed = equal(result, undisturbed[job]) if fault.action else bool(torch.isfinite(result.delta.values).all())
+    return "went on" if unharmed else "ended wrongly"
+
+
+def equal(a, b) -> bool:
+    if isinstance(a, dict):
+        return same(a, b)
+    return a == b if isinstance(a, bytes) else same_state(a, b)
