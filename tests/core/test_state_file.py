@@ -103,7 +103,7 @@ def rewritten(state: CNSState, path, change) -> None:
 def test_newer_format_is_refused(state, tmp_path):
     path = tmp_path / "s.safetensors"
     rewritten(state, path, lambda _, metadata: metadata.update(format_version="2"))
-    with pytest.raises(CNSError, match=r"format 2.*update the pack"):
+    with pytest.raises(CNSError, match=r"format '2'.*update the pack"):
         load_state(path)
 
 
