@@ -123,10 +123,11 @@ def test_folder_is_read_only(two_state, reliability):
     with tempfile.TemporaryDirectory() as name:
         earlier = Path(name, "earlier.safetensors")
         save_state(two_state, earlier)
+        known = earlier.read_bytes()
         os.chmod(name, 0o555)
         with ordinary_user():
             ends = Counter([saving(two_state, Path(name, "new.safetensors"), -1, None), saving(two_state, earlier, -1, None)])
-        wrong = left(earlier, earlier.read_bytes())
+        wrong = left(earlier, known)
         assert [path.name for path in Path(name).iterdir()] == ["earlier.safetensors"]
         os.chmod(name, 0o755)
     reliability.add("The folder is read-only", "saving", ends, wrong)
@@ -144,7 +145,7 @@ def test_killed(two_state, saved, reliability):
         assert process.stdout.readline().strip() == b"ready"
         time.sleep(0.01 * kill)
         while not list(saved.parent.glob(".*.tmp")):
-            pass
+            assert process.poll() is None
         process.kill()
         process.communicate()
         ends["killed"] += 1
