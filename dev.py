@@ -200,7 +200,7 @@ def fuzz(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 
 def reliability(python: Path, comfyui: Path, rest: list[str]) -> int:
-    faults = ("tests/comfy/test_faults.py", "tests/comfy/test_faults_saving.py")
+    faults = ("tests/comfy/test_faults.py", "tests/comfy/test_faults_saving.py", "tests/server/test_killed.py")
     return test(python, comfyui, [*faults, "--write-reliability", *rest])
 
 

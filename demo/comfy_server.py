@@ -120,6 +120,11 @@ class ComfyServer:
                 self._process.wait()
         shutil.rmtree(self._temp, ignore_errors=True)
 
+    def kill(self) -> None:
+        """As kill -9: the server has no time for anything."""
+        self._process.kill()
+        self._process.wait()
+
     def log(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 

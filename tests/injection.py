@@ -10,8 +10,6 @@ from types import FrameType
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-OTHER = "in between"
-
 Action = Callable[[], None]
 
 
@@ -49,10 +47,10 @@ class Stages(TorchDispatchMode):
         self.names, self.seen = names, []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        frame: FrameType | None = sys._getframe()
-        while frame is not None and frame.f_code.co_name not in self.names:
+        frame = sys._getframe()
+        while frame.f_code.co_name not in self.names:
             frame = frame.f_back
-        self.seen.append(OTHER if frame is None else self.names[frame.f_code.co_name])
+        self.seen.append(self.names[frame.f_code.co_name])
         return func(*args, **(kwargs or {}))
 
 

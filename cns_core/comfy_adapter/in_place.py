@@ -147,8 +147,8 @@ def _restore(patcher: ModelPatcher) -> None:
 
 
 def _put_back(base: nn.Module) -> None:
-    """Every element as it was, from its copy."""
-    written = _written.pop(base, None)
+    """Every element as it was, from its copy. After an error on the way, as out of memory, the next call starts over."""
+    written = _written.get(base)
     if written is None:
         return
     with torch.inference_mode():
@@ -156,6 +156,7 @@ def _put_back(base: nn.Module) -> None:
             _put(positions, values, comfy.utils.get_attr(base, key))
             if isinstance(written.backup.get(key), _Original):
                 del written.backup[key]
+    del _written[base]
 
 
 def _put(positions: Tensor, values: Tensor, weight: Tensor) -> None:

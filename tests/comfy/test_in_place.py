@@ -285,3 +285,23 @@ def test_a_write_that_fails_half_way_is_undone(studio, applied, monkeypatch):
     monkeypatch.undo()
     assert len(written) > 3  # two layers were put back
     assert same(studio.weights(), before)
+
+
+def test_taking_a_state_out_that_fails_half_way_is_made_up_for(studio, applied, monkeypatch):
+    before, real = studio.weights(), torch.Tensor.index_copy_
+    load([applied])
+    written = []
+
+    def fails_once(self, *arguments):
+        written.append(1)
+        if len(written) == 3:
+            raise MemoryError("no room")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(torch.Tensor, "index_copy_", fails_once)
+    with pytest.raises(MemoryError, match="no room"):
+        load([studio.model])
+    monkeypatch.undo()
+    load([applied])
+    load([studio.model])
+    assert same(studio.weights(), before)
