@@ -25,7 +25,7 @@ def drawn(page) -> int:
 
 
 def test_chart_is_live_survives_reloads_and_stays(page, server):
-    open_workflow(page, teaching_workflow(server.object_info(), steps=80))
+    open_workflow(page, teaching_workflow(server.object_info(), steps=300))
     queue(page)
     before = int(STEP.search(wait_for_status(page, RUNNING))[1])
     page.reload()
@@ -35,10 +35,10 @@ def test_chart_is_live_survives_reloads_and_stays(page, server):
     look_at(page, "CNS_TrainStep", "chart_running")
     assert drawn(page) > 500
     wait_idle(page)
-    done = wait_for_status(page, r"^80 steps in \d+:\d\d, ")
+    done = wait_for_status(page, r"^300 steps in \d+:\d\d, ")
     page.reload()
     ready(page)
-    assert wait_for_status(page, "^80 steps", 10) == done
+    assert wait_for_status(page, "^300 steps", 10) == done
     look_at(page, "CNS_TrainStep", "chart_done")
     assert drawn(page) > 500
 
