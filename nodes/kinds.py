@@ -102,15 +102,16 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
 
 
 def _check_value(spec: io.Input, value: Any) -> None:
-    """Raises CNSError unless it can be on that input; None stands for no value."""
+    """Raises CNSError unless it can be on that input."""
+    if value is None and spec.optional:
+        return
     if not isinstance(spec, io.WidgetInput):
-        missing = value is None and not spec.optional
-        if missing or isinstance(value, (str, int, float, list, dict)):  # JSON; nodes give objects
+        if value is None or isinstance(value, (str, int, float, list, dict)):  # JSON; nodes give objects
             raise CNSError(f"{spec.id} got {reprlib.repr(value)} instead of an output: wire a node there.")
     elif isinstance(spec, (io.String.Input, io.Combo.Input)):
-        if value is not None and not isinstance(value, str):
+        if not isinstance(value, str):
             raise CNSError(f"{spec.id} got {reprlib.repr(value)}: it takes text.")
-        if _HALF_CHARACTER.search(value or ""):
+        if _HALF_CHARACTER.search(value):
             raise CNSError(f"{spec.id} got {reprlib.repr(value)}, which is no valid Unicode text: write it again.")
     elif isinstance(value, float) and not math.isfinite(value):
         raise CNSError(f"{spec.id} must be a finite number, but it is {value}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cns_pack.cns_core.errors import CNSError
@@ -45,11 +45,11 @@ def _flipped(blob: bytes, flips: list[tuple[int, int]]) -> bytes:
 
 
 @contextmanager
-def memory_below(limit: int) -> Iterator[Callable[[], int]]:
+def memory_below(limit: int) -> Iterator[None]:
     """Asserts that Python and NumPy held no more than ``limit`` bytes at once."""
     tracemalloc.start()
     try:
-        yield lambda: tracemalloc.get_traced_memory()[1]
+        yield
         assert tracemalloc.get_traced_memory()[1] < limit
     finally:
         tracemalloc.stop()

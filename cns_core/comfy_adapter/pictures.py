@@ -23,7 +23,8 @@ def read_picture(path: Path, resolution: int) -> tuple[Tensor, list[str]]:
         Unreadable: broken, empty, too large, or of a format this Pillow does not know.
     """
     try:
-        with Image.open(path) as picture:
+        # By file, not by path: Pillow maps uncompressed files it has a path of, and then scrambles rotated TIFFs.
+        with path.open("rb") as file, Image.open(file) as picture:
             notes = _notes(picture, resolution)
             width, height = scaled(picture.size, resolution)
             picture.draft(None, (2 * width, 2 * height))  # JPEG decodes large pictures at a fraction of their size

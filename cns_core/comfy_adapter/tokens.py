@@ -61,6 +61,6 @@ def initial_vectors(clip: CLIP, word: str, count: int) -> Tensor:
     outer = clip.tokenizer
     ids = getattr(outer, outer.clip).tokenizer(word, add_special_tokens=False)["input_ids"]
     if not ids:
-        raise CNSError(f"The initial word '{word}' has no tokens: name an ordinary word such as 'dog'.")
+        raise CNSError(f"The initial word '{word.strip()}' has no tokens: name an ordinary word such as 'dog'.")
     pieces = token_embedding(clip).detach()[ids].float().cpu().clone()
     return pieces if len(pieces) == count else pieces.mean(dim=0, keepdim=True).repeat(count, 1)

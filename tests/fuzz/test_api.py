@@ -86,6 +86,8 @@ def nodes_of(graph: Graph) -> dict[str, dict]:
     prompts = inputs["CNS_ComputeGeneralNeurons"]["calibration_prompts"]
     return {
         **{name: values for name, values in inputs.items() if name.startswith("CNS_") and values},
+        # Its token is taught already: all that is asked of the inputs is asked, and no time goes into training.
+        "CNS_TrainStep": {**inputs["CNS_TrainStep"], "previous_state": state},
         "CNS_ApplyState": {"model": model, "clip": clip, "state": state, "strength": 1.0},
         "CNS_SaveState": {"state": state, "filename_prefix": "cns/fuzz"},
         "CNS_LoadState": {"state_name": "nowhere.safetensors"},
@@ -104,7 +106,7 @@ def nodes_of(graph: Graph) -> dict[str, dict]:
 GOOD = good_chain()
 NODES = nodes_of(GOOD)
 OPTIONAL = {
-    "CNS_TrainStep": ["previous_state", "prior_images", "prior_prompts"],
+    "CNS_TrainStep": ["prior_images", "prior_prompts"],
     "CNS_SelectConceptNeurons": ["state"],
 }
 PLACES = [(kind, name) for kind, inputs in NODES.items() for name in [*inputs, *OPTIONAL.get(kind, [])]]
@@ -164,7 +166,7 @@ def check(server, kind: str, changes: dict) -> None:
     assert message.endswith((".", "!", ")")), (changes, message)
 
 
-@thrown(200)
+@thrown(150)
 @given(place=st.sampled_from(PLACES), value=st.sampled_from(ODD))
 @example(place=("CNS_ApplyState", "model"), value=5)
 @example(place=("CNS_ApplyState", "strength"), value=float("nan"))
@@ -179,7 +181,7 @@ def test_anything_on_one_input(server, weights, place, value):
     check(server, kind, {name: value})
 
 
-@thrown(40)
+@thrown(30)
 @given(data=st.data())
 def test_anything_on_several_inputs(server, weights, data):
     kind = data.draw(st.sampled_from(sorted(NODES)))

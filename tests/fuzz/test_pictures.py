@@ -93,11 +93,13 @@ def check_reason(reason: str) -> None:
 
 @thrown(100)
 @given(kind=st.sampled_from(KINDS), frames=st.integers(1, 3), orientation=st.integers(0, 9))
+@example(kind=("tif", "L"), frames=1, orientation=5)
+@example(kind=("tif", "CMYK"), frames=1, orientation=8)
 def test_every_kind_is_read_upright(folder, kind, frames, orientation):
     suffix, mode = kind
     frames = frames if suffix in ("png", "gif", "webp", "tif", "avif") else 1
     image = check(folder, f"1.{suffix}", encoded(suffix, mode, frames, orientation))
-    if mode in ("F", "I", "LAB"):  # without a known white; Pillow has no way to RGB
+    if mode in ("F", "I"):  # without a known white
         assert image is None
     else:
         turned = orientation in range(5, 9) and suffix in ("png", "jpg", "webp", "tif")
@@ -105,7 +107,7 @@ def test_every_kind_is_read_upright(folder, kind, frames, orientation):
         assert image.shape[1:3] == ((19, 16) if turned else (16, 19))  # 24 x 20 scaled to 16 on the shorter side
 
 
-@thrown(600)
+@thrown(300)
 @given(data=st.data())
 def test_cut_or_flipped(folder, data):
     suffix, mode = data.draw(st.sampled_from(KINDS))
@@ -152,6 +154,7 @@ CONTENT = st.one_of(
 @example(files={"²1.png": encoded("png", "RGB"), "1²3.png": b""})
 @example(files={"٣.png": encoded("png", "RGB"), "1.txt": b"\xff"})
 def test_any_folder(folder, files):
+    files = {name: content for name, content in files.items() if name not in (".", "..")}
     for name, content in files.items():
         (folder / name).write_bytes(content)
     try:
