@@ -17,7 +17,7 @@ LAYERS = [
     {"config"},
     {"words"},
     {"kv_layers", "fingerprint", "calibration", "captions", "concept"},
-    {"masks"},
+    {"masks", "regions"},
     {"scoring", "selection", "statistics"},
     {"sparse_delta"},
     {"training", "state"},

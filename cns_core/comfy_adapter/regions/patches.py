@@ -1,0 +1,158 @@
+"""Regions in a UNet's cross-attention: one pass, whatever their number.
+
+:func:`gather` appends rows to the batch before K and V are computed: the text features of each region, with the queries of the
+pictures they belong to. :func:`attend` adds up what attention made of them, weighed by the masks. Both find what they need in
+the options that ComfyUI hands to every patch; :func:`begin` puts it there for one sampling and nothing of it outlives that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import comfy.utils
+import torch
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...errors import CNSError
+from ...regions import at_positions, common_length, mixed, repeated, weights
+from .region import Region, TimedContext
+
+_KEY, _ROWS = "cns_regions", "cns_region_rows"
+_POSITIVE, _NEGATIVE = "positive", "negative"
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Prompt:
+    """A region's text features (b, tokens, width), used between two noise levels."""
+
+    context: Tensor
+    first: float
+    last: float
+    mask: Tensor
+    strength: float
+
+    def is_used(self, sigmas: Tensor) -> bool:
+        return self.is_always_used or self.last <= float(sigmas[0]) <= self.first
+
+    @property
+    def is_always_used(self) -> bool:  # asks nothing of the device
+        return self.last == 0.0 and self.first == float("inf")
+
+
+@dataclass(eq=False)
+class _Sampling:
+    """The regions as one sampling uses them: on its device, with the masks at the sizes it has met."""
+
+    names: dict[UUID, str]  # conditioning -> what its guider calls it
+    prompts: dict[str, tuple[_Prompt, ...]]  # by that name
+    _shares: dict[tuple, Tensor] = field(default_factory=dict)
+
+    def rows(self, options: Options) -> list[tuple[int, _Prompt]]:
+        """Which chunks of the batch get which region prompts."""
+        return [
+            (chunk, prompt)
+            for chunk, identity in enumerate(options["uuids"])
+            for prompt in self.prompts.get(self.names.get(identity, ""), ())
+            if prompt.is_used(options["sigmas"])
+        ]
+
+    def shares(self, prompts: tuple[_Prompt, ...], height: int, width: int, like: Tensor) -> Tensor:
+        """(prompts, b, height · width) for rows as those of ``like``."""
+        key = (prompts, height, width, len(like), like.device, like.dtype)
+        if key not in self._shares:
+            masks = [comfy.utils.repeat_to_batch_size(at_positions(p.mask, height, width), len(like)) for p in prompts]
+            self._shares[key] = weights(torch.stack(masks), [p.strength for p in prompts]).to(like)
+        return self._shares[key]
+
+
+def begin(
+    regions: tuple[Region, ...],
+    executor: Callable,
+    guider: CFGGuider,
+    sigmas: Tensor,
+    extra_args: dict,
+    *rest: Any,
+    **others: Any,
+) -> Tensor:
+    """Wraps a sampling: tells the patches which conditioning is which, and what each region asks for.
+
+    Raises:
+        CNSError: a prompt that is limited to an area, whose crop the regions know nothing of.
+    """
+    asked = {
+        _POSITIVE: tuple(_prompt(region, timed, guider, sigmas) for region in regions for timed in region.positive),
+        _NEGATIVE: tuple(_prompt(region, timed, guider, sigmas) for region in regions for timed in region.negative),
+    }
+    names = {}
+    for name, conditionings in guider.conds.items():
+        for conditioning in conditionings:
+            if conditioning.get("area") is not None and asked.get(name):
+                raise CNSError(
+                    f"The sampler's {name} prompt is limited to an area, which regions do not fit into: take the area node out "
+                    "and make that prompt a Region."
+                )
+            names[conditioning["uuid"]] = name
+    extra_args["model_options"]["transformer_options"][_KEY] = _Sampling(names, asked)
+    return executor(guider, sigmas, extra_args, *rest, **others)
+
+
+def _prompt(region: Region, timed: TimedContext, guider: CFGGuider, sigmas: Tensor) -> _Prompt:
+    noise_level = guider.inner_model.model_sampling.percent_to_sigma
+    first = noise_level(timed.start) if timed.start > 0.0 else float("inf")
+    last = noise_level(timed.end) if timed.end < 1.0 else 0.0
+    return _Prompt(timed.context.to(sigmas.device), first, last, region.mask, region.strength)
+
+
+def gather(queries: Tensor, keys: Tensor, values: Tensor, options: Options) -> tuple[Tensor, Tensor, Tensor]:
+    """An ``attn2_patch``: normed activations (rows, positions, channels), contexts (rows, tokens, width) for K and for V.
+
+    Raises:
+        CNSError: another node has changed rows or positions first.
+    """
+    sampling: _Sampling | None = options.get(_KEY)
+    rows = sampling.rows(options) if sampling else []
+    if not rows:
+        return queries, keys, values
+    count, _, height, width = options["activations_shape"]
+    if queries.shape[:2] != (count, height * width):
+        raise CNSError(
+            f"Another node turned the {count} rows of {height * width} positions in cross-attention into {queries.shape[0]} of "
+            f"{queries.shape[1]}: regions of two packs, or regions and merged tokens, do not go together; remove that node."
+        )
+    size = count // len(options["uuids"])
+    contexts = [comfy.utils.repeat_to_batch_size(prompt.context, size) for _, prompt in rows]
+    length = common_length([context.shape[1] for context in (keys, *contexts)])
+    added = torch.cat([repeated(context, length) for context in contexts]).to(keys)
+    joined = torch.cat([repeated(keys, length), added])
+    values = joined if values is keys else torch.cat([repeated(values, length), added])
+    chunks = queries.split(size)
+    queries = torch.cat([queries, *(chunks[chunk] for chunk, _ in rows)])
+    # Other patches read here whose rows these are. The lists are ComfyUI's: replaced for this block, never changed.
+    for name in ("cond_or_uncond", "uuids"):
+        options[name] = [*options[name], *(options[name][chunk] for chunk, _ in rows)]
+    options[_ROWS] = rows
+    return queries, joined, values
+
+
+def attend(outputs: Tensor, options: Options) -> Tensor:
+    """An ``attn2_output_patch``: (rows, positions, channels) with the regions' rows to (rows, positions, channels) without."""
+    rows: list[tuple[int, _Prompt]] | None = options.pop(_ROWS, None)
+    if rows is None:
+        return outputs
+    for name in ("cond_or_uncond", "uuids"):
+        options[name] = options[name][: -len(rows)]
+    _, _, height, width = options["activations_shape"]
+    chunks = list(outputs.chunk(len(options["uuids"]) + len(rows)))
+    bases, regions = chunks[: -len(rows)], chunks[-len(rows) :]
+    for chunk, base in enumerate(bases):
+        mine = [(prompt, output) for (row, prompt), output in zip(rows, regions, strict=True) if row == chunk]
+        if mine:
+            prompts, drawn = zip(*mine, strict=True)
+            bases[chunk] = mixed(base, drawn, options[_KEY].shares(prompts, height, width, base))
+    return torch.cat(bases)
