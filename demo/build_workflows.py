@@ -11,7 +11,7 @@ import sys
 import urllib.request
 
 from canvas.workflow_file import FOLDER, Workflow
-from workflows import on_the_demo_model, teaching, using
+from workflows import on_the_demo_model, regional, teaching, using
 
 WORKFLOWS = (
     on_the_demo_model.no_gpu_tour,
@@ -21,8 +21,10 @@ WORKFLOWS = (
     teaching.style_and_object,
     teaching.captions_from_files,
     using.multi_concept_generation,
+    regional.two_of_a_kind,
     using.inspect,
     on_the_demo_model.with_and_without_l_reg,
+    regional.two_of_a_kind_no_gpu,
 )
 
 

@@ -31,7 +31,9 @@ def main(comfyui: Path, base: Path, names: list[str]) -> None:
             result = execute(server, name, prompt)
             for node in find(prompt, "CNS_SaveState"):
                 saved[name] = Path(result.outputs[node]["text"][0].splitlines()[0]).name
-            shown = [Image.fromarray(fetched(server, result, node)[0]) for node in find(prompt, "SaveImage")]
+            saves = find(prompt, "SaveImage")
+            each = 2 if len(saves) == 2 else 1
+            shown = [Image.fromarray(picture) for node in saves for picture in fetched(server, result, node)[:each]]
             mosaic(shown[-4:]).save(FOLDER / f"{name}.jpg", quality=85)
 
 

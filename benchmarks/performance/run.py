@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-GOALS = ("train", "apply", "scoring", "scaling", "precision", "optimizations", "peers")
+GOALS = ("train", "apply", "regions", "scoring", "scaling", "precision", "optimizations", "peers")
 
 
 def main() -> None:

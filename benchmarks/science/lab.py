@@ -94,21 +94,25 @@ class Lab:
     def pictures(self, prompts: list[str], seeds: list[int], state: CNSState | None = None) -> np.ndarray:
         """uint8 (n, 128, 128, 3): one picture for each prompt and seed. A picture depends on nothing else in its batch."""
         model, clip = (self.model, self.clip) if state is None else apply_state(self.model, self.clip, state, 1.0)
-        encoded = {text: encode(clip, text) for text in set(prompts)}
-        negative = clip.encode_from_tokens(clip.tokenize(""))
-        side, done = PIXELS // 8, []
+        done = []
         for start in range(0, len(prompts), _BATCH):
             rows = slice(start, start + _BATCH)
-            noise = torch.stack([torch.randn(4, side, side, generator=torch.Generator().manual_seed(s)) for s in seeds[rows]])
-            positive = torch.stack([encoded[text] for text in prompts[rows]])
-            latents = comfy.sample.sample(
-                *(model, noise, STEPS, GUIDANCE, SAMPLER, SCHEDULER, [[positive, {}]], [[negative, {}]]),
-                latent_image=torch.zeros_like(noise),
-                disable_pbar=True,
-                seed=0,
-            )
-            done.append((self.vae.decode(latents) * 255).round().byte().numpy())
+            done.append(self.drawn(model, clip, [[contexts(clip, prompts[rows]), {}]], seeds[rows]))
         return np.concatenate(done)
+
+    @torch.inference_mode()
+    def drawn(self, model: ModelPatcher, clip: CLIP, positive: list, seeds: list[int]) -> np.ndarray:
+        """uint8 (n, 128, 128, 3) of ComfyUI's conditioning, whose rows are those of the seeds."""
+        side = PIXELS // 8
+        noise = torch.stack([torch.randn(4, side, side, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        negative = [[clip.encode_from_tokens(clip.tokenize("")), {}]]
+        latents = comfy.sample.sample(
+            *(model, noise, STEPS, GUIDANCE, SAMPLER, SCHEDULER, positive, negative),
+            latent_image=torch.zeros_like(noise),
+            disable_pbar=True,
+            seed=0,
+        )
+        return (self.vae.decode(latents) * 255).round().byte().numpy()
 
     @torch.inference_mode()
     def teach(self, state: CNSState | None, name: str, token: str, variant: Variant, seed: int) -> CNSState:
@@ -210,6 +214,12 @@ class Lab:
     def teaching_features(self, name: str, seed: int) -> Tensor:
         """Unit vectors (pictures, width) of what the concept was taught with."""
         return self.image_text.of_pictures(np.stack(material(name, seed)[0]))
+
+
+def contexts(clip: CLIP, prompts: list[str]) -> Tensor:
+    """Text features (n, tokens, width) of prompts, each of which is encoded once."""
+    encoded = {text: encode(clip, text) for text in dict.fromkeys(prompts)}
+    return torch.stack([encoded[text] for text in prompts])
 
 
 def _predicted(

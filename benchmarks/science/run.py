@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("base", "fig3", "fig7", "table1", "table2", "fig5", "sweeps", "failures", "beyond", "selection", "twenty")
+NAMES = ("base", "fig3", "fig7", "table1", "table2", "fig5", "sweeps", "failures", "regions", "beyond", "selection", "twenty")
 
 
 def main() -> None:

@@ -90,18 +90,22 @@ def _boxes(value: object) -> Iterator[Box]:
 
 
 def _contexts(conditioning: object, name: str) -> tuple[TimedContext, ...]:
-    if not isinstance(conditioning, list) or not conditioning:
+    if not isinstance(conditioning, list) or not conditioning or not all(map(_is_prompt, conditioning)):
         raise CNSError(f"The {name} wired into Region holds no prompt: wire CLIP Text Encode there.")
-    return tuple(_context(entry, name) for entry in conditioning)
+    return tuple(_context(*entry, name) for entry in conditioning)
 
 
-def _context(entry: Any, name: str) -> TimedContext:
-    context, options = entry
+def _is_prompt(entry: object) -> bool:
+    """Whether it is ComfyUI's pair of text features and a dictionary of what they come with."""
+    if not isinstance(entry, (list, tuple)) or len(entry) != 2:
+        return False
+    return isinstance(entry[0], Tensor) and entry[0].ndim == 3 and isinstance(entry[1], dict)
+
+
+def _context(context: Tensor, options: dict[str, Any], name: str) -> TimedContext:
     carried = next((key for key in _WHOLE_PICTURE if options.get(key) is not None), None)
     if carried:
         raise CNSError(
             f"The {name} wired into Region carries {carried!r}, which a region cannot have: {_WHOLE_PICTURE[carried]}."
         )
-    if not isinstance(context, Tensor) or context.ndim != 3:
-        raise CNSError(f"The {name} wired into Region holds no text features: wire CLIP Text Encode there.")
     return TimedContext(context.detach(), options.get("start_percent", 0.0), options.get("end_percent", 1.0))

@@ -1,0 +1,117 @@
+"""Two things of one class side by side, with a prompt for each half of the picture and without."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from bench import Bench
+from judges.recognizer import PRESENT
+from lab import Lab, contexts
+from paper_protocol import noise_seed
+from pixels import as_input
+from report import mean_sd, save_grid, table, write
+from sequences import Sequence, load_states
+from variants import TOUR
+from world.new_concepts import NEW_CONCEPTS
+from world.palette import COLORS
+from world.places import PLACES
+from world.scene import background_words, with_article
+
+from cns_core.comfy_adapter.apply import apply_state
+from cns_core.comfy_adapter.regions.apply import apply_regions
+from cns_core.comfy_adapter.regions.region import Region
+
+PAIRS = (("robot", "guitar"), ("bee", "panda"))  # two toys, two animals
+PICTURES = 54  # of each pair and seed
+_BATCH = 27
+_SEAM = 3 / 16  # of the width, over which one half fades into the other, as in the workflow two_of_a_kind
+
+Draw = Callable[[Lab, object, object, list[list[str]], list[int]], np.ndarray]
+
+
+def regions(bench: Bench) -> None:
+    """Two taught things of one class in one picture: does each stand in its half, and is it itself."""
+    bench.each({"tour": TOUR}, PAIRS)
+    rows, figures, lines = [], {}, {}
+    for title, draw in WAYS.items():
+        found: dict[str, list[float]] = {name: [] for name in (*_OUTCOMES, "seconds a picture")}
+        for seed in bench.seeds:
+            started, judged = time.perf_counter(), []
+            for names in PAIRS:
+                pictures = _pictures(bench, names, seed, draw)
+                judged.append(_judged(bench.lab, pictures, names))
+                if seed == bench.seeds[0]:
+                    lines[f"{title}: {' left of '.join(names)}"] = pictures[:8]
+            for name, values in zip(_OUTCOMES, np.concatenate(judged).T, strict=True):
+                found[name].append(float(values.mean()))
+            found["seconds a picture"].append((time.perf_counter() - started) / (PICTURES * len(PAIRS)))
+        figures[title] = found
+        rows.append([title, *(mean_sd(found[name]) for name in _OUTCOMES), mean_sd(found["seconds a picture"], 2, 1)])
+    table(["of pictures, %", *_OUTCOMES, "seconds a picture"], rows)
+    ordered = sorted(lines, key=lambda line: line.partition(": ")[2])
+    save_grid([lines[line] for line in ordered], ordered, [""] * 8, "regions")
+    write(bench, "regions", {"pairs": PAIRS, "pictures": PICTURES * len(PAIRS), "ways": figures})
+
+
+def _pictures(bench: Bench, names: tuple[str, str], seed: int, draw: Draw) -> np.ndarray:
+    """The same prompts and noise for every way to draw them."""
+    state = load_states(bench.lab, Sequence(TOUR, names, seed))[-1]
+    with torch.inference_mode():
+        model, clip = apply_state(bench.lab.model, bench.lab.clip, state, 1.0)
+    behind = [*COLORS, *PLACES]
+    things = [with_article(f"<new{number}> {NEW_CONCEPTS[name].noun}") for number, name in enumerate(names, start=1)]
+    done = []
+    for start in range(0, PICTURES, _BATCH):
+        numbers = range(start, min(start + _BATCH, PICTURES))
+        where = [background_words(behind[number % len(behind)]) for number in numbers]
+        prompts = [[f"{text} {place}" for place in where] for text in (" left of ".join(things), *things)]
+        done.append(draw(bench.lab, model, clip, prompts, [noise_seed(seed, number) for number in numbers]))
+    return np.concatenate(done)
+
+
+@torch.inference_mode()
+def _without(lab: Lab, model, clip, prompts: list[list[str]], seeds: list[int]) -> np.ndarray:
+    return lab.drawn(model, clip, [[contexts(clip, prompts[0]), {}]], seeds)
+
+
+@torch.inference_mode()
+def _with_regions(lab: Lab, model, clip, prompts: list[list[str]], seeds: list[int]) -> np.ndarray:
+    whole, left, right = ([[contexts(clip, texts), {}]] for texts in prompts)
+    both = tuple(Region.of(text, None, mask, 1.0) for text, mask in zip((left, right), _halves(), strict=True))
+    return lab.drawn(apply_regions(model, both), clip, whole, seeds)
+
+
+@torch.inference_mode()
+def _with_masks(lab: Lab, model, clip, prompts: list[list[str]], seeds: list[int]) -> np.ndarray:
+    """ComfyUI's Conditioning Set Mask: a pass through the whole UNet for each prompt."""
+    texts = (contexts(clip, prompts) for prompts in prompts[1:])
+    masked = [[text, {"mask": mask, "mask_strength": 1.0}] for text, mask in zip(texts, _halves(), strict=True)]
+    return lab.drawn(model, clip, masked, seeds)
+
+
+WAYS: dict[str, Draw] = {"one prompt": _without, "regions": _with_regions, "Conditioning Set Mask": _with_masks}
+
+
+def _halves(width: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masks (1, width, width) that add up to one."""
+    seam = (0.5 - (torch.arange(width) + 0.5 - width / 2) / (_SEAM * width)).clamp(0, 1)
+    left = seam.expand(1, width, width)
+    return left, 1 - left
+
+
+_OUTCOMES = ("each in its half", "both, anywhere", "the first one only", "the second one only", "neither")
+
+
+@torch.inference_mode()
+def _judged(lab: Lab, pictures: np.ndarray, names: tuple[str, str]) -> np.ndarray:
+    """Bool (pictures, outcomes). A thing stands where the recognizer's best position of it is."""
+    maps = lab.recognizer.things(lab.recognizer.trunk(as_input(pictures)))
+    first, second = (maps[:, PRESENT.index(name)] for name in names)
+    there = [(of.amax((1, 2)) > 0).numpy() for of in (first, second)]
+    column = [(of.amax(1).argmax(1) < of.shape[2] // 2).numpy() for of in (first, second)]
+    both = there[0] & there[1]
+    right = both & column[0] & ~column[1]
+    return np.stack([right, both, there[0] & ~there[1], there[1] & ~there[0], ~there[0] & ~there[1]], axis=1)
