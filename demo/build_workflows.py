@@ -21,10 +21,10 @@ WORKFLOWS = (
     teaching.style_and_object,
     teaching.captions_from_files,
     using.multi_concept_generation,
-    regional.two_of_a_kind,
     using.inspect,
     on_the_demo_model.with_and_without_l_reg,
     regional.two_of_a_kind_no_gpu,
+    regional.two_of_a_kind,
 )
 
 

@@ -27,7 +27,8 @@ def main(comfyui: Path, base: Path, names: list[str]) -> None:
             prompt = shipped_prompt(name, server.object_info())
             if find(prompt, "CheckpointLoaderSimple"):
                 on_demo_model(prompt)
-            change(prompt, "CNS_LoadState", state_name=saved.get("continual_training"))
+            taught_by = "two_of_a_kind_no_gpu" if name == "two_of_a_kind" else "continual_training"
+            change(prompt, "CNS_LoadState", state_name=saved.get(taught_by))
             result = execute(server, name, prompt)
             for node in find(prompt, "CNS_SaveState"):
                 saved[name] = Path(result.outputs[node]["text"][0].splitlines()[0]).name

@@ -51,7 +51,7 @@ def two_of_a_kind(flow: Workflow) -> None:
     stored = flow.add("CNS_LoadState", (0, 640), size=(340, 200), state_name="concepts_00001_.safetensors")
     flow.group("1  Checkpoint and state", (-20, 420, 380, 440))
     dogs = ("<new1> dog", "<new2> dog")
-    prompts = _Prompts(f"photo of a {dogs[0]} and a {dogs[1]} on a beach", *(f"photo of a {dog} on a beach" for dog in dogs))
+    prompts = _Prompts(f"photo of a {dogs[0]} and a {dogs[1]} in a park", *(f"photo of a {dog} in a park" for dog in dogs))
     _with_and_without(flow, 400, 2, loaded, stored(), prompts, SD15, 2)
 
 
@@ -80,6 +80,7 @@ def two_of_a_kind_no_gpu(flow: Workflow) -> None:
         settings = {**DEMO_TRAINING, "preview_every": 0}
         state = train(flow, 1140, y + 60, loaded, described, chosen, material, state, **settings)()
         flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
+    flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/two_of_a_kind")
     toys = (f"a <new1> {noun}", f"a <new2> {noun}")
     prompts = _Prompts(f"{toys[0]} left of {toys[1]} on a beach", *(f"{toy} on a beach" for toy in toys))
     _with_and_without(flow, 1560, 4, loaded, state, prompts, DEMO, 6)

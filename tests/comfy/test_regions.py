@@ -265,8 +265,10 @@ def test_a_hypernetwork_after_the_regions(studio, said, tmp_path):
 
     plain = drawn(with_hypernetwork(studio.model), base, negative)
     assert not close(plain, drawn(studio.model, base, negative), 1e-3)
-    regional = apply_regions(studio.model, (Region.of(base, None, EVERYWHERE, 1.0),))
-    assert close(drawn(with_hypernetwork(regional), base, negative), plain, 1e-6)
+    regions = (Region.of(base, None, EVERYWHERE, 1.0),)
+    assert close(drawn(with_hypernetwork(apply_regions(studio.model, regions)), base, negative), plain, 1e-6)
+    with pytest.raises(CNSError, match="such as a hypernetwork or NegPip, changes keys and values of the prompt"):
+        drawn(apply_regions(with_hypernetwork(studio.model), regions), base, negative)
 
 
 def test_a_lora_before_or_after(studio, said):
@@ -381,9 +383,15 @@ def test_prompts_of_another_text_encoder_are_refused(studio, said):
 
 
 def test_two_packs_in_one_cross_attention_are_refused(studio, said):
-    """Whoever has repeated the rows without a word in ``cond_or_uncond``: no weighing can be right."""
-    other = studio.model.clone()
-    other.set_model_attn2_patch(lambda q, k, v, options: (q.repeat(2, 1, 1), k.repeat(2, 1, 1), v.repeat(2, 1, 1)))
-    model = apply_regions(other, (Region.of(said("a cat"), None, EVERYWHERE, 1.0),))
-    with pytest.raises(CNSError, match=r"Another node turned the 2 rows of 60 positions in cross-attention into 4 of 60"):
-        drawn(model, said("a dog"), said(""))
+    """Whoever repeats the rows without a word in ``cond_or_uncond``, before or after: no weighing can be right."""
+
+    def with_another_pack(model):
+        other = model.clone()
+        other.set_model_attn2_patch(lambda q, k, v, options: (q.repeat(2, 1, 1), k.repeat(2, 1, 1), v.repeat(2, 1, 1)))
+        return other
+
+    regions = (Region.of(said("a cat"), None, EVERYWHERE, 1.0),)
+    with pytest.raises(CNSError, match="Another node made 4 rows of 60 positions out of 2 of 60 in cross-attention"):
+        drawn(apply_regions(with_another_pack(studio.model), regions), said("a dog"), said(""))
+    with pytest.raises(CNSError, match="Another node made 6 rows of 60 positions out of 3 of 60 in cross-attention"):
+        drawn(with_another_pack(apply_regions(studio.model, regions)), said("a dog"), said(""))

@@ -113,42 +113,48 @@ def gather(queries: Tensor, keys: Tensor, values: Tensor, options: Options) -> t
     """An ``attn2_patch``: normed activations (rows, positions, channels), contexts (rows, tokens, width) for K and for V.
 
     Raises:
-        CNSError: another node has changed rows or positions first.
+        CNSError: another node has changed rows, positions or contexts first.
     """
     sampling: _Sampling | None = options.get(_KEY)
     rows = sampling.rows(options) if sampling else []
     if not rows:
         return queries, keys, values
     count, _, height, width = options["activations_shape"]
-    if queries.shape[:2] != (count, height * width):
+    _check_shape(queries, count, height * width)
+    if values is not keys:
         raise CNSError(
-            f"Another node turned the {count} rows of {height * width} positions in cross-attention into {queries.shape[0]} of "
-            f"{queries.shape[1]}: regions of two packs, or regions and merged tokens, do not go together; remove that node."
+            "A node before Apply Regions, such as a hypernetwork or NegPip, changes keys and values of the prompt, but would "
+            "miss those of the regions: put it after Apply Regions."
         )
     size = count // len(options["uuids"])
     contexts = [comfy.utils.repeat_to_batch_size(prompt.context, size) for _, prompt in rows]
     length = common_length([context.shape[1] for context in (keys, *contexts)])
     added = torch.cat([repeated(context, length) for context in contexts]).to(keys)
     joined = torch.cat([repeated(keys, length), added])
-    values = joined if values is keys else torch.cat([repeated(values, length), added])
     chunks = queries.split(size)
     queries = torch.cat([queries, *(chunks[chunk] for chunk, _ in rows)])
     # Other patches read here whose rows these are. The lists are ComfyUI's: replaced for this block, never changed.
     for name in ("cond_or_uncond", "uuids"):
         options[name] = [*options[name], *(options[name][chunk] for chunk, _ in rows)]
     options[_ROWS] = rows
-    return queries, joined, values
+    return queries, joined, joined
 
 
 def attend(outputs: Tensor, options: Options) -> Tensor:
-    """An ``attn2_output_patch``: (rows, positions, channels) with the regions' rows to (rows, positions, channels) without."""
+    """An ``attn2_output_patch``: (rows, positions, channels) with the regions' rows to (rows, positions, channels) without.
+
+    Raises:
+        CNSError: another node has added rows of its own.
+    """
     rows: list[tuple[int, _Prompt]] | None = options.pop(_ROWS, None)
     if rows is None:
         return outputs
     for name in ("cond_or_uncond", "uuids"):
         options[name] = options[name][: -len(rows)]
-    _, _, height, width = options["activations_shape"]
-    chunks = list(outputs.chunk(len(options["uuids"]) + len(rows)))
+    count, _, height, width = options["activations_shape"]
+    size = count // len(options["uuids"])
+    _check_shape(outputs, count + size * len(rows), height * width)
+    chunks = list(outputs.split(size))
     bases, regions = chunks[: -len(rows)], chunks[-len(rows) :]
     for chunk, base in enumerate(bases):
         mine = [(prompt, output) for (row, prompt), output in zip(rows, regions, strict=True) if row == chunk]
@@ -156,3 +162,12 @@ def attend(outputs: Tensor, options: Options) -> Tensor:
             prompts, drawn = zip(*mine, strict=True)
             bases[chunk] = mixed(base, drawn, options[_KEY].shares(prompts, height, width, base))
     return torch.cat(bases)
+
+
+def _check_shape(tensor: Tensor, rows: int, positions: int) -> None:
+    """Raises CNSError where another node has changed the rows or positions of a cross-attention block."""
+    if tensor.shape[:2] != (rows, positions):
+        raise CNSError(
+            f"Another node made {tensor.shape[0]} rows of {tensor.shape[1]} positions out of {rows} of {positions} in "
+            "cross-attention: another pack's regions do not go together with Apply Regions; use one of the two."
+        )
