@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from .masks import NeuronMask
+from .overlaps import overlaps
 from .state import CNSState, LearnedConcept
-from .statistics import overlaps
 from .training import TrainingResult
 
 _SD15_KV_WEIGHTS, _SD15_PARAMETERS = 19_169_280, 859_520_964  # the latter the UNet's, the paper's "all parameters"

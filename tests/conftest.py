@@ -32,10 +32,10 @@ _pack = importlib.util.module_from_spec(_spec)
 sys.modules["cns_pack"] = _pack
 _spec.loader.exec_module(_pack)
 
-from comfy_server import ComfyServer  # noqa: E402
-from graphs import write_pictures  # noqa: E402
-from random_checkpoint import NAME, make  # noqa: E402
-from reliability import Reliability  # noqa: E402
+from demo.editor.comfy_server import ComfyServer  # noqa: E402
+from demo.training.random_checkpoint import NAME, make  # noqa: E402
+from tests.support.graphs import write_pictures  # noqa: E402
+from tests.support.reliability import Reliability  # noqa: E402
 
 
 def pytest_addoption(parser):

@@ -21,10 +21,10 @@ args.cpu = True
 
 from comfy.ldm.modules.attention import attention_pytorch  # noqa: E402
 from comfy.supported_models import SD15  # noqa: E402
-from random_checkpoint import UNET_CONFIG  # noqa: E402
 
 from cns_core.kv_layers import find_kv_modules  # noqa: E402
 from cns_core.training.checkpointing import checkpointed  # noqa: E402
+from demo.training.random_checkpoint import UNET_CONFIG  # noqa: E402
 
 
 def kept_bytes(unet: torch.nn.Module, checkpointing: bool) -> int:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.checkpoint import inspect
-from cns_core.comfy_adapter.conditioning import encode
-from cns_core.comfy_adapter.demo_model import load_demo_model
+from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from demo.model import load_demo_model
 
 MODEL_FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 SIZES = (1e-5, 1e-4, 1e-3, 1e-2)  # mean of a delta over the mean of the weights; 500 steps at 3e-5 move SD-1.5's by about 1e-2

@@ -29,7 +29,8 @@ def main() -> None:
     if arguments.one:
         return measure_here(arguments)
     import torch
-    from tables import TABLES
+
+    from benchmarks.performance.tables import TABLES
 
     on_gpu = torch.cuda.is_available()
     pixels, steps = arguments.pixels or (512 if on_gpu else 128), arguments.steps or (500 if on_gpu else 6)
@@ -50,7 +51,7 @@ def measure_apart(arguments: argparse.Namespace, module: str, keywords: dict) ->
 
 
 def measure_here(arguments: argparse.Namespace) -> None:
-    import headless  # noqa: F401 - before the measurement, which imports ComfyUI
+    from demo import headless  # noqa: F401 - before the measurement, which imports ComfyUI
 
     task = json.loads(arguments.one)
     result = importlib.import_module(task["module"]).measure(arguments.base, **task["keywords"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reporting import table, write
+from benchmarks.reporting import table, write
 
 Measure = Callable[..., dict]
 OPTIMIZATIONS = (

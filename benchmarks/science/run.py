@@ -22,9 +22,9 @@ def main() -> None:
     arguments = parser.parse_args()
     find_imports(arguments.comfyui)
     wanted = list(sys.path)
-    import headless  # noqa: F401 - before the experiments, which import ComfyUI
-    from bench import Bench
-    from experiments import EXPERIMENTS
+    from benchmarks.science.bench import Bench
+    from benchmarks.science.experiments import EXPERIMENTS
+    from demo import headless  # noqa: F401 - before the experiments, which import ComfyUI
 
     sys.path[:] = wanted  # ComfyUI's nodes.py put its comfy/ in front, whose utils the worker processes would find first
 

@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 import folder_paths
 
 from ..errors import CNSError
-from .captioner import FOLDER as CAPTIONERS
+from .captioner.captioner import FOLDER as CAPTIONERS
 
 STATES = "cns"
 AUTOSAVES = "autosave"  # a folder in output/cns

@@ -5,8 +5,8 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ...cns_core.comfy_adapter.demo_model import load_demo_model
-from ..kinds import CATEGORY_FILES, Schema
+from ...demo.model import load_demo_model
+from ..common import CATEGORY_FILES, Schema
 
 DEMO_MODEL = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 

@@ -10,16 +10,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import comfy.model_management
 import folder_paths
 import pytest
-import tiny_captioners
 import torch
-from cns_pack.cns_core.comfy_adapter.captioner import FOLDER, NONE, caption_images, captioner_names, picture_of
-from cns_pack.cns_core.comfy_adapter.captioner_download import KNOWN
-from cns_pack.cns_core.comfy_adapter.captioner_loading import load_captioner
-from cns_pack.cns_core.comfy_adapter.captioner_model import INSTRUCTION
-from cns_pack.cns_core.comfy_adapter.captioner_replies import caption_in, loops
+from cns_pack.cns_core.comfy_adapter.captioner.captioner import FOLDER, NONE, caption_images, captioner_names, picture_of
+from cns_pack.cns_core.comfy_adapter.captioner.download import KNOWN
+from cns_pack.cns_core.comfy_adapter.captioner.loading import load_captioner
+from cns_pack.cns_core.comfy_adapter.captioner.model import INSTRUCTION
+from cns_pack.cns_core.comfy_adapter.captioner.replies import caption_in, loops
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.caption.caption_concept_images import CaptionConceptImages
-from tiny_captioners import CAPTION, CHAT, END, SIDE
+
+from tests.support import tiny_captioners
+from tests.support.tiny_captioners import CAPTION, CHAT, END, SIDE
 
 BLACK = torch.zeros(SIDE, SIDE, 3)
 BLIP = "blip-image-captioning-large"

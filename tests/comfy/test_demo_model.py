@@ -9,11 +9,12 @@ import comfy.lora
 import comfy.sd
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint import check_sd15, inspect
-from cns_pack.cns_core.comfy_adapter.demo_model import load_demo_model, new_vae
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import check_sd15, inspect
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.demo.model import load_demo_model, new_vae
 from safetensors.torch import load_file
-from training.narrow import narrowed, widened
+
+from demo.training.narrow import narrowed, widened
 
 FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 

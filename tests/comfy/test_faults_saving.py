@@ -14,10 +14,11 @@ from pathlib import Path
 
 import comfy.model_management as memory
 import pytest
-from aftermath import damaged_states, same_state
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.state_file import load_state, save_state
-from injection import lines_of, spread
+
+from tests.support.aftermath import damaged_states, same_state
+from tests.support.injection import lines_of, spread
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither such limits nor such permissions")
 KILLS = 5

@@ -6,14 +6,15 @@ import comfy.model_management
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter import teach as teach_module
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint import weight_key
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import weight_key
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.config import SelectionConfig
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.training import loop
-from tiny_models import tiny_clip, tiny_model
+
+from tests.support.tiny_models import tiny_clip, tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -267,8 +268,8 @@ def test_prior_prompt_with_the_token(dog):
 
 def moved(studio, before, after, prompt: str) -> float:
     """Mean square change of K and V for a prompt between two states."""
-    from cns_pack.cns_core.comfy_adapter.conditioning import encode
-    from cns_pack.cns_core.comfy_adapter.tokens import with_tokens
+    from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
+    from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 
     with torch.inference_mode():
         context = encode(with_tokens(studio.clip, after.tokens), prompt)

@@ -7,14 +7,15 @@ from pathlib import Path
 import comfy.sd
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.demo_model import load_demo_model
-from cns_pack.cns_core.comfy_adapter.latents import encode_images
+from cns_pack.cns_core.comfy_adapter.checkpoint.latents import encode_images
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.demo.model import load_demo_model
 from cns_pack.demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
 from comfy.latent_formats import SD15, SDXL
 from comfy.taesd.taesd import TAESD
-from random_checkpoint import fill
-from tiny_models import AveragingVAE, tiny_model
+
+from demo.training.random_checkpoint import fill
+from tests.support.tiny_models import AveragingVAE, tiny_model
 
 DEMO_MODEL = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 

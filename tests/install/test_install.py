@@ -12,8 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from comfy_server import ComfyServer
-from local_registry import Registry
+
+from demo.editor.comfy_server import ComfyServer
+from tests.support.local_registry import Registry
 
 TESTS, ROOT = Path(__file__).parents[1], Path(__file__).parents[2]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

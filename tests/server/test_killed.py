@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aftermath import damaged_states
-from comfy_server import ComfyServer
-from graphs import Graph, pixels
+
+from demo.editor.comfy_server import ComfyServer
+from tests.support.aftermath import damaged_states
+from tests.support.graphs import Graph, pixels
 
 DEMO_MODEL = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 

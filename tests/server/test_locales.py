@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from build_locales import node_definitions
+
+from docs.build.locales import node_definitions
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "locales"

@@ -1,0 +1,1 @@
+"""What the pack costs and what it achieves, measured."""
