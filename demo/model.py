@@ -20,8 +20,7 @@ from comfy.taesd.taesd import TAESD
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..cns_core.errors import CNSError
-
+MODEL_FILE = Path(__file__).with_name("cns_demo_model.safetensors")
 WIDTH = 128  # of the text features
 PIXELS = 128
 UNET_CONFIG = {
@@ -77,16 +76,15 @@ def untrained_embedding(vocabulary: int) -> Tensor:
     return _EMBEDDING_STD * torch.randn(vocabulary, WIDTH, generator=torch.Generator().manual_seed(_EMBEDDING_SEED))
 
 
-def load_demo_model(path: Path, embedding_folders: list[str] | None = None) -> tuple[ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
+def load_demo_model(
+    path: Path = MODEL_FILE, embedding_folders: list[str] | None = None
+) -> tuple[ModelPatcher, comfy.sd.CLIP, comfy.sd.VAE]:
     """MODEL, CLIP and VAE that any node accepts, in float32.
 
     Raises:
-        CNSError: no such file, or one cut short.
+        OSError, SafetensorError: no such file, or one cut short.
     """
-    try:
-        weights = {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
-    except Exception as error:  # safetensors has its own exception, and the file system several
-        raise CNSError(f"The demo model {path} cannot be read ({error}): install the pack again.") from error
+    weights = {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
     base = new_base_model()
     base.diffusion_model.load_state_dict(_under(UNET, weights))
     model = ModelPatcher(base, load_device=memory.get_torch_device(), offload_device=memory.unet_offload_device())

@@ -13,9 +13,9 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..cns_core.comfy_adapter.page.live_states import show_state
+from ..cns_core.comfy_adapter.page.state_record import state_record
 from ..cns_core.comfy_adapter.side_effects import SideEffect
 from ..cns_core.errors import CNSError
-from ..cns_core.figures import state_record
 from ..cns_core.state import CNSState
 
 CATEGORY = "CNS"

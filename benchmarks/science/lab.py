@@ -41,10 +41,9 @@ from cns_core.kv_layers import find_kv_modules
 from cns_core.masks import NeuronMask
 from cns_core.state import CNSState
 from demo.judges import image_text, recognizer
-from demo.model import PIXELS, load_demo_model
+from demo.model import MODEL_FILE, PIXELS, load_demo_model
 from demo.world.new_concepts import NEW_CONCEPTS
 
-MODEL_FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
 _BATCH = 42
 _FISHER_SAMPLES, _ERROR_TIMESTEPS = 48, 8

@@ -19,7 +19,6 @@ _lab: Lab | None = None
 
 def _start(threads: int, work: Path) -> None:
     from benchmarks.science.lab import Lab
-    from demo import headless  # noqa: F401 - before the lab, which imports ComfyUI
     from demo.training.allocator import keep_freed_memory
 
     global _lab

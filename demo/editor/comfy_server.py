@@ -69,7 +69,8 @@ class ComfyServer:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.comfyui, self.base, self.python, self.options = comfyui, base, python, options
-        self._environment = {**os.environ, "PYTHONUTF8": "1", **(environment or {})}
+        own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # dev.py's, which users have not
+        self._environment = {**own, "PYTHONUTF8": "1", **(environment or {})}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
+from demo.editor.canvas.workflow_file import FOLDER
 from demo.editor.comfy_server import ComfyServer, Result
 from demo.editor.workflow import to_prompt
 
-WORKFLOWS = Path(__file__).parents[1] / "example_workflows"
-
 
 def shipped_prompt(name: str, object_info: dict) -> dict:
-    return to_prompt(json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8")), object_info)
+    return to_prompt(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), object_info)
 
 
 def execute(server: ComfyServer, what: str, prompt: dict) -> Result:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demo.world.scene import render
+from demo.world.drawing import render
 from demo.world.styles import PIXELS
 
 _CHUNK = 500

@@ -5,9 +5,7 @@ Its pictures are noise. Everything else is SD-1.5's: architecture, key names, si
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -89,16 +87,3 @@ def make(path: Path, seed: int = 0) -> Path:
         save_file(random_state_dict(seed), unfinished)
         os.replace(unfinished, path)
     return path
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    sys.path.insert(0, str(arguments.comfyui))
-    from comfy.cli_args import args as comfy_args
-
-    comfy_args.cpu = True
-    print(make(arguments.out, arguments.seed))

@@ -6,13 +6,9 @@ Every stage is seeded, shows its progress and resumes where it was stopped; work
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from demo.training.allocator import keep_freed_memory
-
-ROOT = Path(__file__).resolve().parents[1]
-MODEL = ROOT / "demo" / "cns_demo_model.safetensors"
 
 
 def main() -> None:
@@ -27,14 +23,13 @@ def main() -> None:
         help="only up to this one; judges: only the judges, of the model in demo/",
     )
     arguments = parser.parse_args()
-    sys.path.insert(0, str(arguments.comfyui))  # before our own folder, whose nodes/ hides ComfyUI's nodes.py otherwise
-    sys.path.append(str(ROOT))
     import torch
     from comfy.cli_args import args
 
     args.cpu = True
     keep_freed_memory()
-    from demo.model import load_demo_model
+    from demo.judges import image_text, recognizer
+    from demo.model import MODEL_FILE, load_demo_model
     from demo.training import export, judges, latents, unet, vae
 
     work = arguments.work or arguments.base / "demo_model_training"
@@ -50,13 +45,13 @@ def main() -> None:
             "vae_steps": vae.STEPS + vae.DECODER_STEPS,
             "scenes": latents.SCENES + latents.NAMELESS + latents.WITH_LOOKS,
         }
-        export.export_model(generator, autoencoder, tokens, MODEL, about)
+        export.export_model(generator, autoencoder, tokens, MODEL_FILE, about)
     if arguments.stage in ("judges", "all"):
-        _, _, shipped = load_demo_model(MODEL)
+        _, _, shipped = load_demo_model()
         pictures = judges.Pictures.of(work, shipped.first_stage_model)
-        for name, train in (("recognizer", judges.train_recognizer), ("image_text", judges.train_image_text)):
+        for file, train in ((recognizer.FILE, judges.train_recognizer), (image_text.FILE, judges.train_image_text)):
             judge, accuracies = train(work, pictures)
-            export.export_judge(judge, ROOT / "demo" / "judges" / f"{name}.safetensors", accuracies)
+            export.export_judge(judge, file, accuracies)
 
 
 if __name__ == "__main__":

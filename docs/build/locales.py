@@ -1,4 +1,4 @@
-"""Writes ``locales/en/nodeDefs.json`` from a running server: ``python demo/build_locales.py http://127.0.0.1:8188``.
+"""Writes ``locales/en/nodeDefs.json`` from a server's ``/object_info``.
 
 The other languages are translated by hand; a test says where they lag behind.
 """
@@ -6,11 +6,11 @@ The other languages are translated by hand; a test says where they lag behind.
 from __future__ import annotations
 
 import json
-import sys
-import urllib.request
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "locales"
+from demo.editor.comfy_server import ComfyServer
+
+FOLDER = Path(__file__).parents[2] / "locales"
 
 
 def node_definitions(object_info: dict) -> dict:
@@ -29,14 +29,9 @@ def _definition(info: dict) -> dict:
     return {**definition, **({"inputs": inputs} if inputs else {}), "outputs": outputs}
 
 
-def main(server: str) -> None:
-    with urllib.request.urlopen(f"{server.rstrip('/')}/object_info") as answer:
-        definitions = node_definitions(json.load(answer))
+def make(server: ComfyServer) -> None:
+    definitions = node_definitions(server.object_info())
     path = FOLDER / "en" / "nodeDefs.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(definitions, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(path)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -1,7 +1,5 @@
 """Takes the documentation's pictures from the running editor: every node as a workflow wires it, and a finished training.
 
-    python demo/make_pictures.py COMFYUI BASE
-
 Writes ``web/docs/<node>.jpg`` and ``docs/images/editor.jpg``. Runs the workflows first, on the demo model.
 """
 
@@ -10,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from demo.editor.canvas.workflow_file import FOLDER
 from demo.editor.comfy_server import ComfyServer
 from docs.build.on_demo_model import TEXTS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HELP, EDITOR = ROOT / "web" / "docs", ROOT / "docs" / "images" / "editor.jpg"
 # Which workflow shows a node; the first node of its kind is taken.
 SHOWN_IN = {
@@ -52,9 +49,9 @@ _TEACHING = """() => {
 }"""
 
 
-def main(comfyui: Path, base: Path) -> None:
+def make(server: ComfyServer) -> None:
     EDITOR.parent.mkdir(parents=True, exist_ok=True)
-    with ComfyServer(comfyui, base) as server, sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         path = os.environ.get("CNS_BROWSER") or shutil.which("chromium") or playwright.chromium.executable_path
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1900, "height": 1300}, device_scale_factor=2)
@@ -67,7 +64,7 @@ def main(comfyui: Path, base: Path) -> None:
         for name, kinds in SHOWN_IN.items():
             workflow = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
             if name == "inspect":
-                _on_demo_model(workflow, max(path.name for path in (base / "output" / "cns").glob("tour_*.safetensors")))
+                _on_demo_model(workflow, max(path.name for path in (server.base / "output" / "cns").glob("tour_*.safetensors")))
             page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
             page.wait_for_timeout(2000)
             if name in RUN:
@@ -108,7 +105,3 @@ def shot(page: Page, bounds: list[float], widest: int) -> Image.Image:
     picture = Image.open(BytesIO(page.screenshot(clip=clip))).convert("RGB")
     picture.thumbnail((widest, widest))
     return picture
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,14 +1,10 @@
-"""Draws ``docs/images/two_concepts.jpg``: what the tour's two concepts look like while they are learned, and together.
-
-python demo/make_story.py COMFYUI BASE
-"""
+"""Draws ``docs/images/two_concepts.jpg``: what the tour's two concepts look like while they are learned, and together."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +16,21 @@ from demo.editor.workflow import change, find
 from demo.tour import fetched
 from demo.world.styles import PIXELS
 
-TARGET = Path(__file__).parents[1] / "docs" / "images" / "two_concepts.jpg"
+TARGET = Path(__file__).parents[2] / "docs" / "images" / "two_concepts.jpg"
 _EVERY = 50  # steps between two previews
 _GAP, _LINE = 6, 20  # pixels
 _INK, _PAPER = "#222222", "#ffffff"
 
 
-def main(comfyui: Path, base: Path) -> None:
-    with ComfyServer(comfyui, base, options=("--cpu",)) as server:
-        tour = shipped_prompt("no_gpu_tour", server.object_info())
-        change(tour, "CNS_TrainStep", preview_every=_EVERY)
-        result = execute(server, "The tour, with previews", tour)
-        trainings = json.loads(server.get("/cns/trainings"))[-2:]
-        taught = [
-            fetched(server, result, node) for node in find(tour, "PreviewImage") if "is shown" in tour[node]["_meta"]["title"]
-        ]
-        final = {tour[node]["_meta"]["title"]: fetched(server, result, node) for node in find(tour, "SaveImage")}
+def make(server: ComfyServer) -> None:
+    tour = shipped_prompt("no_gpu_tour", server.object_info())
+    change(tour, "CNS_TrainStep", preview_every=_EVERY)
+    result = execute(server, "The tour, with previews", tour)
+    trainings = json.loads(server.get("/cns/trainings"))[-2:]
+    taught = [
+        fetched(server, result, node) for node in find(tour, "PreviewImage") if "is shown" in tour[node]["_meta"]["title"]
+    ]
+    final = {tour[node]["_meta"]["title"]: fetched(server, result, node) for node in find(tour, "SaveImage")}
     previews = [[(f"step {sample['step']}", _decoded(sample["picture"])) for sample in one["samples"]] for one in trainings]
     first, later, _, both = final.values()
     rows = [
@@ -71,7 +66,3 @@ def stitched(rows: list[tuple[str, list[tuple[str, np.ndarray]]]]) -> Image.Imag
             image.paste(Image.fromarray(picture), (x, y))
             pen.text((x, y + PIXELS + 2), word, _INK, small)
     return image
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,11 +1,7 @@
-"""Runs every shipped workflow on the demo model and writes ``example_workflows/*.jpg`` of the pictures it makes.
-
-python demo/make_thumbnails.py COMFYUI BASE [NAME ...]
-"""
+"""Runs every shipped workflow on the demo model and writes ``example_workflows/*.jpg`` of the pictures it makes."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -21,19 +17,18 @@ from docs.build.workflows import WORKFLOWS
 _SIDE, _GAP = 400, 8
 
 
-def main(comfyui: Path, base: Path, names: list[str]) -> None:
-    with ComfyServer(comfyui, base, options=("--cpu",)) as server:
-        saved: dict[str, str] = {}  # workflow -> state
-        for name in names:
-            prompt = shipped_prompt(name, server.object_info())
-            if find(prompt, "CheckpointLoaderSimple"):
-                on_demo_model(prompt)
-            change(prompt, "CNS_LoadState", state_name=saved.get("continual_training"))
-            result = execute(server, name, prompt)
-            for node in find(prompt, "CNS_SaveState"):
-                saved[name] = Path(result.outputs[node]["text"][0].splitlines()[0]).name
-            shown = [Image.fromarray(fetched(server, result, node)[0]) for node in find(prompt, "SaveImage")]
-            mosaic(shown[-4:]).save(FOLDER / f"{name}.jpg", quality=85)
+def make(server: ComfyServer) -> None:
+    saved: dict[str, str] = {}  # workflow -> state
+    for name in (build.__name__ for build in WORKFLOWS):
+        prompt = shipped_prompt(name, server.object_info())
+        if find(prompt, "CheckpointLoaderSimple"):
+            on_demo_model(prompt)
+        change(prompt, "CNS_LoadState", state_name=saved.get("continual_training"))
+        result = execute(server, name, prompt)
+        for node in find(prompt, "CNS_SaveState"):
+            saved[name] = Path(result.outputs[node]["text"][0].splitlines()[0]).name
+        shown = [Image.fromarray(fetched(server, result, node)[0]) for node in find(prompt, "SaveImage")]
+        mosaic(shown[-4:]).save(FOLDER / f"{name}.jpg", quality=85)
 
 
 def mosaic(pictures: list[Image.Image]) -> Image.Image:
@@ -45,7 +40,3 @@ def mosaic(pictures: list[Image.Image]) -> Image.Image:
         at = (number % across) * (side + _GAP), (number // across) * (side + _GAP)
         image.paste(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS), at)
     return image
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or [build.__name__ for build in WORKFLOWS])

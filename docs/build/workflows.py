@@ -1,16 +1,12 @@
-"""Writes ``example_workflows/*.json`` from the descriptions in ``workflows/``, in the format the editor saves.
+"""Writes ``example_workflows/*.json`` from the descriptions in ``demo/editor/workflows``, in the format the editor saves.
 
-Run it against a server that has the pack: ``python demo/build_workflows.py http://127.0.0.1:8188``. Widget order and
-defaults come from the server's ``/object_info``, so that the files fit the nodes of the same commit.
+Widget order and defaults come from the server's ``/object_info``, so that the files fit the nodes of the same commit.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import urllib.request
-
 from demo.editor.canvas.workflow_file import FOLDER, Workflow
+from demo.editor.comfy_server import ComfyServer
 from demo.editor.workflows import on_the_demo_model, teaching, using
 
 WORKFLOWS = (
@@ -26,15 +22,10 @@ WORKFLOWS = (
 )
 
 
-def main(server: str) -> None:
-    with urllib.request.urlopen(f"{server.rstrip('/')}/object_info") as answer:
-        info = json.load(answer)
+def make(server: ComfyServer) -> None:
+    info = server.object_info()
     FOLDER.mkdir(exist_ok=True)
     for build in WORKFLOWS:
         flow = Workflow(build.__name__, info)
         build(flow)
         print(flow.save())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

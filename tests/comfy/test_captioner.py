@@ -11,11 +11,12 @@ import comfy.model_management
 import folder_paths
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.captioner.captioner import FOLDER, NONE, caption_images, captioner_names, picture_of
+from cns_pack.cns_core.comfy_adapter.captioner.captioner import NONE, caption_images, captioner_names, picture_of
 from cns_pack.cns_core.comfy_adapter.captioner.download import KNOWN
 from cns_pack.cns_core.comfy_adapter.captioner.loading import load_captioner
 from cns_pack.cns_core.comfy_adapter.captioner.model import INSTRUCTION
 from cns_pack.cns_core.comfy_adapter.captioner.replies import caption_in, loops
+from cns_pack.cns_core.comfy_adapter.folders import CAPTIONERS
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.caption.caption_concept_images import CaptionConceptImages
 
@@ -28,7 +29,7 @@ BLIP = "blip-image-captioning-large"
 
 @pytest.fixture
 def captioners(tmp_path, monkeypatch):
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, ([str(tmp_path)], set()))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, CAPTIONERS, ([str(tmp_path)], set()))
     torch.manual_seed(0)
     return tmp_path
 

@@ -138,7 +138,7 @@ def test_folder_is_read_only(two_state, reliability):
 def test_killed(two_state, saved, reliability):
     """As by kill -9 or the power switch of a task manager, each time while a file is being written."""
     known, ends, wrong = saved.read_bytes(), Counter(), Counter()
-    script = Path(__file__).parents[1] / "save_forever.py"
+    script = Path(__file__).parents[1] / "support" / "save_forever.py"
     for kill in range(KILLS):
         process = subprocess.Popen([sys.executable, script, saved, saved.parent], stdout=subprocess.PIPE)
         assert process.stdout.readline().strip() == b"ready"

@@ -28,8 +28,8 @@ from cns_pack.nodes.neurons.select_concept_neurons import SelectConceptNeurons
 from cns_pack.nodes.plots import loss_plot
 from cns_pack.nodes.train.train_step import TrainStep
 from PIL import Image
+from server import PromptServer
 
-from tests.server import PromptServer
 from tests.support.tiny_models import AveragingVAE
 
 PLACE = {"UNIQUE_ID": "7", "EXTRA_PNGINFO": {"workflow": {"id": "a workflow"}}, "PROMPT": {}}

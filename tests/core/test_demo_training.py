@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.demo.model import new_vae
 from torch import nn
 from torch.nn import functional
 
+from demo.model import new_vae
 from demo.training import resumable as progress
 from demo.training.narrow import narrowed
 from demo.training.optimizer import MuonWithAdam, only_rows, orthogonalized

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from cns_pack.cns_core.comfy_adapter.page.state_record import state_record
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.cns_core.figures import state_figures, state_record
+from cns_pack.cns_core.figures import state_figures
 from cns_pack.cns_core.fingerprint import Fingerprint, Projections
 from cns_pack.cns_core.kv_layers import KVLayout
 from cns_pack.cns_core.masks import NeuronMask

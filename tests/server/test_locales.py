@@ -19,7 +19,7 @@ def read(language: str) -> dict:
 
 
 def test_english_is_what_the_nodes_say(server):
-    assert read("en") == node_definitions(server.object_info()), "run demo/build_locales.py"
+    assert read("en") == node_definitions(server.object_info()), "run python dev.py docs locales"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

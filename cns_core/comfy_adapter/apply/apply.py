@@ -13,8 +13,8 @@ from ...errors import CNSError
 from ...state import CNSState
 from ..checkpoint.checkpoint import inspect, weight_key
 from ..checkpoint.tokens import with_tokens
-from ..sparse_adapter import SparseDeltaAdapter
-from .in_place import StatePatcher, carries_state
+from ..sparse_adapter import SparseDeltaAdapter, carries_state
+from .in_place import StatePatcher
 
 _log = logging.getLogger(__name__)
 _MOST_LOST = 0.5  # of a state's change to rounding; with more lost, pictures hardly show the concepts

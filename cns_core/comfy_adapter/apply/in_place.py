@@ -19,9 +19,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, PatcherInjection
 from torch import Tensor, nn
 
-from ..sparse_adapter import SparseDeltaAdapter
+from ..sparse_adapter import ATTACHMENT, SparseDeltaAdapter
 
-_KEY = "cns"
 _WRITABLE = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -60,9 +59,9 @@ class StatePatcher(ModelPatcher):
         """A clone of ``model`` that writes ``strength · delta`` in place."""
         patcher = model.clone()
         patcher.__class__ = StatePatcher  # clone() keeps the class from here on
-        patcher.set_attachments(_KEY, (dict(adapters), strength))
-        patcher.set_injections(_KEY, [PatcherInjection(_write, _restore)])
-        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, _KEY, ModelPatcher.eject_model)
+        patcher.set_attachments(ATTACHMENT, (dict(adapters), strength))
+        patcher.set_injections(ATTACHMENT, [PatcherInjection(_write, _restore)])
+        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, ATTACHMENT, ModelPatcher.eject_model)
         patcher._forget_when_gone()
         return patcher
 
@@ -85,7 +84,7 @@ class StatePatcher(ModelPatcher):
 
     def get_key_patches(self, filter_prefix: str | None = None) -> dict:
         patches = super().get_key_patches(filter_prefix)
-        adapters, strength = self.get_attachment(_KEY) or ({}, 0.0)
+        adapters, strength = self.get_attachment(ATTACHMENT) or ({}, 0.0)
         for key, adapter in adapters.items():
             if key in patches:
                 patches[key] = [*patches[key], (strength, adapter, 1.0, None, None)]
@@ -108,24 +107,18 @@ class StatePatcher(ModelPatcher):
 
     def become_ordinary(self) -> None:
         """Turns the injection into patches, which ComfyUI combines with others."""
-        if self.get_attachment(_KEY) is None:
+        if self.get_attachment(ATTACHMENT) is None:
             return
-        adapters, strength = self.attachments.pop(_KEY)
+        adapters, strength = self.attachments.pop(ATTACHMENT)
         self.eject_model()
-        self.remove_injections(_KEY)
+        self.remove_injections(ATTACHMENT)
         super().add_patches(adapters, strength)
-
-
-def carries_state(model: ModelPatcher) -> bool:
-    """Whether Apply CNS State made this MODEL."""
-    patched = any(isinstance(entry[1], SparseDeltaAdapter) for patches in model.patches.values() for entry in patches)
-    return patched or model.get_attachment(_KEY) is not None
 
 
 def _write(patcher: ModelPatcher) -> None:
     base = patcher.model
     _put_back(base)
-    adapters, strength = patcher.get_attachment(_KEY)
+    adapters, strength = patcher.get_attachment(ATTACHMENT)
     written = _written[base] = _Written(id(patcher), {}, patcher.backup)
     try:
         with torch.inference_mode():

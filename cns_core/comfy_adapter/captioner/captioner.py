@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import CNSError
+from ..folders import CAPTIONERS
+from ..interruptions import check_cancelled
 from ..out_of_memory import out_of_memory
-from ..page.progress import check_cancelled
 from .download import KNOWN, download
 from .loading import load_captioner
 
-FOLDER = "captioners"
 NONE = "none (given captions only)"
 _LONG_SIDE = 1024
 
@@ -99,7 +99,7 @@ def picture_of(image: Tensor) -> Image.Image:
 
 
 def _roots() -> list[Path]:
-    return [Path(path) for path in folder_paths.get_folder_paths(FOLDER)]
+    return [Path(path) for path in folder_paths.get_folder_paths(CAPTIONERS)]
 
 
 def _entries(root: Path) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import CNSError
-from ..page.progress import check_cancelled
+from ..interruptions import check_cancelled
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from ...errors import CNSError
 def encode(clip: CLIP, prompt: str) -> Tensor:
     """Conditioning (tokens, features), float32; 77 tokens, or a multiple for a long prompt.
 
-    Read as CLIPTextEncode reads it, with weights and ``embedding:``; :func:`..concept.literal` makes a prompt of plain text.
+    Read as CLIPTextEncode reads it, with weights and ``embedding:``; :func:`...concept.literal` makes a prompt of plain text.
 
     Raises:
         CNSError: the prompt is empty.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import CNSError
-from ..page.progress import check_cancelled
+from ..interruptions import check_cancelled
 from ..pictures.pictures import scaled
 from .vae import check_latents, check_vae, latent_colours
 

@@ -13,7 +13,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 
 from ...errors import CNSError
-from ..apply.in_place import carries_state
+from ..sparse_adapter import carries_state
 from .checkpoint import check_plain, has_tokens
 
 _LOADER = "wire the checkpoint loader's output here"

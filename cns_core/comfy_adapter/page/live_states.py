@@ -6,14 +6,14 @@ import time
 from collections import OrderedDict
 
 from .events import STATE_EVENT
-from .live_training import running_client, running_server
+from .running_server import running_client, running_server
 
 _REMEMBERED = 256
 _states: OrderedDict[tuple[str | None, str], dict[str, object]] = OrderedDict()
 
 
 def show_state(record: dict[str, object], node: str | None, workflow: str | None) -> None:
-    """``record`` as :func:`cns_core.figures.state_record` gives it; ``node`` and ``workflow`` as for a training."""
+    """``record`` as :func:`.state_record.state_record` gives it; ``node`` and ``workflow`` as for a training."""
     server = running_server()
     if server is None or node is None:
         return

@@ -7,21 +7,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from server import PromptServer
-
 from .events import TRAINING_EVENT
+from .running_server import running_client, running_server
 
 _REMEMBERED, _SAMPLES = 32, 50
-
-
-def running_server() -> PromptServer | None:
-    """ComfyUI's server; None where its classes are used without it, as in a script."""
-    return getattr(PromptServer, "instance", None)
-
-
-def running_client() -> str | None:
-    """The page whose prompt is running; None where nobody knows, as under other programs' servers."""
-    return getattr(running_server(), "client_id", None)
 
 
 @dataclass

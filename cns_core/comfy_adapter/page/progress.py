@@ -1,13 +1,13 @@
-"""ComfyUI's progress bar, progress text and Cancel button."""
+"""ComfyUI's progress bar and progress text."""
 
 from __future__ import annotations
 
-import comfy.model_management
 import comfy.utils
 from PIL import Image
 
+from ..interruptions import check_cancelled
 from ..side_effects import SideEffect
-from .live_training import running_server
+from .running_server import running_server
 
 
 class Progress:
@@ -36,8 +36,3 @@ class Progress:
         if self._node_id is not None and server is not None:
             with self._showing:
                 server.send_progress_text(text, self._node_id)
-
-
-def check_cancelled() -> None:
-    """Raises ComfyUI's interruption where the user pressed Cancel."""
-    comfy.model_management.throw_exception_if_processing_interrupted()

@@ -8,16 +8,17 @@ import json
 from aiohttp import web
 
 from ...errors import CNSError
-from ...figures import state_record
 from ...state_file import load_state
 from ..folders import state_path
 from . import live_states, live_training
 from .events import HELLO_ROUTE, STATE_ROUTE, STATES_ROUTE, TRAININGS_ROUTE
+from .running_server import running_server
+from .state_record import state_record
 
 
 def register() -> None:
     """Does nothing where ComfyUI runs without its server, as under other programs."""
-    server = live_training.running_server()
+    server = running_server()
     if server is None:
         return
     routes = server.routes

@@ -16,7 +16,7 @@ from latent_preview import Latent2RGBPreviewer
 from PIL import Image
 from torch import Tensor
 
-from .progress import check_cancelled
+from ..interruptions import check_cancelled
 
 _STEPS, _GUIDANCE, _SEED = 20, 6.0, 0
 _SPARE_BYTES = 0.5e9  # left free where the VAE is loaded beside the training

@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from ..side_effects import SideEffect, text_picture
 from .chart_preview import chart
-from .live_training import LiveTraining, page_draws_charts, running_client
+from .live_training import LiveTraining, page_draws_charts
 from .progress import Progress
+from .running_server import running_client
 from .training_preview import TrainingPreview, data_url
 
 _PREVIEW_SECONDS = 2.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "example_workflows"
+FOLDER = Path(__file__).parents[3] / "example_workflows"
 _WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 _TITLE, _ROW, _WIDGET, _TEXT = 34, 22, 26, 96  # pixels the editor gives a title, a slot, a widget, a text box
 
