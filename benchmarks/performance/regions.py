@@ -7,8 +7,8 @@ from pathlib import Path
 import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
-from studio import Studio, seconds
 
+from benchmarks.performance.studio import Studio, seconds
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
 

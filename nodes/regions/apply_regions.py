@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.regions.apply import apply_regions
 from ...cns_core.comfy_adapter.regions.region import Region
-from ..kinds import CATEGORY_REGIONS, RegionsSocket, Schema, checked
+from ..common import CATEGORY_REGIONS, RegionsSocket, Schema, checked
 
 
 class ApplyRegions(io.ComfyNode):

@@ -10,7 +10,7 @@ import comfy.samplers
 import node_helpers
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_pack.cns_core.comfy_adapter.regions.region import Region, mask_of_bounding_boxes
 from cns_pack.cns_core.errors import CNSError
@@ -21,7 +21,8 @@ from comfy_extras.nodes_pag import PerturbedAttentionGuidance
 from comfy_extras.nodes_perpneg import Guider_PerpNeg
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_tomesd import TomePatchModel
-from loading import diff_patch, load
+
+from tests.support.loading import diff_patch, load
 
 HEIGHT, WIDTH = 6, 10  # of the latents; the second level of the tiny UNet has 3 x 5
 LEVELS = {HEIGHT * WIDTH: (HEIGHT, WIDTH), HEIGHT * WIDTH // 4: (HEIGHT // 2, WIDTH // 2)}

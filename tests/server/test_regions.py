@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from canvas.parts import DEMO
-from graphs import Graph, pixels
+
+from demo.editor.canvas.parts import DEMO
+from tests.support.graphs import Graph, pixels
 
 SAMPLING = {"steps": DEMO.steps, "cfg": DEMO.cfg, "sampler_name": "dpmpp_2m", "scheduler": "karras", "pixels": DEMO.pixels}
 

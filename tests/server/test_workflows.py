@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from build_workflows import WORKFLOWS
-from graphs import pixels, small_workflow
-from random_checkpoint import NAME
-from shipped import shipped_prompt
-from workflow import change, find, widget_names
+
+from demo.editor.shipped import shipped_prompt
+from demo.editor.workflow import change, find, widget_names
+from demo.training.random_checkpoint import NAME
+from docs.build.workflows import WORKFLOWS
+from tests.support.graphs import pixels, small_workflow
 
 FOLDER = Path(__file__).parents[2] / "example_workflows"
 NAMES = [build.__name__ for build in WORKFLOWS]

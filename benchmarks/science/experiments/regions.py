@@ -7,22 +7,22 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from bench import Bench
-from judges.recognizer import PRESENT
-from lab import Lab, contexts
-from paper_protocol import noise_seed
-from pixels import as_input
-from report import mean_sd, save_grid, table, write
-from sequences import Sequence, load_states
-from variants import TOUR
-from world.new_concepts import NEW_CONCEPTS
-from world.palette import COLORS
-from world.places import PLACES
-from world.scene import background_words, with_article
 
-from cns_core.comfy_adapter.apply import apply_state
+from benchmarks.science.bench import Bench
+from benchmarks.science.lab import Lab, contexts
+from benchmarks.science.paper_protocol import noise_seed
+from benchmarks.science.report import mean_sd, save_grid, table, write
+from benchmarks.science.sequences import Sequence, load_states
+from benchmarks.science.variants import TOUR
+from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
+from demo.judges.pixels import as_input
+from demo.judges.recognizer import PRESENT
+from demo.world.new_concepts import NEW_CONCEPTS
+from demo.world.palette import COLORS
+from demo.world.places import PLACES
+from demo.world.scene import background_words, with_article
 
 PAIRS = (("robot", "guitar"), ("bee", "panda"))  # two toys, two animals
 PICTURES = 54  # of each pair and seed
