@@ -14,6 +14,8 @@ from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_pack.cns_core.comfy_adapter.regions.region import Region, mask_of_bounding_boxes
 from cns_pack.cns_core.errors import CNSError
+from comfy.cldm.cldm import ControlNet as ControlModel
+from comfy.controlnet import ControlNet
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG
 from comfy_extras.nodes_hypernetwork import load_hypernetwork_patch
 from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
@@ -22,7 +24,10 @@ from comfy_extras.nodes_perpneg import Guider_PerpNeg
 from comfy_extras.nodes_sag import SelfAttentionGuidance
 from comfy_extras.nodes_tomesd import TomePatchModel
 
+import nodes as comfy_nodes
+from demo.training.random_checkpoint import fill
 from tests.support.loading import diff_patch, load
+from tests.support.tiny_models import UNET_CONFIG
 
 HEIGHT, WIDTH = 6, 10  # of the latents; the second level of the tiny UNet has 3 x 5
 LEVELS = {HEIGHT * WIDTH: (HEIGHT, WIDTH), HEIGHT * WIDTH // 4: (HEIGHT // 2, WIDTH // 2)}
@@ -171,6 +176,14 @@ def test_each_picture_of_a_batch_can_have_its_own_mask(studio, said, monkeypatch
     assert close(drawn(model, base, negative, batch=2), wanted)
 
 
+def test_several_prompts_of_one_region_share_its_part(studio, said, monkeypatch):
+    """As Conditioning Combine joins them: the mean of both, under a soft mask too."""
+    base, negative, texts, mask = said("two dogs"), said(""), (said("a cat"), said("a bird")), 0.5 * EVERYWHERE
+    model = apply_regions(studio.model, (Region.of([*texts[0], *texts[1]], None, mask, 1.0),))
+    asked = {key(base): [(text[0][0][0], 0.5 * mask, 1.0) for text in texts]}
+    assert close(drawn(model, base, negative), expected(monkeypatch, studio.model, asked, base, negative))
+
+
 @pytest.mark.parametrize("size", [(8, 8), (6, 10), (5, 9), (7, 3)])
 @pytest.mark.parametrize("text", ["a dog on grass", LONG])
 def test_one_region_with_the_prompt_of_the_picture_changes_nothing(studio, said, size, text):
@@ -216,6 +229,25 @@ def test_activations_that_another_node_shrinks(studio, said):
     assert not close(plain, drawn(studio.model, base, negative, size=(12, 20)), 1e-3)
     model = apply_regions(shrunk, (Region.of(base, None, EVERYWHERE, 1.0),))
     assert close(drawn(model, base, negative, size=(12, 20)), plain, 1e-6)
+
+
+def test_a_control_net(studio, said):
+    """It acts on the whole picture, and is no worse for the rows of the regions, which it does not get."""
+    with torch.inference_mode():
+        shape = {name: value for name, value in UNET_CONFIG.items() if name not in ("out_channels", "transformer_depth_output")}
+        network = ControlModel(**shape, hint_channels=3)
+        fill(network, 5)
+    control = ControlNet(network, load_device=torch.device("cpu"))
+    hint = torch.rand(1, 48, 80, 3, generator=torch.Generator().manual_seed(0))
+    base, negative = comfy_nodes.ControlNetApplyAdvanced().apply_controlnet(
+        said("a dog"), said(""), control, hint, 1.0, 0.0, 1.0
+    )
+    plain = drawn(studio.model, base, negative)
+    assert not close(plain, drawn(studio.model, said("a dog"), said("")), 1e-3)
+    same = apply_regions(studio.model, (Region.of(said("a dog"), None, EVERYWHERE, 1.0),))
+    assert close(drawn(same, base, negative), plain)
+    other = apply_regions(studio.model, (Region.of(said("a cat"), None, left_and_right()[0], 1.0),))
+    assert not close(drawn(other, base, negative), plain, 1e-3)
 
 
 def test_merged_tokens_of_self_attention(studio, said):

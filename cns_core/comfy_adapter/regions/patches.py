@@ -31,11 +31,10 @@ Options = dict[str, Any]
 class _Prompt:
     """A region's text features (b, tokens, width), used between two noise levels."""
 
+    region: Region
     context: Tensor
     first: float
     last: float
-    mask: Tensor
-    strength: float
 
     def is_used(self, sigmas: Tensor) -> bool:
         return self.is_always_used or self.last <= float(sigmas[0]) <= self.first
@@ -63,11 +62,13 @@ class _Sampling:
         ]
 
     def shares(self, prompts: tuple[_Prompt, ...], height: int, width: int, like: Tensor) -> Tensor:
-        """(prompts, b, height · width) for rows as those of ``like``."""
+        """(prompts, b, height · width) for rows as those of ``like``; prompts of the same region share its part."""
         key = (prompts, height, width, len(like), like.device, like.dtype)
         if key not in self._shares:
-            masks = [comfy.utils.repeat_to_batch_size(at_positions(p.mask, height, width), len(like)) for p in prompts]
-            self._shares[key] = weights(torch.stack(masks), [p.strength for p in prompts]).to(like)
+            regions = [prompt.region for prompt in prompts]
+            masks = [at_positions(region.mask, height, width) / regions.count(region) for region in regions]
+            masks = torch.stack([comfy.utils.repeat_to_batch_size(mask, len(like)) for mask in masks])
+            self._shares[key] = weights(masks, [region.strength for region in regions]).to(like)
         return self._shares[key]
 
 
@@ -106,7 +107,7 @@ def _prompt(region: Region, timed: TimedContext, guider: CFGGuider, sigmas: Tens
     noise_level = guider.inner_model.model_sampling.percent_to_sigma
     first = noise_level(timed.start) if timed.start > 0.0 else float("inf")
     last = noise_level(timed.end) if timed.end < 1.0 else 0.0
-    return _Prompt(timed.context.to(sigmas.device), first, last, region.mask, region.strength)
+    return _Prompt(region, timed.context.to(sigmas.device), first, last)
 
 
 def gather(queries: Tensor, keys: Tensor, values: Tensor, options: Options) -> tuple[Tensor, Tensor, Tensor]:
