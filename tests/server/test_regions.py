@@ -15,6 +15,11 @@ def said(graph: Graph, clip: list, text: str) -> list:
     return [graph.add("CLIPTextEncode", clip=clip, text=text), 0]
 
 
+def literal(value: object) -> dict:
+    """A list in a prompt by API that is not a link."""
+    return {"__value__": value}
+
+
 def halves(graph: Graph) -> tuple[list, list]:
     """Masks of the left and the right half."""
     nothing = [graph.add("SolidMask", value=0.0, width=512, height=512), 0]
@@ -65,7 +70,7 @@ def test_boxes_are_a_mask(server):
     model, clip, vae = graph.demo_model()
     text = said(graph, clip, "a blue star on blue background")
     box = {"x": 0, "y": 0, "width": 512, "height": 1024}
-    regions = region(graph, text, mask=halves(graph)[0]), region(graph, text, bboxes=[[box]], width=1024, height=1024)
+    regions = region(graph, text, mask=halves(graph)[0]), region(graph, text, bboxes=literal([[box]]), width=1024, height=1024)
     shown = []
     for one in regions:
         applied = [graph.add("CNS_ApplyRegions", model=model, regions=one), 0]
@@ -97,17 +102,17 @@ def test_a_second_pass_after_an_upscale(server):
 MISTAKES = {
     "nowhere": ({}, "Region needs to know where it is: wire a mask or bboxes, one of the two."),
     "twice": (
-        {"mask": "left", "bboxes": [{"x": 0, "y": 0, "width": 9, "height": 9}]},
+        {"mask": "left", "bboxes": {"x": 0, "y": 0, "width": 9, "height": 9}},
         "wire a mask or bboxes, one of the two.",
     ),
-    "no box": ({"bboxes": [[0, 0, 5, 5]]}, "0 is no bounding box: it needs x, y, width and height in pixels."),
+    "no box": ({"bboxes": literal([[0, 0, 5, 5]])}, "0 is no bounding box: it needs x, y, width and height in pixels."),
     "elsewhere": (
-        {"bboxes": [{"x": 600, "y": 0, "width": 9, "height": 9}]},
+        {"bboxes": {"x": 600, "y": 0, "width": 9, "height": 9}},
         "The bounding box of 9 x 9 pixels at 600, 0 is not on a canvas of 512 x 512: set width and height",
     ),
     "number": ({"mask": 3}, "mask got 3 instead of an output: wire a node there."),
     "json": ({"mask": "left", "conditioning": {"a": 1}}, "The conditioning wired into Region holds no prompt"),
-    "list": ({"mask": "left", "conditioning": [[1, 2], 3]}, "The conditioning wired into Region holds no prompt"),
+    "list": ({"mask": "left", "conditioning": literal([[1, 2], 3])}, "The conditioning wired into Region holds no prompt"),
 }
 
 

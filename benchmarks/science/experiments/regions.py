@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
 
 from benchmarks.science.bench import Bench
-from benchmarks.science.lab import Lab, contexts
+from benchmarks.science.lab import Lab, contexts, kept
 from benchmarks.science.paper_protocol import noise_seed
 from benchmarks.science.report import mean_sd, save_grid, table, write
 from benchmarks.science.sequences import Sequence, load_states
@@ -29,63 +30,66 @@ PICTURES = 54  # of each pair and seed
 _BATCH = 27
 _SEAM = 3 / 16  # of the width, over which one half fades into the other, as in the workflow two_of_a_kind
 
-Draw = Callable[[Lab, object, object, list[list[str]], list[int]], np.ndarray]
+Prompts = list[list[str]]  # of both, of the left and of the right half: one for each picture
+Draw = Callable[[Lab, ModelPatcher, CLIP, Prompts, list[int]], np.ndarray]
 
 
 def regions(bench: Bench) -> None:
     """Two taught things of one class in one picture: does each stand in its half, and is it itself."""
     bench.each({"tour": TOUR}, PAIRS)
     rows, figures, lines = [], {}, {}
-    for title, draw in WAYS.items():
-        found: dict[str, list[float]] = {name: [] for name in (*_OUTCOMES, "seconds a picture")}
+    for title in WAYS:
+        found: dict[str, list[float]] = {name: [] for name in _OUTCOMES}
         for seed in bench.seeds:
-            started, judged = time.perf_counter(), []
-            for names in PAIRS:
-                pictures = _pictures(bench, names, seed, draw)
-                judged.append(_judged(bench.lab, pictures, names))
-                if seed == bench.seeds[0]:
-                    lines[f"{title}: {' left of '.join(names)}"] = pictures[:8]
-            for name, values in zip(_OUTCOMES, np.concatenate(judged).T, strict=True):
+            drawn = {names: _pictures(bench, names, seed, title) for names in PAIRS}
+            judged = np.concatenate([_judged(bench.lab, pictures, names) for names, pictures in drawn.items()])
+            for name, values in zip(_OUTCOMES, judged.T, strict=True):
                 found[name].append(float(values.mean()))
-            found["seconds a picture"].append((time.perf_counter() - started) / (PICTURES * len(PAIRS)))
+            for names in PAIRS if seed == bench.seeds[0] else ():
+                lines[names, title] = drawn[names][:8]
         figures[title] = found
-        rows.append([title, *(mean_sd(found[name]) for name in _OUTCOMES), mean_sd(found["seconds a picture"], 2, 1)])
-    table(["of pictures, %", *_OUTCOMES, "seconds a picture"], rows)
-    ordered = sorted(lines, key=lambda line: line.partition(": ")[2])
-    save_grid([lines[line] for line in ordered], ordered, [""] * 8, "regions")
-    write(bench, "regions", {"pairs": PAIRS, "pictures": PICTURES * len(PAIRS), "ways": figures})
+        rows.append([title, *map(mean_sd, found.values())])
+    table(["of pictures, %", *_OUTCOMES], rows)
+    order = [(names, title) for names in PAIRS for title in WAYS]
+    labels = [f"{title}: {' left of '.join(names)}" for names, title in order]
+    save_grid([lines[key] for key in order], labels, [""] * 8, "regions")
+    write(bench, "regions", {"pairs": PAIRS, "pictures of each seed": PICTURES * len(PAIRS), "ways": figures})
 
 
-def _pictures(bench: Bench, names: tuple[str, str], seed: int, draw: Draw) -> np.ndarray:
-    """The same prompts and noise for every way to draw them."""
-    state = load_states(bench.lab, Sequence(TOUR, names, seed))[-1]
+def _pictures(bench: Bench, names: tuple[str, str], seed: int, title: str) -> np.ndarray:
+    """The same prompts and noise for every way to draw them; kept in a file."""
+    sequence = Sequence(TOUR, names, seed)
+    return kept(sequence.folder(bench.lab) / f"{title}.npz", lambda: _drawn(bench, sequence, WAYS[title]))
+
+
+def _drawn(bench: Bench, sequence: Sequence, draw: Draw) -> np.ndarray:
     with torch.inference_mode():
-        model, clip = apply_state(bench.lab.model, bench.lab.clip, state, 1.0)
-    behind = [*COLORS, *PLACES]
-    things = [with_article(f"<new{number}> {NEW_CONCEPTS[name].noun}") for number, name in enumerate(names, start=1)]
+        model, clip = apply_state(bench.lab.model, bench.lab.clip, load_states(bench.lab, sequence)[-1], 1.0)
+    behind, nouns = [*COLORS, *PLACES], [NEW_CONCEPTS[name].noun for name in sequence.names]
+    things = [with_article(f"<new{number}> {noun}") for number, noun in enumerate(nouns, start=1)]
     done = []
     for start in range(0, PICTURES, _BATCH):
         numbers = range(start, min(start + _BATCH, PICTURES))
         where = [background_words(behind[number % len(behind)]) for number in numbers]
         prompts = [[f"{text} {place}" for place in where] for text in (" left of ".join(things), *things)]
-        done.append(draw(bench.lab, model, clip, prompts, [noise_seed(seed, number) for number in numbers]))
+        done.append(draw(bench.lab, model, clip, prompts, [noise_seed(sequence.seed, number) for number in numbers]))
     return np.concatenate(done)
 
 
 @torch.inference_mode()
-def _without(lab: Lab, model, clip, prompts: list[list[str]], seeds: list[int]) -> np.ndarray:
+def _without(lab: Lab, model: ModelPatcher, clip: CLIP, prompts: Prompts, seeds: list[int]) -> np.ndarray:
     return lab.drawn(model, clip, [[contexts(clip, prompts[0]), {}]], seeds)
 
 
 @torch.inference_mode()
-def _with_regions(lab: Lab, model, clip, prompts: list[list[str]], seeds: list[int]) -> np.ndarray:
+def _with_regions(lab: Lab, model: ModelPatcher, clip: CLIP, prompts: Prompts, seeds: list[int]) -> np.ndarray:
     whole, left, right = ([[contexts(clip, texts), {}]] for texts in prompts)
     both = tuple(Region.of(text, None, mask, 1.0) for text, mask in zip((left, right), _halves(), strict=True))
     return lab.drawn(apply_regions(model, both), clip, whole, seeds)
 
 
 @torch.inference_mode()
-def _with_masks(lab: Lab, model, clip, prompts: list[list[str]], seeds: list[int]) -> np.ndarray:
+def _with_masks(lab: Lab, model: ModelPatcher, clip: CLIP, prompts: Prompts, seeds: list[int]) -> np.ndarray:
     """ComfyUI's Conditioning Set Mask: a pass through the whole UNet for each prompt."""
     texts = (contexts(clip, prompts) for prompts in prompts[1:])
     masked = [[text, {"mask": mask, "mask_strength": 1.0}] for text, mask in zip(texts, _halves(), strict=True)]
