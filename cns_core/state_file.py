@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from .atomic_write import replacing
 from .errors import CNSError
 from .fingerprint import Fingerprint, Projections
 from .kv_layers import KVLayout
@@ -43,17 +42,8 @@ def save_state(state: CNSState, path: Path) -> None:
     """
     blob = save(_tensors(state), metadata=_metadata(state))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by tempfile, whose files nobody but the owner may read.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(blob)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(blob)
     except OSError as error:
         raise CNSError(
             f"The state could not be written to {path}: {error.strerror or error}. Make room there, or give Save CNS State "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from benchmarks.science.paper_protocol import (
     unseen,
 )
 from benchmarks.science.variants import Variant
+from cns_core.atomic_write import replacing
 from cns_core.state import CNSState
 from cns_core.state_file import load_state, save_state
 from demo.judges.recognizer import shows, unasked
@@ -66,10 +66,8 @@ class Scores:
     def of(self, name: str, compute: Callable[[], Score]) -> Score:
         if name not in self.known:
             self.known[name] = compute()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = self.path.with_suffix(".tmp")
-            unfinished.write_text(json.dumps(self.known, indent=0), encoding="utf-8")
-            os.replace(unfinished, self.path)
+            with replacing(self.path) as unfinished:
+                unfinished.write_text(json.dumps(self.known, indent=0), encoding="utf-8")
         return self.known[name]
 
 
