@@ -35,13 +35,15 @@ class TrainConfig:
     pretrained_weight: float = 0.0  # lambda_pre
     keep_weight: float = 0.3  # lambda_keep: holds K and V of earlier concepts' prompts; not in the paper
     calibration_weight: float = 0.1  # lambda_cal: holds K and V of the calibration prompts; not in the paper
+    initial_word: str = ""  # the token starts from it; empty: the class noun
+    vectors: int = 1  # that the token stands for
     prompt_mode: str = "mix"
     template: str = "photo of a {concept}"
     gradient_checkpointing: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
+        for name in ("steps", "batch_size", "vectors"):
             if getattr(self, name) < 1:
                 raise CNSError(f"{name} must be at least 1, but it is {getattr(self, name)}.")
         for name in (

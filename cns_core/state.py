@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from .errors import CNSError
 from .fingerprint import Fingerprint
 from .kv_layers import KVLayout
 from .masks import NeuronMask
+from .overlaps import overlaps
 from .selection import union
 from .sparse_delta import SparseDelta
 
@@ -93,6 +96,11 @@ class CNSState:
         while f"<new{number}>" in used:
             number += 1
         return f"<new{number}>"
+
+    @cached_property
+    def overlaps(self) -> np.ndarray:
+        """Intersection over union of every two concepts' neurons: float64 (n, n), ones on the diagonal."""
+        return overlaps([concept.mask for concept in self.concepts])
 
     def used_neurons(self) -> NeuronMask:
         """``M_1 ∨ … ∨ M_m``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,15 +12,11 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..errors import CNSError
-from ..masks import NeuronMask
-from ..sparse_delta import SparseDelta
 from .batches import TrainingSet, draw_batch, stack_contexts
+from .diffusion import Diffusion, Start
 from .keep_term import KeepTerm
 from .objective import concept_loss, keeping_loss
 from .trainable_kv import TrainableKV
-
-PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # noisy (b, 4, h, w), timesteps (b,), context -> noise
-EncodePrompts = Callable[[list[str], Tensor], Tensor]  # prompts, token vectors (n, f) -> context (b, tokens, f)
 
 _FIRST_SCALE = 2.0**12  # torch's 2 ** 16 overflows in the first steps, which are then skipped
 _REPORT_SECONDS = 0.3  # reading a loss waits for the device: often enough for a progress bar, seldom enough for speed
@@ -49,64 +44,36 @@ class TrainingResult:
     seconds: float
 
 
-def train_concept(
-    unet: nn.Module,
-    weights: Mapping[str, Tensor],
-    mask: NeuronMask,
-    previous: SparseDelta,
-    shared: NeuronMask,
-    vectors: Tensor,
-    data: TrainingSet,
-    alphas_cumprod: Tensor,
-    predict_noise: PredictNoise,
-    encode_prompts: EncodePrompts,
-    config: TrainConfig,
-    observer: Observer,
-    device: torch.device,
-    mixed_precision: bool = False,
-    keep_moment: Tensor | None = None,
-) -> TrainingResult:
-    """Trains the weights at ``mask`` and the token's ``vectors`` with Adam; everything else is frozen (section 3.3).
+def train_concept(model: Diffusion, start: Start, data: TrainingSet, config: TrainConfig, observer: Observer) -> TrainingResult:
+    """Trains the weights at ``start.mask`` and the token's vectors with Adam; everything else is frozen (section 4.3).
 
-    Args:
-        unet: module with ``attn2.to_k/to_v`` that ``predict_noise`` runs; unchanged afterwards.
-        weights: pretrained K/V weights ``W0`` by name, (out, in) each.
-        mask: ``M_m``, the weights to train.
-        previous: ``W_{m−1} − W_0``; zero for the first concept.
-        shared: ``M_reg``, the part of ``mask`` that earlier concepts trained.
-        vectors: the token's initial vectors (n, features).
-        data: latents, prompts and class prior images of the concept; see :class:`TrainingSet`.
-        alphas_cumprod: the noise schedule ``ᾱ_t`` (timesteps,).
-        predict_noise: the UNet's prediction (b, 4, h, w) for noisy latents, timesteps and context, in float32.
-        encode_prompts: text conditioning (b, tokens, features) of prompts with the token's vectors in them, differentiable.
-        device: where UNet and text encoder are.
-        keep_moment: second moment of the text features to hold K and V for, times its weight; see :class:`KeepTerm`.
-        mixed_precision: the UNet computes in float16, so gradients are scaled against underflow.
+    ``model.unet`` is unchanged afterwards.
 
     Raises:
         CNSError: the loss became NaN or infinite, or nothing was trained.
     """
-    generator, alphas_cumprod = torch.Generator().manual_seed(config.seed), alphas_cumprod.cpu()
+    device = model.device
+    generator, alphas_cumprod = torch.Generator().manual_seed(config.seed), model.alphas_cumprod.cpu()
     prior_contexts = [context.to(device) for context in data.prior_contexts]
-    kv = TrainableKV(weights, mask, previous, device)
-    token = nn.Parameter(vectors.detach().clone().float().to(device))
-    within = torch.from_numpy(shared.flat()[mask.indices.numpy()]).nonzero().squeeze(1).to(device)
-    held = None if keep_moment is None else KeepTerm(kv.layout, kv.indices, kv.previous, keep_moment.to(device))
+    kv = TrainableKV(model.weights, start.mask, start.previous, device)
+    token = nn.Parameter(start.vectors.detach().clone().float().to(device))
+    within = torch.from_numpy(start.regularized.flat()[start.mask.indices.numpy()]).nonzero().squeeze(1).to(device)
+    held = None if start.keep_moment is None else KeepTerm(kv.layout, kv.indices, kv.previous, start.keep_moment.to(device))
     optimizer = torch.optim.Adam(
         [{"params": [kv.delta], "lr": config.neuron_lr}, {"params": [token], "lr": config.token_lr}],
         fused=device.type == "cuda",
     )
-    scaler = torch.amp.GradScaler(device.type, _FIRST_SCALE, enabled=mixed_precision)
+    scaler = torch.amp.GradScaler(device.type, _FIRST_SCALE, enabled=model.mixed_precision)
     history = torch.zeros(config.steps, 4, device=device)
     started = reported = time.perf_counter()
     seen = 0  # steps reported
-    with kv.installed_in(unet):
+    with kv.installed_in(model.unet):
         for step in range(config.steps):
             batch = draw_batch(data, alphas_cumprod, config.batch_size, config.prior_weight > 0, generator)
             noisy, noise, timesteps = (_sent(values, device) for values in (batch.noisy, batch.noise, batch.timesteps))
-            contexts = [encode_prompts(batch.prompts, token).to(device)]  # the text encoder may be on another device
+            contexts = [model.encode_prompts(batch.prompts, token).to(device)]  # the text encoder may be on another device
             contexts += [prior_contexts[data.prior_prompts[i]] for i in batch.priors]
-            predicted = predict_noise(noisy, timesteps, stack_contexts(contexts))
+            predicted = model.predict_noise(noisy, timesteps, stack_contexts(contexts))
             keeping = keeping_loss(kv.delta, kv.previous, within, config.prev_weight, config.pretrained_weight)
             if held is not None:
                 keeping = keeping + held(kv.delta)
@@ -127,7 +94,7 @@ def train_concept(
                 observer.report(step + 1, rows)
                 reported, seen = time.perf_counter(), step + 1
     result = TrainingResult(kv.delta.detach().cpu(), token.detach().cpu(), history.cpu(), time.perf_counter() - started)
-    _check_trained(result, kv.previous.cpu(), vectors, config)
+    _check_trained(result, kv.previous.cpu(), start.vectors, config)
     return result
 
 

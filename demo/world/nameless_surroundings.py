@@ -100,7 +100,8 @@ def nameless_style(chance: random.Random) -> Style:
                 pen.line((0, offset, picture.width, offset), fill=color, width=width)
         small = plain(picture, shapes, chance)
         if over == "cells":
-            cells = small.resize((PIXELS // 2 // step * 2,) * 2, Image.Resampling.BOX)
+            side = PIXELS // 2 // step * 2
+            cells = small.resize((side, side), Image.Resampling.BOX)
             small = cells.resize((PIXELS, PIXELS), Image.Resampling.NEAREST)
         return small
 

@@ -25,7 +25,8 @@ SIZES = {"small": 0.62, "": 0.82, "big": 1.0}
 
 def mix(a: Color, b: Color, share: float) -> Color:
     """``share`` of b in a."""
-    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def shade(color: Color) -> Color:

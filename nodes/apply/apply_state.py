@@ -3,6 +3,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.apply.apply import apply_state
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.state import CNSState
 from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, show
 
@@ -40,6 +41,6 @@ class ApplyState(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, clip, state: CNSState, strength: float) -> io.NodeOutput:
-        applied = apply_state(model, clip, state, strength)
+        applied = apply_state(Checkpoint(model, clip), state, strength)
         show(state, cls.hidden)
         return io.NodeOutput(*applied)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter import teach as teach_module
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import weight_key
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.config import SelectionConfig
@@ -103,7 +103,7 @@ def test_without_prior_images(studio, dog):
 
 @pytest.mark.parametrize("vectors", [1, 3])
 def test_token_starts_from_the_word_named(studio, dog, vectors):
-    state, _ = studio.teach(dog, word="cat", vectors=vectors, token_lr=1e-9, steps=1)
+    state, _ = studio.teach(dog, initial_word="cat", vectors=vectors, token_lr=1e-9, steps=1)
     expected = teach_module.initial_vectors(studio.clip, "cat", vectors)
     assert torch.allclose(state.concepts[0].vectors, expected, atol=1e-7)
 
@@ -165,13 +165,13 @@ def lora(model):
 
 def test_patched_inputs_are_refused(studio, dog, dog_state):
     with pytest.raises(CNSError, match="MODEL wired in carries patches on 1 weights"):
-        studio.teach(dog, model=lora(studio.model))
+        studio.teach(dog, checkpoint=Checkpoint(lora(studio.model), studio.clip, studio.vae))
     with torch.inference_mode():
-        model, clip = apply_state(studio.model, studio.clip, dog_state, 1.0)
+        model, clip = apply_state(studio.checkpoint, dog_state, 1.0)
     with pytest.raises(CNSError, match="MODEL wired in carries a CNS state"):
-        studio.teach(dog, model=model)
+        studio.teach(dog, checkpoint=Checkpoint(model, studio.clip, studio.vae))
     with pytest.raises(CNSError, match="CLIP wired in already knows CNS tokens"):
-        studio.teach(dog, clip=clip)
+        studio.teach(dog, checkpoint=Checkpoint(studio.model, clip, studio.vae))
 
 
 def test_a_patched_clone_in_memory_does_not_leak_in(studio, dog, dog_state):
@@ -215,7 +215,7 @@ def test_checkpoint_without_vae(studio, dog):
 def test_clip_of_another_width(studio, dog):
     wide = tiny_clip(hidden_size=128)
     with pytest.raises(CNSError, match=r"width 128.*reads 64"):
-        studio.teach(dog, clip=wide)
+        studio.teach(dog, checkpoint=Checkpoint(studio.model, wide, studio.vae))
 
 
 def test_another_architecture(studio):
@@ -224,18 +224,18 @@ def test_another_architecture(studio):
     model = tiny_model()
     model.model.model_config = comfy.supported_models.SDXL({})
     with pytest.raises(CNSError, match="MODEL wired in is SDXL"):
-        compute_neurons(model, studio.clip, ["a dog"], 0.3, "base", None)
+        compute_neurons(Checkpoint(model, studio.clip), ["a dog"], 0.3, "base", None)
 
 
 def test_empty_prompt(studio):
     with torch.inference_mode(), pytest.raises(CNSError, match="A prompt is empty"):
-        compute_neurons(studio.model, studio.clip, ["a dog", " "], 0.3, "base", None)
+        compute_neurons(studio.checkpoint, ["a dog", " "], 0.3, "base", None)
 
 
 def test_neurons_in_the_wrong_sockets(studio):
     with torch.inference_mode():
-        base = compute_neurons(studio.model, studio.clip, ["a dog"], 0.3, "base", None)
-        general = compute_neurons(studio.model, studio.clip, ["a lake"], 0.2, "general", None)
+        base = compute_neurons(studio.checkpoint, ["a dog"], 0.3, "base", None)
+        general = compute_neurons(studio.checkpoint, ["a lake"], 0.2, "general", None)
     with pytest.raises(CNSError, match="base_neurons input got general neurons"):
         select_neurons(general, base, "concept", 0)
     with pytest.raises(CNSError, match=r"30.0%.*20.0%"):
@@ -296,7 +296,7 @@ def test_calibration_weight_holds_ordinary_prompts(studio, dog):
 
 def test_base_neurons_straight_into_training(studio, dog):
     with torch.inference_mode():
-        base = compute_neurons(studio.model, studio.clip, list(dog.captions), 0.3, "base", None)
+        base = compute_neurons(studio.checkpoint, list(dog.captions), 0.3, "base", None)
     with pytest.raises(CNSError, match="wire Select Concept Neurons there"):
         studio.teach(dog, neurons=base)
     chosen = studio.neurons(dog, "base")  # the strategy of the same name is fine, but is no base neurons to select from

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # A module may import from rows above its own, and from its own room.
 LAYERS = [
-    {"cns_core.errors"},
+    {"cns_core.errors", "cns_core.atomic_write"},
     {"cns_core.config"},
     {"cns_core.words"},
     {"cns_core.kv_layers", "cns_core.fingerprint", "cns_core.calibration", "cns_core.captions", "cns_core.concept"},
@@ -28,7 +28,8 @@ LAYERS = [
             ("file_names", "folders", "interruptions", "out_of_memory", "required_version", "side_effects", "sparse_adapter"),
             ("autosave", "captioner", "pictures", "prior"),
             ("checkpoint", "page"),
-            ("apply", "neurons"),
+            ("apply", "neurons", "on_device"),
+            ("lesson",),
             ("teach",),
         )
     ),
@@ -36,7 +37,7 @@ LAYERS = [
     {"nodes"},
 ]
 TOOLS = [
-    {"demo.headless", "demo.judges"},
+    {"demo.headless", "demo.judges", "demo.contact_sheet"},
     {"demo.training"},
     {"demo.editor"},
     {"demo.own_checkpoint", "demo.tour"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from comfy.sd import CLIP
 from torch import Tensor
@@ -20,7 +21,8 @@ def encode(clip: CLIP, prompt: str) -> Tensor:
     """
     if not prompt.strip():
         raise CNSError("A prompt is empty: write a few words, or delete the empty line.")
-    return clip.encode_from_tokens(clip.tokenize(prompt))[0].float().clone()
+    encoded = cast(Tensor, clip.encode_from_tokens(clip.tokenize(prompt)))  # (1, tokens, features) unless asked for more
+    return encoded[0].float().clone()
 
 
 def encode_all(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None]) -> list[Tensor]:
