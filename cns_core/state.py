@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +33,8 @@ class LearnedConcept:
     mask: NeuronMask
     vectors: Tensor
     prompts: tuple[str, ...]
-    settings: dict[str, object] = field(default_factory=dict)
-    figures: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -11,13 +11,14 @@ from comfy.sd import CLIP
 from torch import Tensor
 
 from ..concept import Concept, training_prompts
-from ..config import TrainConfig
+from ..config import ORDINARY_TOLERANCE, TrainConfig
 from ..errors import CNSError
+from ..kept_prompts import ORDINARY, kept_prompts
 from ..state import CNSState, LearnedConcept
 from ..training import Diffusion, Start, TrainingResult, TrainingSet, train_concept
-from ..training.keep_term import second_moment
+from ..training.keep_term import Held, held_moment
 from .checkpoint.checkpoint import Checkpoint
-from .checkpoint.conditioning import encode_all
+from .checkpoint.conditioning import encode_all, row_kinds
 from .checkpoint.latents import encode_images
 from .checkpoint.prediction import alphas_cumprod, predict_noise
 from .checkpoint.prompt_encoder import PromptEncoder
@@ -47,11 +48,11 @@ def teach(checkpoint: Checkpoint, lesson: Lesson, config: TrainConfig, display: 
     vectors = initial_vectors(checkpoint.clip, config.initial_word.strip() or concept.noun, config.vectors)
     taught = replace(checkpoint, clip=with_tokens(checkpoint.clip, state.tokens))
     kept = _kept_prompts(state, lesson.neurons, config)
-    encoded = sum(len(set(prompts)) for _, prompts in kept) + len(set(lesson.prior.prompts))
+    encoded = sum(len(set(prompts)) for _, prompts, _ in kept) + len(set(lesson.prior.prompts))
     advance = Progress(len(concept.images) + len(lesson.prior.images) + encoded, display.node_id).advance
     try:
         data = _training_set(taught, lesson, prompts, config.resolution, advance)
-        start = Start(lesson.neurons.mask, state.delta, vectors, _kept_moment(taught.clip, kept, advance))
+        start = Start(lesson.neurons.mask, state.delta, vectors, _held(taught.clip, kept, advance))
         result = _train(taught, concept, start, data, config, display)
     except Exception as error:
         if not out_of_memory(error):
@@ -72,6 +73,8 @@ def teach(checkpoint: Checkpoint, lesson: Lesson, config: TrainConfig, display: 
             "final_loss": result.history[-1].tolist(),
             "images": len(concept.images),
             "prior_images": len(lesson.prior.images),
+            "moved": result.moved,
+            **({} if result.prev_weight is None else {"prev_weight": result.prev_weight}),
         },
     )
     return state.with_concept(learned, result.values), result
@@ -96,16 +99,23 @@ def _training_set(
     )
 
 
-def _kept_prompts(state: CNSState, neurons: Neurons, config: TrainConfig) -> list[tuple[float, list[str]]]:
-    """Weights and prompts of ``λ_keep A_prev + λ_cal A_cal``: the earlier concepts', tokens included, and the calibration's."""
-    earlier = [prompt for concept in state.concepts for prompt in concept.prompts]
-    sources = [(config.keep_weight, earlier), (config.calibration_weight, list(neurons.calibration))]
-    return [(weight, prompts) for weight, prompts in sources if weight > 0 and prompts]
+_Kept = list[tuple[str, list[str], float]]  # name, prompts and tolerance of each set of prompts that is held
 
 
-def _kept_moment(clip: CLIP, kept: list[tuple[float, list[str]]], advance: Callable[[], None]) -> Tensor | None:
-    moments = [weight * second_moment(encode_all(clip, prompts, advance)) for weight, prompts in kept]
-    return torch.stack(moments).sum(0) if moments else None
+def _kept_prompts(state: CNSState, neurons: Neurons, config: TrainConfig) -> _Kept:
+    """Each earlier concept, and the calibration prompts."""
+    tolerance = config.keep_tolerance / 100
+    kept = [(concept.name, kept_prompts(concept), tolerance) for concept in state.concepts]
+    kept.append((ORDINARY, list(neurons.calibration), ORDINARY_TOLERANCE * tolerance))
+    return [each for each in kept if each[1]] if tolerance else []
+
+
+def _held(clip: CLIP, kept: _Kept, advance: Callable[[], None]) -> tuple[Held, ...]:
+    held = []
+    for name, prompts, tolerance in kept:
+        contexts = encode_all(clip, prompts, advance)
+        held.append(Held(name, held_moment(contexts, [row_kinds(clip, prompt) for prompt in prompts]), tolerance))
+    return tuple(held)
 
 
 def _train(
@@ -143,6 +153,8 @@ def _cloned(inputs: _Inputs) -> _Inputs:
     def copy(value: object) -> object:
         if isinstance(value, Tensor):
             return value.clone()
+        if isinstance(value, Held):
+            return replace(value, moment=value.moment.clone())
         return tuple(map(copy, value)) if isinstance(value, tuple) else value
 
     return replace(inputs, **{field.name: copy(getattr(inputs, field.name)) for field in fields(inputs)})

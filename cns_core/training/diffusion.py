@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..masks import NeuronMask
 from ..sparse_delta import SparseDelta
+from .keep_term import Held
 
 PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # noisy (b, 4, h, w), timesteps (b,), context -> noise
 EncodePrompts = Callable[[list[str], Tensor], Tensor]  # prompts, token vectors (n, f) -> context (b, tokens, f)
@@ -39,14 +40,14 @@ class Start:
     """Where a concept's training starts, and what it must not move.
 
     ``mask``: ``M_m``, the weights to train. ``previous``: ``W_{m−1} − W_0`` at all weights that earlier concepts trained; zero
-    for the first concept. ``vectors``: the token's, (n, features). ``keep_moment``: second moment of the text features to hold
-    K and V for, times its weight; see :class:`KeepTerm`.
+    for the first concept. ``vectors``: the token's, (n, features). ``held``: prompts whose K and V are held to a
+    tolerance; see :class:`KeepTerm`.
     """
 
     mask: NeuronMask
     previous: SparseDelta
     vectors: Tensor
-    keep_moment: Tensor | None = None
+    held: tuple[Held, ...] = ()
 
     @property
     def regularized(self) -> NeuronMask:

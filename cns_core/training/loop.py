@@ -15,7 +15,8 @@ from ..errors import CNSError
 from .batches import TrainingSet, draw_batch, stack_contexts
 from .diffusion import Diffusion, Start
 from .keep_term import KeepTerm
-from .objective import concept_loss, keeping_loss
+from .objective import concept_loss
+from .previous_term import PreviousTerm
 from .trainable_kv import TrainableKV
 
 _FIRST_SCALE = 2.0**12  # torch's 2 ** 16 overflows in the first steps, which are then skipped
@@ -36,12 +37,19 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history`` (steps, 4), see :class:`Losses`."""
+    """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history`` (steps, 4), see :class:`Losses`.
+
+    ``moved``: for what was held, the share of their size by which K and V moved; ``kept_share``: below 1 where the change was
+    scaled down for that, see :meth:`KeepTerm.bring_back`. ``prev_weight``: λ_prev where the training found it.
+    """
 
     values: Tensor
     vectors: Tensor
     history: Tensor
     seconds: float
+    moved: dict[str, float]
+    kept_share: float
+    prev_weight: float | None
 
 
 def train_concept(model: Diffusion, start: Start, data: TrainingSet, config: TrainConfig, observer: Observer) -> TrainingResult:
@@ -58,7 +66,8 @@ def train_concept(model: Diffusion, start: Start, data: TrainingSet, config: Tra
     kv = TrainableKV(model.weights, start.mask, start.previous, device)
     token = nn.Parameter(start.vectors.detach().clone().float().to(device))
     within = torch.from_numpy(start.regularized.flat()[start.mask.indices.numpy()]).nonzero().squeeze(1).to(device)
-    held = None if start.keep_moment is None else KeepTerm(kv.layout, kv.indices, kv.previous, start.keep_moment.to(device))
+    keep_term = KeepTerm(kv, start.held) if start.held else None
+    previous_term = PreviousTerm(kv, within, config.prev_weight, config.pretrained_weight, config.neuron_lr)
     optimizer = torch.optim.Adam(
         [{"params": [kv.delta], "lr": config.neuron_lr}, {"params": [token], "lr": config.token_lr}],
         fused=device.type == "cuda",
@@ -74,17 +83,22 @@ def train_concept(model: Diffusion, start: Start, data: TrainingSet, config: Tra
             contexts = [model.encode_prompts(batch.prompts, token).to(device)]  # the text encoder may be on another device
             contexts += [prior_contexts[data.prior_prompts[i]] for i in batch.priors]
             predicted = model.predict_noise(noisy, timesteps, stack_contexts(contexts))
-            keeping = keeping_loss(kv.delta, kv.previous, within, config.prev_weight, config.pretrained_weight)
-            if held is not None:
-                keeping = keeping + held(kv.delta)
+            keeping = previous_term()
+            if keep_term is not None:
+                keeping = keeping + keep_term()
             losses = concept_loss(predicted, noise, len(batch.prompts), config.prior_weight, keeping)
             kv.zero_gradient()
             token.grad = None
             scaler.scale(losses.total).backward()
-            kv.collect_gradient()
+            gradient = kv.collect_gradient()
+            if previous_term.wants_gradients:
+                scaler.unscale_(optimizer)
+                previous_term.observe(gradient)
             scaler.step(optimizer)
             scaler.update()
             kv.write_weights()
+            if keep_term is not None:
+                keep_term.after_step(losses.task)
             history[step] = losses.detached()
             observer.after_step(step + 1, token.detach())
             last = step + 1 == config.steps
@@ -93,7 +107,16 @@ def train_concept(model: Diffusion, start: Start, data: TrainingSet, config: Tra
                 _check_finite(rows, seen)
                 observer.report(step + 1, rows)
                 reported, seen = time.perf_counter(), step + 1
-    result = TrainingResult(kv.delta.detach().cpu(), token.detach().cpu(), history.cpu(), time.perf_counter() - started)
+    kept_share = keep_term.bring_back() if keep_term else 1.0
+    result = TrainingResult(
+        values=kv.delta.detach().cpu(),
+        vectors=token.detach().cpu(),
+        history=history.cpu(),
+        seconds=time.perf_counter() - started,
+        moved=dict(zip([each.name for each in start.held], keep_term.moved.tolist(), strict=True)) if keep_term else {},
+        kept_share=kept_share,
+        prev_weight=previous_term.prev_weight.item() if previous_term.found else None,
+    )
     _check_trained(result, kv.previous.cpu(), start.vectors, config)
     return result
 

@@ -1,4 +1,4 @@
-"""The training loss (paper, eq. 5 with the class prior of DreamBooth)."""
+"""The training loss (paper, eq. 8 with the class prior of DreamBooth)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Scalars; ``regularization`` is weighted already, ``instance`` and ``prior`` are plain mean squared errors."""
+    """Scalars; ``instance`` and ``prior`` are plain mean squared errors, ``task`` is their weighted sum.
+
+    ``regularization`` is weighted already.
+    """
 
     instance: Tensor
     prior: Tensor
+    task: Tensor
     regularization: Tensor
     total: Tensor
 
@@ -30,18 +34,5 @@ def concept_loss(predicted: Tensor, noise: Tensor, instances: int, prior_weight:
     squared = (predicted.float() - noise) ** 2
     instance = squared[:instances].mean()
     prior = squared[instances:].mean() if len(squared) > instances else instance.new_zeros(())
-    return Losses(instance, prior, regularization, instance + prior_weight * prior + regularization)
-
-
-def keeping_loss(delta: Tensor, previous: Tensor, shared: Tensor, prev_weight: float, pretrained_weight: float) -> Tensor:
-    """``λ_prev ‖(W_m − W_{m−1}) ⊙ M_reg‖² + λ_pre ‖(W_m − W_0) ⊙ M_reg‖²`` (paper, eq. 4).
-
-    Args:
-        delta: ``W_m − W_0`` at the concept's mask, (n,).
-        previous: ``W_{m−1} − W_0`` at the same weights, (n,).
-        shared: positions among those n that an earlier concept trained too (``M_reg``), int64 (k,).
-    """
-    if not len(shared):
-        return delta.new_zeros(())
-    current = delta[shared]
-    return prev_weight * (current - previous[shared]).square().sum() + pretrained_weight * current.square().sum()
+    task = instance + prior_weight * prior
+    return Losses(instance, prior, task, regularization, task + regularization)
