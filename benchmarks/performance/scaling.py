@@ -35,14 +35,14 @@ def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
     encoded = {text: encode(checkpoint.clip, text) for text in shipped_prompts()}
     general = common_mask(checkpoint.weights, list(encoded.values())[:20], 0.3)
     first = lesson(checkpoint, pixels)
-    state, rows, chance = CNSState.empty(checkpoint.layout, checkpoint.fingerprint), [], random.Random(0)
+    state, rows, rng = CNSState.empty(checkpoint.layout, checkpoint.fingerprint), [], random.Random(0)
 
     def train(count: int) -> None:
         config = TrainConfig(steps=count, resolution=pixels, gradient_checkpointing="off")
         teach(checkpoint, replace(first, previous=state), config, Display())
 
     for number in range(1, max(COUNTS) + 1):
-        captions = chance.sample(list(encoded.values()), 5)
+        captions = rng.sample(list(encoded.values()), 5)
         mask = common_mask(checkpoint.weights, captions, 0.3).without(general)
         state = with_random_concept(state, mask, number)
         if number in COUNTS:

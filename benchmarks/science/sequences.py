@@ -134,8 +134,8 @@ def error_of_concept(lab: Lab, state: CNSState | None, name: str, token: str, se
 
 def error_of_ordinary(lab: Lab, state: CNSState | None, seed: int) -> Score:
     """``error``: of the noise prediction on ordinary pictures."""
-    chance, tests = random.Random(f"unseen {seed}"), ordinary_tests(UNSEEN, seed)
-    pictures = np.stack([np.array(draw(test.scene, chance, EXTENDED_WORLD)) for test in tests])
+    rng, tests = random.Random(f"unseen {seed}"), ordinary_tests(UNSEEN, seed)
+    pictures = np.stack([np.array(draw(test.scene, rng, EXTENDED_WORLD)) for test in tests])
     return {"error": lab.error(pictures, [test.prompt for test in tests], state)}
 
 
