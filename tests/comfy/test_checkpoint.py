@@ -16,6 +16,7 @@ from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, select_neur
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import state_figures
 from cns_pack.cns_core.fingerprint import Projections
+from cns_pack.cns_core.kv_layers import find_kv_modules
 from cns_pack.cns_core.state_file import load_state
 from comfy.quant_ops import QuantizedTensor
 
@@ -202,6 +203,18 @@ def test_weights_stored_with_a_scale_are_refused():
         attention.to_k = comfy.ops.scaled_fp8_ops().Linear(64, outputs, bias=False, dtype=torch.float8_e4m3fn)
         with pytest.raises(CNSError, match=r"is quantized \(\S+to_k\.weight is torch\.float8_e4m3fn with a scale\)"):
             pretrained_kv(model)
+
+
+def test_its_weights_are_the_pretrained_ones_whatever_is_written_into_the_model_meanwhile(studio, dog_state):
+    checkpoint = studio.checkpoint
+    before = {name: weight.clone() for name, weight in checkpoint.weights.items()}
+    with torch.inference_mode():
+        model, _ = apply_state(checkpoint, dog_state, 1.0)
+    load([model])
+    written = find_kv_modules(studio.model.model.diffusion_model)
+    assert not all(torch.equal(written[name].weight, weight) for name, weight in before.items())
+    assert all(torch.equal(checkpoint.weights[name], weight) for name, weight in before.items())
+    load([studio.model])
 
 
 def test_only_a_sample_of_the_text_encoder_is_read(studio):
