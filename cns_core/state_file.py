@@ -9,10 +9,12 @@ concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). Metadata: ``
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,11 +34,13 @@ from .state import CNSState, LearnedConcept
 FORMAT = "cns_state"
 FORMAT_VERSION = 1
 _T = TypeVar("_T")
+_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")  # .<state>.<process>.<random>.tmp
+_STALE = 3600  # seconds after which nobody is still writing a temporary file
 _ANOTHER = "Copy it anew from where it came, or load an earlier state."
 
 
 def save_state(state: CNSState, path: Path) -> None:
-    """Writes the state atomically: ``path`` is either untouched or complete.
+    """Writes the state atomically: ``path`` is either untouched or complete. Removes what killed processes left beside it.
 
     Raises:
         CNSError: the folder cannot be written.
@@ -51,6 +55,7 @@ def save_state(state: CNSState, path: Path) -> None:
                 file.write(blob)
                 file.flush()
                 os.fsync(file.fileno())
+                now = os.fstat(file.fileno()).st_mtime  # by the clock of the disk's computer
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -59,6 +64,18 @@ def save_state(state: CNSState, path: Path) -> None:
             f"The state could not be written to {path}: {error.strerror or error}. Make room there, or give Save CNS State "
             "another filename_prefix."
         ) from error
+    _remove_stale(path.parent, now)
+
+
+def _remove_stale(folder: Path, now: float) -> None:
+    """Removes temporary files that are so old that their processes must have been killed.
+
+    By their age, as the numbers of processes say nothing about those of another container or computer.
+    """
+    with contextlib.suppress(OSError):  # the state is saved, whatever becomes of these
+        for path in folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name) and path.stat().st_mtime < now - _STALE:
+                path.unlink()
 
 
 def load_state(path: Path) -> CNSState:

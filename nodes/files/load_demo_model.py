@@ -6,7 +6,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.demo_model import load_demo_model
-from ..kinds import CATEGORY_FILES, Schema
+from ..kinds import CATEGORY_FILES, Schema, checked
 
 DEMO_MODEL = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 
@@ -32,5 +32,6 @@ class LoadDemoModel(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls) -> io.NodeOutput:
         return io.NodeOutput(*load_demo_model(DEMO_MODEL, folder_paths.get_folder_paths("embeddings")))

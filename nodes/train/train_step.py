@@ -12,7 +12,7 @@ from ...cns_core.comfy_adapter.teach import teach
 from ...cns_core.comfy_adapter.training_progress import Display
 from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
-from ...cns_core.figures import training_figures
+from ...cns_core.figures import enlarged_figures, training_figures
 from ...cns_core.state import CNSState
 from ..kinds import (
     CATEGORY,
@@ -78,7 +78,10 @@ class TrainStep(io.ComfyNode):
                     display_name="state", tooltip="All concepts so far; wire it to Save, Apply or the next step."
                 ),
                 io.Image.Output(display_name="loss_plot", tooltip="Losses of each step."),
-                io.String.Output(display_name="summary", tooltip="Steps, speed, losses, weights changed, the autosaved file."),
+                io.String.Output(
+                    display_name="summary",
+                    tooltip="Steps, speed, losses, weights changed, enlarged images, the autosaved file.",
+                ),
             ],
         )
 
@@ -114,10 +117,11 @@ class TrainStep(io.ComfyNode):
         display = Display(node_id(cls.hidden), workflow_id(cls.hidden), preview_every, preview_prompt)
         inputs = model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, display
         state, result = teach(*inputs, checkpoint_name(cls.hidden))
-        saved = [_autosave(state)] if autosave else []  # first, as what follows could end the whole process
+        saved = _autosave(state) if autosave else ""  # first, as what follows could end the whole process
         plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
-        return io.NodeOutput(state, plot, "\n".join([training_figures(state, result), *saved]))
+        enlarged = enlarged_figures({"concept": concept.images, "prior": prior.images}, config.resolution)
+        return io.NodeOutput(state, plot, "\n".join(filter(None, [training_figures(state, result), enlarged, saved])))
 
 
 def _autosave(state: CNSState) -> str:

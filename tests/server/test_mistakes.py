@@ -42,6 +42,22 @@ def test_concept(server, pictures, changes, expected):
     assert expected in caption(server, pictures, **changes)
 
 
+def test_inputs_of_other_names(server):
+    """ComfyUI hands on every link of a prompt by API, and refuses what lacks an input itself."""
+    graph = Graph()
+    drawn = graph.add("CNS_DemoConcept", concept="robot", count=1, seed=0)
+    graph.show([graph.add("CNS_DemoConcept", concept="robot", count=1, seed=0, number=[drawn, 1]), 0])
+    assert message_of(server, graph) == "Demo Concept Images has no input 'number': it takes concept, count, seed."
+    graph = Graph()
+    loaded = graph.add("CNS_LoadDemoModel", model=[graph.add("CNS_LoadDemoModel"), 0])
+    graph.text([loaded, 0])
+    assert message_of(server, graph) == "Load CNS Demo Model has no input 'model': it takes none."
+    graph = Graph()
+    graph.show([graph.add("CNS_DemoConcept", concept="robot", number=1, seed=0), 0])
+    with pytest.raises(PromptRefused, match=r"(?s)Required input is missing.*count"):
+        server.run(graph.prompt)
+
+
 def test_image_with_alpha(server, pictures):
     graph = Graph()
     loaded = graph.add("LoadImage", image="cns_test/alpha.png")
