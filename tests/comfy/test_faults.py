@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import comfy.model_management as memory
 import pytest
 import torch
 from aftermath import Snapshot, same_state
+from cns_pack.cns_core.comfy_adapter import teach as teaching
 from cns_pack.cns_core.comfy_adapter.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.training_progress import Display
 from cns_pack.cns_core.errors import CNSError
@@ -39,17 +40,13 @@ class DrawingVAE(AveragingVAE):
 
 @dataclass(frozen=True)
 class Fault:
-    """``action`` happens before an operation; without one the operation gives NaN. ``ends``: the errors that may follow.
-
-    ``everywhere``: a stage where it happens at each operation when the table is written, which takes a while.
-    """
+    """``action`` happens before an operation; without one the operation gives NaN. ``ends``: the errors that may follow."""
 
     name: str
     action: Callable[[], None] | None
     ends: tuple[type[BaseException], ...]
     lasting: bool = False
     stages: tuple[str, ...] = tuple(STAGES.values())
-    everywhere: str = ""
 
 
 def out_of_memory() -> None:
@@ -62,7 +59,7 @@ def ctrl_c() -> None:
 
 FULL = (CNSError, torch.OutOfMemoryError)
 FAULTS = [
-    Fault("Out of memory, once", out_of_memory, FULL, everywhere="a training step"),
+    Fault("Out of memory, once", out_of_memory, FULL),
     Fault("Out of memory, from then on", out_of_memory, FULL, lasting=True),
     Fault("Cancel", memory.interrupt_current_processing, (memory.InterruptProcessingException,)),
     Fault("Ctrl+C", ctrl_c, (KeyboardInterrupt,)),
@@ -72,18 +69,25 @@ FAULTS = [
 
 @dataclass(frozen=True)
 class Jobs:
-    """What users run, each from its own inputs."""
+    """What users run, each from its own inputs. ``training``: those of one step, as :func:`teach` hands them over."""
 
     studio: object
     dog: object
     neurons: object
     state: object = None
+    training: tuple = ()
 
     def score(self):
         return self.studio.neurons(self.dog).mask.bits.tobytes()
 
     def teach(self, **settings):
         return self.studio.teach(self.dog, neurons=self.neurons, display=Display(preview_every=2), steps=2, **settings)[0]
+
+    def step(self):
+        """A training of one step without a preview, and without what comes before it."""
+        with torch.inference_mode():
+            result = teaching._train(*self.training)
+        return {"values": result.values, "vectors": result.vectors}
 
     def apply_and_load(self):
         """The weights with the state applied; the plain model is loaded afterwards, as by the next generation without it."""
@@ -100,19 +104,27 @@ class Jobs:
 def jobs(studio, dog) -> Jobs:
     drawing = type(studio)(studio.model, studio.clip, DrawingVAE())
     jobs = Jobs(drawing, dog, drawing.neurons(dog))
-    return Jobs(drawing, dog, jobs.neurons, jobs.teach())
+    return replace(jobs, state=jobs.teach(), training=inputs_of_a_step(jobs))
+
+
+def inputs_of_a_step(jobs: Jobs) -> tuple:
+    seen, train = [], teaching._train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teaching, "_train", lambda *inputs: seen.append(inputs) or train(*inputs))
+        jobs.studio.teach(jobs.dog, neurons=jobs.neurons, steps=1)
+    return seen[0]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(jobs) -> dict[str, object]:
-    return {name: getattr(jobs, name)() for name in ("score", "teach", "apply_and_load")}
+    return {name: getattr(jobs, name)() for name in ("score", "teach", "step", "apply_and_load")}
 
 
 @pytest.fixture(scope="module")
 def moments(jobs, undisturbed) -> dict[str, list[tuple[str, int]]]:
     """For each stage the operations in it, as a job's name and a number."""
     found: dict[str, list[tuple[str, int]]] = {}
-    for name in undisturbed:
+    for name in ("score", "teach", "apply_and_load"):
         with Stages(STAGES) as stages:
             getattr(jobs, name)()
         for number, stage in enumerate(stages.seen):
@@ -124,19 +136,37 @@ def moments(jobs, undisturbed) -> dict[str, list[tuple[str, int]]]:
 @pytest.mark.parametrize(
     ("fault", "stage"), [pytest.param(fault, stage, id=f"{fault.name}, {stage}") for fault in FAULTS for stage in fault.stages]
 )
-def test_nothing_is_left_behind(jobs, undisturbed, moments, reliability, request, fault, stage):
+def test_nothing_is_left_behind(jobs, undisturbed, moments, reliability, fault, stage):
     before, ends, left = Snapshot(jobs.studio), Counter(), Counter()
-    everywhere = stage == fault.everywhere and request.config.getoption("--write-reliability")
-    chosen = moments[stage] if everywhere else spread(moments[stage], MOMENTS)
+    chosen = spread(moments[stage], MOMENTS)
     for job, number in chosen:
         ends[ended(fault, jobs, undisturbed, job, number)] += 1
+        gc.collect()
         left.update(before.changes())
     job = chosen[0][0]
     if not equal(getattr(jobs, job)(), undisturbed[job]):
         left["another result of the next run"] += 1
-    reliability.add(fault.name, f"each operation of {stage}" if everywhere else stage, ends, left)
+    reliability.add(fault.name, stage, ends, left)
     assert not left
     assert not ends["ended wrongly"]
+
+
+@pytest.mark.slow
+def test_out_of_memory_at_each_operation_of_a_step(jobs, undisturbed, reliability, request):
+    """At some in the suite, at all where the table is written."""
+    with Operations() as operations:
+        jobs.step()
+    moments = list(range(operations.done))
+    chosen = moments if request.config.getoption("--write-reliability") else spread(moments, MOMENTS)
+    before, ends, left = Snapshot(jobs.studio), Counter(), Counter()
+    for number in chosen:
+        ends[ended(FAULTS[0], jobs, undisturbed, "step", number)] += 1
+        left.update(before.changes())
+    if not equal(jobs.step(), undisturbed["step"]):
+        left["another result of the next run"] += 1
+    reliability.add(FAULTS[0].name, "each operation of one training step", ends, left)
+    assert not left
+    assert ends == {"stopped": len(chosen)}
 
 
 def ended(fault: Fault, jobs: Jobs, undisturbed: dict[str, object], job: str, number: int) -> str:
@@ -148,7 +178,6 @@ def ended(fault: Fault, jobs: Jobs, undisturbed: dict[str, object], job: str, nu
         return "stopped"
     finally:
         memory.interrupt_current_processing(False)  # as ComfyUI does before each prompt
-        gc.collect()
     unharmed = equal(result, undisturbed[job]) if fault.action else bool(torch.isfinite(result.delta.values).all())
     return "went on" if unharmed else "ended wrongly"
 
