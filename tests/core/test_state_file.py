@@ -23,7 +23,9 @@ def learned(token: str, seed: int) -> tuple[LearnedConcept, torch.Tensor]:
     generator = np.random.default_rng(seed)
     mask = NeuronMask.from_flat(LAYOUT, generator.random(LAYOUT.size) < 0.2)
     vectors = torch.from_numpy(generator.standard_normal((2, 24)).astype(np.float32))
-    concept = LearnedConcept(token, "dog", mask, vectors, ("photo of a dog",), {"steps": 3}, {"final_loss": [0.5]})
+    concept = LearnedConcept(
+        token, "dog", mask, vectors, ("photo of a dog",), {"steps": 3}, {"final_loss": [0.5], "moved": {"a": 0.015625}}
+    )
     return concept, torch.from_numpy(generator.standard_normal(mask.count).astype(np.float32))
 
 
@@ -130,6 +132,9 @@ def test_files_without_text_encoder_load_and_say_so(state, tmp_path):
         lambda _, metadata: metadata.update(fingerprint='{"values": [0.25, -1.5]}'),
         lambda _, metadata: metadata.update(fingerprint='{"values": [0.25], "precision": 0.1, "text_encoder": "none"}'),
         lambda _, metadata: metadata.update(concepts='[{"token": "dog"}]'),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace('{"a": 0.015625}', "5")),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("0.015625", '"much"')),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("0.015625", "NaN")),
     ],
 )
 def test_inconsistent_file_is_refused(state, tmp_path, change):

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from fuzzing import counts
+
+from tests.support.fuzzing import counts
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from comfy_server import PromptRefused
-from graphs import CAPTIONS, Graph
+
+from demo.editor.comfy_server import PromptRefused
+from tests.support.graphs import CAPTIONS, Graph
 
 
 def message_of(server, graph: Graph) -> str:
@@ -55,6 +56,19 @@ def test_inputs_of_other_names(server):
     graph = Graph()
     graph.show([graph.add("CNS_DemoConcept", concept="robot", number=1, seed=0), 0])
     with pytest.raises(PromptRefused, match=r"(?s)Required input is missing.*count"):
+        server.run(graph.prompt)
+
+
+def test_a_prompt_from_before_keep_tolerance(server, pictures):
+    """Its names of other weights say nothing about how far earlier concepts may move."""
+    graph = Graph()
+    loaded = graph.demo_model()
+    concept = graph.concept(graph.images(pictures["dog"]), "<new1>", "dog")
+    neurons = graph.select(*loaded[:2], concept, graph.general(*loaded[:2]))
+    trained = graph.train(loaded, concept, [neurons, 0], keep_weight=0.3, calibration_weight=0.1)
+    del graph.prompt[trained]["inputs"]["keep_tolerance"]
+    graph.text([trained, 2])
+    with pytest.raises(PromptRefused, match=r'(?s)Required input is missing.*"keep_tolerance"'):
         server.run(graph.prompt)
 
 
