@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +26,7 @@ from .kv_layers import KVLayout
 from .masks import NeuronMask
 from .sparse_delta import SparseDelta
 from .state import CNSState, LearnedConcept
+from .whole_file import write_whole
 
 FORMAT = "cns_state"
 FORMAT_VERSION = 1
@@ -43,17 +42,7 @@ def save_state(state: CNSState, path: Path) -> None:
     """
     blob = save(_tensors(state), metadata=_metadata(state))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by tempfile, whose files nobody but the owner may read.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(blob)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, blob)
     except OSError as error:
         raise CNSError(
             f"The state could not be written to {path}: {error.strerror or error}. Make room there, or give Save CNS State "

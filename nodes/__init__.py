@@ -5,6 +5,7 @@ from .apply.apply_state import ApplyState
 from .caption.caption_concept_images import CaptionConceptImages
 from .caption.load_concept_images import LoadConceptImages
 from .files.demo_concept import DemoConcept
+from .files.export_state import ExportState
 from .files.load_demo_model import LoadDemoModel
 from .files.load_state import LoadState
 from .files.save_state import SaveState
@@ -27,6 +28,7 @@ NODES = [
     SaveState,
     LoadState,
     ApplyState,
+    ExportState,
     InspectState,
     InspectPrompts,
 ]
