@@ -20,6 +20,11 @@ def encode(clip: CLIP, prompt: str) -> Tensor:
     """
     if not prompt.strip():
         raise CNSError("A prompt is empty: write a few words, or delete the empty line.")
+    return features(clip, prompt)
+
+
+def features(clip: CLIP, prompt: str) -> Tensor:
+    """The same of any prompt, the empty one included."""
     return clip.encode_from_tokens(clip.tokenize(prompt))[0].float().clone()
 
 

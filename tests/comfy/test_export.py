@@ -63,7 +63,7 @@ def test_load_lora_gives_the_weights_of_apply(studio, two_state, output, dtype, 
         assert "the weights are exactly Apply CNS State's" in lines[0]
     else:
         assert 0.0 < error <= change * 2**-11  # float16 has 11 bits
-        assert f"by at most {error:.0e}"[:-4] in lines[0]
+        assert float(lines[0].rpartition(" ")[2]) == pytest.approx(error, rel=0.05)
 
 
 def test_metadata_says_what_the_file_is(studio, two_state, output):
@@ -107,10 +107,9 @@ def pipeline(studio, comfyui: Path) -> StableDiffusionPipeline:
     encoder = CLIPTextModel(CLIPTextConfig(**CLIP_CONFIG, vocab_size=49408, eos_token_id=49407, hidden_act="quick_gelu"))
     encoder.load_state_dict({name: value.float().clone() for name, value in text.state_dict().items()}, strict=False)
     vae = AutoencoderKL(block_out_channels=(32,), norm_num_groups=32)
-    tokenizer = CLIPTokenizer.from_pretrained(comfyui / "comfy" / "sd1_tokenizer")
-    pipe = StableDiffusionPipeline(vae, encoder, tokenizer, unet, DDIMScheduler(), None, None, requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    tokenizer = CLIPTokenizer.from_pretrained(comfyui / "comfy" / "sd1_tokenizer", model_max_length=77)
+    scheduler = DDIMScheduler(steps_offset=1, clip_sample=False)
+    return StableDiffusionPipeline(vae, encoder, tokenizer, unet, scheduler, None, None, requires_safety_checker=False)
 
 
 def script() -> str:
@@ -122,7 +121,7 @@ def script() -> str:
 @torch.no_grad()
 def test_diffusers_predicts_as_apply_does(studio, dog, hat, output, comfyui, monkeypatch):
     """By the very lines of the page: loading without an error proves nothing."""
-    state = studio.teach(hat, previous=studio.teach(dog, vectors=2, steps=30)[0], steps=30)[0]
+    state = studio.teach(hat, previous=studio.teach(dog, vectors=2)[0])[0]
     folder, _ = exported(studio, state, "diffusers")
     pipe = pipeline(studio, comfyui)
     noisy, timesteps = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([500])

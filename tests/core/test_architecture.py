@@ -21,7 +21,8 @@ LAYERS = [
     {"scoring", "selection", "statistics"},
     {"sparse_delta"},
     {"training", "state"},
-    {"state_file", "figures"},
+    {"history"},
+    {"removal", "state_file", "figures"},
     {"comfy_adapter"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

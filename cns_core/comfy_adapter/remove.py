@@ -1,0 +1,83 @@
+"""Takes a concept out of a state: encodes the prompts that its removal is computed from, and measures what it did."""
+
+from __future__ import annotations
+
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+from torch import Tensor
+
+from ..calibration import shipped_prompts
+from ..errors import CNSError
+from ..history import index_of, recorded
+from ..kept_prompts import kept_prompts
+from ..removal import Moments, moved, remove_concept
+from ..state import CNSState
+from ..training.keep_term import held_moment
+from .checkpoint import inspect
+from .conditioning import features, row_kinds
+from .progress import Progress
+from .tokens import with_tokens
+
+MOST_MOVED = 0.05  # of the size of ordinary prompts' K and V: beyond, all pictures change visibly
+
+
+def remove(
+    model: ModelPatcher, clip: CLIP, state: CNSState, token: str, ordinary: list[str], node_id: str | None
+) -> tuple[CNSState, list[str]]:
+    """The state without the concept, and lines for people: what is left of it, and how far the others moved.
+
+    ``ordinary``: prompts to hold, at least two; every second one is only measured. None: those the pack ships.
+
+    Raises:
+        CNSError: no such token, a state of another checkpoint, ordinary prompts that would move too far.
+    """
+    weights, layout, fingerprint = inspect(model, clip)
+    layout.check_same(state.layout, "The state")
+    fingerprint.check_same(state.fingerprint, "The state")
+    index = index_of(state, token)
+    concept, others = state.concepts[index], state.concepts[:index] + state.concepts[index + 1 :]
+    ordinary = ordinary or shipped_prompts()
+    if len(ordinary) < 2:
+        raise CNSError("ordinary_prompts needs two lines or more, as half of them are only measured; none: those of the pack.")
+    held = [*ordinary[::2], *_anchors(state)]
+    sets = {"own": kept_prompts(concept), "held": held, "measured": ordinary[1::2]}
+    sets |= {other.name: kept_prompts(other) for other in others}
+    progress = Progress(sum(map(len, sets.values())), node_id)
+    known = with_tokens(clip, state.tokens)
+
+    def moment(prompts: list[str]) -> Tensor:
+        contexts = []
+        for prompt in prompts:
+            contexts.append(features(known, prompt))
+            progress.advance()
+        return held_moment(contexts, [row_kinds(known, prompt) for prompt in prompts])
+
+    found = {name: moment(prompts) for name, prompts in sets.items()}
+    removed = remove_concept(state, index, Moments(found["own"], [found[other.name] for other in others], found["held"]))
+    before, after = state.delta.flat(), removed.delta.flat()
+    taught = {
+        layer.name: weights[layer.name].float().cpu() + before[layer.span].view(layer.out_features, -1)
+        for layer in layout.layers
+    }
+    shift = moved(after - before, taught, found["measured"])
+    if shift > MOST_MOVED:
+        raise CNSError(
+            f"Removing {concept.name} would move K and V of ordinary prompts by {shift:.1%}, more than {MOST_MOVED:.0%}, and "
+            "with them every picture: teach the others again without it."
+        )
+    exact = index == len(others) and recorded(state)[-1]
+    lines = [
+        f"`{concept.name}` removed"
+        + (", exactly as before it was taught" if exact else "")
+        + f": K and V of its prompts differ from the checkpoint's by {moved(after, weights, found['own']):.1%} "
+        f"({moved(before, weights, found['own']):.1%} before)"
+    ]
+    lines += [f"K and V of `{other.name}` moved {moved(after - before, taught, found[other.name]):.1%}" for other in others]
+    lines.append(f"K and V of ordinary prompts moved {shift:.1%}")
+    return removed, lines
+
+
+def _anchors(state: CNSState) -> list[str]:
+    """What every picture hangs on besides: the empty prompt, which is padding but for the start of text, and the bare nouns."""
+    nouns = dict.fromkeys(concept.noun for concept in state.concepts)
+    return ["", *nouns, *(f"a photo of a {noun}" for noun in nouns)]
