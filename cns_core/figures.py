@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .history import recorded
 from .masks import NeuronMask
 from .state import CNSState, LearnedConcept
 from .statistics import overlaps
@@ -81,6 +82,8 @@ def state_figures(state: CNSState) -> str:
         lines.append(f"taught with CLIP skip {fingerprint.clip_skip}")
     if fingerprint.unrecorded:
         lines.append(f"{fingerprint.unrecorded} not recorded: use those it was taught with")
+    if not all(recorded(state)):
+        lines.append("without history: single concepts have no strength of their own")
     return markdown_list(lines)
 
 
@@ -111,5 +114,6 @@ def state_record(state: CNSState) -> dict[str, object]:
     return {
         "concepts": [record(number, concept) for number, concept in enumerate(state.concepts)],
         "used": round(state.delta.mask.share, 5),
+        "history": all(recorded(state)),  # whether single concepts can have a strength
         "checkpoint": state.fingerprint.name or state.fingerprint.kv.short,
     }

@@ -4,6 +4,7 @@ from ..cns_core.comfy_adapter import folders, routes
 from .apply.apply_state import ApplyState
 from .caption.caption_concept_images import CaptionConceptImages
 from .caption.load_concept_images import LoadConceptImages
+from .edit.remove_concept import RemoveConcept
 from .files.demo_concept import DemoConcept
 from .files.export_state import ExportState
 from .files.load_demo_model import LoadDemoModel
@@ -28,6 +29,7 @@ NODES = [
     SaveState,
     LoadState,
     ApplyState,
+    RemoveConcept,
     ExportState,
     InspectState,
     InspectPrompts,
