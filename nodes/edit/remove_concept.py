@@ -30,7 +30,7 @@ class RemoveConcept(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="Prompts without tokens that must stay as they are, one a line. Empty: 100 that come with the pack.",
+                    tooltip="Prompts without tokens that must stay the same, one per line. Empty: 100 that come with the pack.",
                 ),
             ],
             outputs=[

@@ -35,8 +35,8 @@ class SaveState(io.ComfyNode):
                     "history",
                     default=True,
                     optional=True,
-                    tooltip="Keeps what stood at shared weights before each concept, 1 to 2 MB a concept. Needed to mute single "
-                    "concepts, to give them strengths, and to take the last one back exactly.",
+                    tooltip="Keeps what stood at shared weights before each concept, 1 to 2 MB a concept: for strengths of "
+                    "single concepts, and to take the last one back exactly.",
                 ),
             ],
             outputs=[
