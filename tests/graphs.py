@@ -123,8 +123,6 @@ class Graph:
             "prior_weight": 1.0,
             "prev_weight": 0.01,
             "pretrained_weight": 0.0,
-            "keep_weight": 0.0,
-            "calibration_weight": 0.0,
             "gradient_checkpointing": "auto",
         }
         return self.add("CNS_TrainStep", **{**inputs, **changes})

@@ -39,7 +39,7 @@ def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
     state, rows, chance = CNSState.empty(layout, fingerprint), [], random.Random(0)
 
     def train(count: int) -> None:
-        config = TrainConfig(steps=count, resolution=pixels, keep_weight=0.1, gradient_checkpointing="off")
+        config = TrainConfig(steps=count, resolution=pixels, gradient_checkpointing="off")
         teach(studio.model, studio.clip, studio.vae, taught, neurons, state, priors, "", 1, config, Display())
 
     for number in range(1, max(COUNTS) + 1):

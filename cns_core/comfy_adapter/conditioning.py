@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from comfy.sd import CLIP
 from torch import Tensor
 
 from ..errors import CNSError
+from ..training.keep_term import Row
 
 
 def encode(clip: CLIP, prompt: str) -> Tensor:
@@ -36,3 +38,16 @@ def encode_all(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None]) ->
             encoded[prompt] = encode(clip, prompt)
             on_prompt()
     return [encoded[prompt] for prompt in prompts]
+
+
+def row_kinds(clip: CLIP, prompt: str) -> Tensor:
+    """What each row of ``encode(clip, prompt)`` stands for: int64 (tokens,) of :class:`Row`."""
+    (sections,) = clip.tokenize(prompt).values()
+    end = getattr(clip.tokenizer, clip.tokenizer.clip).end_token
+    return torch.tensor([kind for section in sections for kind in _kinds([token for token, *_ in section], end)])
+
+
+def _kinds(tokens: list[int | Tensor], end: int) -> list[Row]:
+    words = next(place for place, token in enumerate(tokens) if not isinstance(token, Tensor) and token == end) - 1
+    kinds = [Row.OWN if isinstance(token, Tensor) else Row.WORD for token in tokens[1 : words + 1]]
+    return [Row.START, *kinds, *[Row.PADDING] * (len(tokens) - 1 - words)]

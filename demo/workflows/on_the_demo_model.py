@@ -95,7 +95,7 @@ def with_and_without_l_reg(flow: Workflow) -> None:
     flow.group(f"2  Teach <new1> ({first.name})", (400, 0, 1120, ROW_HEIGHT), "#3f8e5a")
     described, chosen = choose(flow, 760, ROW + 60, loaded, general, later, taught_first)
     flow.group(f"3  Choose neurons of <new2> ({second.name})", (400, ROW, 720, ROW_HEIGHT), "#3f8e5a")
-    free = {"preset": "custom", "keep_weight": 0.0, "calibration_weight": 0.0}
+    free = {"preset": "custom", "keep_tolerance": 0.0}
     for row, (title, held) in enumerate(
         {"nothing held": free, "L_reg": {"preset": "paper"}, "keep": {"preset": "keep"}}.items()
     ):

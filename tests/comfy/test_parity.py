@@ -15,7 +15,7 @@ from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.sparse_delta import SparseDelta
 from cns_pack.cns_core.training.batches import TrainingSet, draw_batch, stack_contexts
 from cns_pack.cns_core.training.checkpointing import checkpointed
-from cns_pack.cns_core.training.objective import concept_loss, keeping_loss
+from cns_pack.cns_core.training.objective import concept_loss, previous_loss
 from cns_pack.cns_core.training.trainable_kv import TrainableKV
 from parity import REFERENCE, comfy_to_diffusers_names, diffusers_unet
 from tiny_models import WIDTH, tiny_clip, tiny_model
@@ -73,7 +73,7 @@ def our_step(step, checkpointing: bool):
         with kv.installed_in(unet):
             kv.zero_gradient()
             predicted = predict(model, batch, stack_contexts([token_side, *priors]))
-            keeping = keeping_loss(kv.delta, kv.previous, shared, 0.7, 0.2)
+            keeping = previous_loss(kv.delta, kv.previous, shared, 0.7, 0.2)
             losses = concept_loss(predicted, batch.noise, 2, 0.5, keeping)
             losses.total.backward()
             kv.collect_gradient()
