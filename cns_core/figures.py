@@ -5,13 +5,10 @@ Markdown lists with tokens in backticks: some of ComfyUI's text previews render 
 
 from __future__ import annotations
 
-import numpy as np
-
 from .history import recorded
 from .kept_prompts import ORDINARY
 from .masks import NeuronMask
 from .state import CNSState, LearnedConcept
-from .statistics import overlaps
 from .training import TrainingResult
 
 _SD15_KV_WEIGHTS, _SD15_PARAMETERS = 19_169_280, 859_520_964  # the latter the UNet's, the paper's "all parameters"
@@ -128,27 +125,3 @@ def markdown_list(lines: list[str]) -> str:
 
 def _name(concept: LearnedConcept) -> str:
     return f"`{concept.name}`"
-
-
-def state_record(state: CNSState) -> dict[str, object]:
-    """What a page shows of a state, as JSON: its concepts with their overlaps (IoU) with the others, largest first, and the
-    budget. Takes about a millisecond for each pair of concepts.
-    """
-    matrix = overlaps([concept.mask for concept in state.concepts])
-
-    def record(number: int, concept: LearnedConcept) -> dict[str, object]:
-        others = [other for other in np.argsort(-matrix[number]).tolist() if other != number]
-        return {
-            "token": concept.token,
-            "noun": concept.noun,
-            "weights": concept.mask.count,
-            "share": round(concept.mask.share, 5),
-            "overlaps": [{"token": state.concepts[i].token, "iou": round(matrix[number, i].item(), 3)} for i in others],
-        }
-
-    return {
-        "concepts": [record(number, concept) for number, concept in enumerate(state.concepts)],
-        "used": round(state.delta.mask.share, 5),
-        "history": all(recorded(state)),  # whether single concepts can have a strength
-        "checkpoint": state.fingerprint.name or state.fingerprint.kv.short,
-    }

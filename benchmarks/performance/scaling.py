@@ -8,15 +8,15 @@ from pathlib import Path
 
 import comfy.model_management as memory
 import torch
-from states import with_random_concept
-from studio import Studio, concept, prior, seconds
 
+from benchmarks.performance.states import with_random_concept
+from benchmarks.performance.studio import Studio, concept, prior, seconds
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.apply import apply_state
-from cns_core.comfy_adapter.checkpoint import inspect
-from cns_core.comfy_adapter.conditioning import encode
+from cns_core.comfy_adapter.apply.apply import apply_state
+from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.teach import teach
-from cns_core.comfy_adapter.training_progress import Display
 from cns_core.config import TrainConfig
 from cns_core.scoring import common_mask
 from cns_core.state import CNSState

@@ -6,9 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
-from canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
-
 from cns_core.config import SelectionConfig, TrainConfig
+from demo.editor.canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
 
 # The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 shall barely move.
 DEMO = {name: value for name, value in DEMO_TRAINING.items() if name != "preview_every"}

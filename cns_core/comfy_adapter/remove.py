@@ -13,10 +13,10 @@ from ..kept_prompts import kept_prompts
 from ..removal import Moments, moved, remove_concept
 from ..state import CNSState
 from ..training.keep_term import held_moment
-from .checkpoint import inspect
-from .conditioning import features, row_kinds
-from .progress import Progress
-from .tokens import with_tokens
+from .checkpoint.checkpoint import inspect
+from .checkpoint.conditioning import features, row_kinds
+from .checkpoint.tokens import with_tokens
+from .page.progress import Progress
 
 MOST_MOVED = 0.05  # of the size of ordinary prompts' K and V: beyond, all pictures change visibly
 

@@ -22,19 +22,19 @@ from ..state import CNSState, LearnedConcept
 from ..training import TrainingResult, TrainingSet, train_concept
 from ..training.checkpointing import checkpointed
 from ..training.keep_term import Held, held_moment
-from .checkpoint import inspect
-from .conditioning import encode_all, row_kinds
-from .latents import encode_images
+from .checkpoint.checkpoint import inspect
+from .checkpoint.conditioning import encode_all, row_kinds
+from .checkpoint.latents import encode_images
+from .checkpoint.normal_tensors import normal_tensors, out_of_place_norms
+from .checkpoint.prompt_encoder import PromptEncoder
+from .checkpoint.tokens import initial_vectors, with_tokens
+from .checkpoint.unpatched import check_unpatched
 from .neurons import SAME_MODEL, Neurons
-from .normal_tensors import normal_tensors, out_of_place_norms
 from .out_of_memory import out_of_memory
+from .page.progress import Progress
+from .page.training_preview import TrainingPreview
+from .page.training_progress import Display, TrainingProgress
 from .prior import Prior
-from .progress import Progress
-from .prompt_encoder import PromptEncoder
-from .tokens import initial_vectors, with_tokens
-from .training_preview import TrainingPreview
-from .training_progress import Display, TrainingProgress
-from .unpatched import check_unpatched
 
 GRADIENT_CHECKPOINTING = ("auto", "on", "off")
 

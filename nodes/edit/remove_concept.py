@@ -6,7 +6,7 @@ from ...cns_core.calibration import split_prompts
 from ...cns_core.comfy_adapter.remove import remove
 from ...cns_core.figures import markdown_list, state_figures
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, WHERE, Schema, StateSocket, checked, node_id, show
+from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, node_id, show
 
 
 class RemoveConcept(io.ComfyNode):

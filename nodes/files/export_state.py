@@ -10,7 +10,7 @@ from ...cns_core.comfy_adapter.export.tensors import PRECISIONS
 from ...cns_core.comfy_adapter.file_names import fill_in
 from ...cns_core.errors import CNSError
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
+from ..common import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
 
 
 class ExportState(io.ComfyNode):

@@ -8,7 +8,7 @@ from ...cns_core.comfy_adapter.autosave import KEPT
 from ...cns_core.comfy_adapter.teach import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
 from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
-from ..kinds import advanced
+from ..common import advanced
 
 _DEFAULT = TrainConfig()
 AUTOSAVE = True

@@ -6,7 +6,8 @@ import re
 import uuid
 
 import pytest
-from editor import look_at, open_workflow, queue, ready, status, teaching_workflow, wait_for_status, wait_idle
+
+from tests.support.editor import look_at, open_workflow, queue, ready, status, teaching_workflow, wait_for_status, wait_idle
 
 RUNNING = r"step [1-9].* left"
 STEP = re.compile(r"step (\d+)/")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from noun_cases import CASES
+
+from tests.support.noun_cases import CASES
 
 WORDS = Path(__file__).parents[2] / "web" / "words.js"
 HAS = """async ([source, cases]) => {

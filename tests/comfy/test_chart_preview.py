@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cns_pack.cns_core.comfy_adapter.chart_preview import _CURVES, chart
+from cns_pack.cns_core.comfy_adapter.page.chart_preview import _CURVES, chart
 
 
 def colors(picture) -> set[str]:

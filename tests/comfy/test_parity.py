@@ -6,10 +6,10 @@ import logging
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint import pretrained_kv
-from cns_pack.cns_core.comfy_adapter.normal_tensors import normal_tensors, out_of_place_norms
-from cns_pack.cns_core.comfy_adapter.prompt_encoder import PromptEncoder
-from cns_pack.cns_core.comfy_adapter.tokens import initial_vectors
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import pretrained_kv
+from cns_pack.cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors, out_of_place_norms
+from cns_pack.cns_core.comfy_adapter.checkpoint.prompt_encoder import PromptEncoder
+from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors
 from cns_pack.cns_core.kv_layers import KVLayout, find_kv_modules, layout_of
 from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.sparse_delta import SparseDelta
@@ -17,9 +17,10 @@ from cns_pack.cns_core.training.batches import TrainingSet, draw_batch, stack_co
 from cns_pack.cns_core.training.checkpointing import checkpointed
 from cns_pack.cns_core.training.objective import concept_loss, previous_loss
 from cns_pack.cns_core.training.trainable_kv import TrainableKV
-from parity import REFERENCE, comfy_to_diffusers_names, diffusers_unet
-from tiny_models import WIDTH, tiny_clip, tiny_model
 from torch.nn.functional import mse_loss
+
+from tests.support.parity import REFERENCE, comfy_to_diffusers_names, diffusers_unet
+from tests.support.tiny_models import WIDTH, tiny_clip, tiny_model
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter import remove as remove_module
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.remove import remove
 from cns_pack.cns_core.errors import CNSError
-from loading import expected_weights, load, same
-from tiny_models import tiny_model
+
+from tests.support.loading import expected_weights, load, same
+from tests.support.tiny_models import tiny_model
 
 
 def removed(studio, state, token: str, ordinary: list[str] | None = None):

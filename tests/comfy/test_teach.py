@@ -7,18 +7,19 @@ import pytest
 import torch
 from cns_pack.cns_core.calibration import shipped_prompts
 from cns_pack.cns_core.comfy_adapter import teach as teach_module
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint import inspect, weight_key
-from cns_pack.cns_core.comfy_adapter.conditioning import encode
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import inspect, weight_key
+from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
 from cns_pack.cns_core.comfy_adapter.prior import Prior
-from cns_pack.cns_core.comfy_adapter.tokens import with_tokens
 from cns_pack.cns_core.config import SelectionConfig, TrainConfig
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import training_figures
 from cns_pack.cns_core.state import CNSState
 from cns_pack.cns_core.training import loop
-from tiny_models import tiny_clip, tiny_model
+
+from tests.support.tiny_models import tiny_clip, tiny_model
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from bench import Bench
 from matplotlib.figure import Figure
-from paper_protocol import SETS
-from report import mean_sd, save_plot, table, write
-from variants import BEYOND, DEMO, PAPER, Variant
+
+from benchmarks.science.bench import Bench
+from benchmarks.science.paper_protocol import SETS
+from benchmarks.science.report import mean_sd, save_plot, table, write
+from benchmarks.science.variants import BEYOND, DEMO, PAPER, Variant
 
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
 _CNS, _KEPT, _FULL = PAPER["cns"], BEYOND["keep_concept"], PAPER["full"]

@@ -18,8 +18,8 @@ from torch import Tensor
 from ...errors import CNSError
 from ...state import CNSState
 from ...whole_file import whole_file, write_whole
-from ..apply import apply_state
-from ..checkpoint import inspect
+from ..apply.apply import apply_state
+from ..checkpoint.checkpoint import inspect
 from ..folders import SUFFIX
 from .folder import token_words
 from .tensors import diffusers_names, kv_weights, largest_error, lora
