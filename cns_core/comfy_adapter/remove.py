@@ -18,7 +18,7 @@ from .checkpoint.conditioning import features, row_kinds
 from .checkpoint.tokens import with_tokens
 from .page.progress import Progress
 
-MOST_MOVED = 0.05  # of the size of ordinary prompts' K and V: beyond, all pictures change visibly
+MOST_ADDED = 0.05  # to how far ordinary prompts are from the checkpoint's K and V: beyond, all pictures change
 
 
 def remove(
@@ -59,11 +59,11 @@ def remove(
         layer.name: weights[layer.name].float().cpu() + before[layer.span].view(layer.out_features, -1)
         for layer in layout.layers
     }
-    shift = moved(after - before, taught, found["measured"])
-    if shift > MOST_MOVED:
+    far, far_before = (moved(delta, weights, found["measured"]) for delta in (after, before))
+    if far > far_before + MOST_ADDED:
         raise CNSError(
-            f"Removing {concept.name} would move K and V of ordinary prompts by {shift:.1%}, more than {MOST_MOVED:.0%}, and "
-            "with them every picture: teach the others again without it."
+            f"Without {concept.name} K and V of ordinary prompts would differ from the checkpoint's by {far:.1%}, {far_before:.1%} "
+            "before, and every picture with them: teach the others again without it."
         )
     exact = index == len(others) and recorded(state)[-1]
     lines = [
@@ -73,7 +73,7 @@ def remove(
         f"({moved(before, weights, found['own']):.1%} before)"
     ]
     lines += [f"K and V of `{other.name}` moved {moved(after - before, taught, found[other.name]):.1%}" for other in others]
-    lines.append(f"K and V of ordinary prompts moved {shift:.1%}")
+    lines.append(f"K and V of ordinary prompts differ from the checkpoint's by {far:.1%} ({far_before:.1%} before)")
     return removed, lines
 
 
