@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +16,7 @@ from .errors import CNSError
 from .fingerprint import Fingerprint
 from .kv_layers import KVLayout
 from .masks import NeuronMask
+from .overlaps import overlaps
 from .selection import union
 from .sparse_delta import SparseDelta
 
@@ -33,8 +37,8 @@ class LearnedConcept:
     mask: NeuronMask
     vectors: Tensor
     prompts: tuple[str, ...]
-    settings: dict[str, object] = field(default_factory=dict)
-    figures: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
     before: Tensor | None = None
 
     @property
@@ -100,6 +104,11 @@ class CNSState:
         while f"<new{number}>" in used:
             number += 1
         return f"<new{number}>"
+
+    @cached_property
+    def overlaps(self) -> np.ndarray:
+        """Intersection over union of every two concepts' neurons: float64 (n, n), ones on the diagonal."""
+        return overlaps([concept.mask for concept in self.concepts])
 
     def used_neurons(self) -> NeuronMask:
         """``M_1 ∨ … ∨ M_m``."""

@@ -21,13 +21,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from .atomic_write import replacing
 from .errors import CNSError
 from .fingerprint import Fingerprint, Projections
 from .kv_layers import KVLayout
 from .masks import NeuronMask
 from .sparse_delta import SparseDelta
 from .state import CNSState, LearnedConcept
-from .whole_file import write_whole
 
 FORMAT = "cns_state"
 FORMAT_VERSION = 1
@@ -43,7 +43,8 @@ def save_state(state: CNSState, path: Path) -> None:
     """
     blob = save(_tensors(state), metadata=_metadata(state))
     try:
-        write_whole(path, blob)
+        with replacing(path) as temporary:
+            temporary.write_bytes(blob)
     except OSError as error:
         raise CNSError(
             f"The state could not be written to {path}: {error.strerror or error}. Make room there, or give Save CNS State "

@@ -91,10 +91,11 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
 
     @functools.wraps(execute)
     def wrapped(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
-        specs = {spec.id: spec for spec in cls.SCHEMA.inputs} if cls.SCHEMA else {}  # None where no server has asked for it
+        schema = cls.SCHEMA  # None where no server has asked for it
+        specs = {spec.id: spec for spec in schema.inputs} if schema else {}
         for name in specs.keys() & inputs.keys():
             value = inputs[name]
-            for single in value if cls.SCHEMA.is_input_list and isinstance(value, list) else [value]:
+            for single in value if isinstance(value, list) and schema and schema.is_input_list else [value]:
                 _check_value(specs[name], single)
         return execute(cls, *args, **inputs)
 
@@ -127,7 +128,7 @@ def takes_lists(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeO
     return wrapped
 
 
-def one_of_each(inputs: dict[str, list]) -> dict[str, Any]:
+def single_values(inputs: dict[str, list]) -> dict[str, Any]:
     """The inputs of a node that takes lists, which ComfyUI wraps all in lists."""
     for name, values in inputs.items():
         if len(values) != 1:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from comfy.model_patcher import ModelPatcher
-from comfy.sd import CLIP
 from torch import Tensor
 
 from ..calibration import shipped_prompts
@@ -13,7 +11,7 @@ from ..kept_prompts import kept_prompts
 from ..removal import Moments, moved, remove_concept
 from ..state import CNSState
 from ..training.keep_term import held_moment
-from .checkpoint.checkpoint import inspect
+from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.conditioning import features, row_kinds
 from .checkpoint.tokens import with_tokens
 from .page.progress import Progress
@@ -22,7 +20,7 @@ MOST_ADDED = 0.05  # to how far ordinary prompts are from the checkpoint's K and
 
 
 def remove(
-    model: ModelPatcher, clip: CLIP, state: CNSState, token: str, ordinary: list[str], node_id: str | None
+    checkpoint: Checkpoint, state: CNSState, token: str, ordinary: list[str], node_id: str | None
 ) -> tuple[CNSState, list[str]]:
     """The state without the concept, and lines for people: what is left of it, and how far the others moved.
 
@@ -31,9 +29,8 @@ def remove(
     Raises:
         CNSError: no such token, a state of another checkpoint, ordinary prompts that would move too far.
     """
-    weights, layout, fingerprint = inspect(model, clip)
-    layout.check_same(state.layout, "The state")
-    fingerprint.check_same(state.fingerprint, "The state")
+    checkpoint.layout.check_same(state.layout, "The state")
+    checkpoint.fingerprint.check_same(state.fingerprint, "The state")
     index = index_of(state, token)
     concept, others = state.concepts[index], state.concepts[:index] + state.concepts[index + 1 :]
     ordinary = ordinary or shipped_prompts()
@@ -43,7 +40,7 @@ def remove(
     sets = {"own": kept_prompts(concept), "held": held, "measured": ordinary[1::2]}
     sets |= {other.name: kept_prompts(other) for other in others}
     progress = Progress(sum(map(len, sets.values())), node_id)
-    known = with_tokens(clip, state.tokens)
+    known = with_tokens(checkpoint.clip, state.tokens)
 
     def moment(prompts: list[str]) -> Tensor:
         contexts = []
@@ -54,16 +51,16 @@ def remove(
 
     found = {name: moment(prompts) for name, prompts in sets.items()}
     removed = remove_concept(state, index, Moments(found["own"], [found[other.name] for other in others], found["held"]))
-    before, after = state.delta.flat(), removed.delta.flat()
+    before, after, weights = state.delta.flat(), removed.delta.flat(), checkpoint.weights
     taught = {
         layer.name: weights[layer.name].float().cpu() + before[layer.span].view(layer.out_features, -1)
-        for layer in layout.layers
+        for layer in state.layout.layers
     }
     far, far_before = (moved(delta, weights, found["measured"]) for delta in (after, before))
     if far > far_before + MOST_ADDED:
         raise CNSError(
-            f"Without {concept.name} K and V of ordinary prompts would differ from the checkpoint's by {far:.1%}, {far_before:.1%} "
-            "before, and every picture with them: teach the others again without it."
+            f"Without {concept.name} K and V of ordinary prompts would differ from the checkpoint's by {far:.1%} "
+            f"({far_before:.1%} before), and every picture with them: teach the others again without it."
         )
     exact = index == len(others) and recorded(state)[-1]
     lines = [

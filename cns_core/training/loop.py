@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,16 +12,12 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..errors import CNSError
-from ..masks import NeuronMask
-from ..sparse_delta import SparseDelta
 from .batches import TrainingSet, draw_batch, stack_contexts
-from .keep_term import Held, KeepTerm
-from .objective import concept_loss, previous_loss
-from .previous_weight import PreviousWeight
+from .diffusion import Diffusion, Start
+from .keep_term import KeepTerm
+from .objective import concept_loss
+from .previous_term import PreviousTerm
 from .trainable_kv import TrainableKV
-
-PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # noisy (b, 4, h, w), timesteps (b,), context -> noise
-EncodePrompts = Callable[[list[str], Tensor], Tensor]  # prompts, token vectors (n, f) -> context (b, tokens, f)
 
 _FIRST_SCALE = 2.0**12  # torch's 2 ** 16 overflows in the first steps, which are then skipped
 _REPORT_SECONDS = 0.3  # reading a loss waits for the device: often enough for a progress bar, seldom enough for speed
@@ -57,79 +52,48 @@ class TrainingResult:
     prev_weight: float | None
 
 
-def train_concept(
-    unet: nn.Module,
-    weights: Mapping[str, Tensor],
-    mask: NeuronMask,
-    previous: SparseDelta,
-    shared: NeuronMask,
-    vectors: Tensor,
-    data: TrainingSet,
-    alphas_cumprod: Tensor,
-    predict_noise: PredictNoise,
-    encode_prompts: EncodePrompts,
-    config: TrainConfig,
-    observer: Observer,
-    device: torch.device,
-    mixed_precision: bool = False,
-    held: Sequence[Held] = (),
-) -> TrainingResult:
-    """Trains the weights at ``mask`` and the token's ``vectors`` with Adam; everything else is frozen (section 3.3).
+def train_concept(model: Diffusion, start: Start, data: TrainingSet, config: TrainConfig, observer: Observer) -> TrainingResult:
+    """Trains the weights at ``start.mask`` and the token's vectors with Adam; everything else is frozen (section 4.3).
 
-    Args:
-        unet: module with ``attn2.to_k/to_v`` that ``predict_noise`` runs; unchanged afterwards.
-        weights: pretrained K/V weights ``W0`` by name, (out, in) each.
-        mask: ``M_m``, the weights to train.
-        previous: ``W_{m−1} − W_0``; zero for the first concept.
-        shared: ``M_reg``, the part of ``mask`` that earlier concepts trained.
-        vectors: the token's initial vectors (n, features).
-        data: latents, prompts and class prior images of the concept; see :class:`TrainingSet`.
-        alphas_cumprod: the noise schedule ``ᾱ_t`` (timesteps,).
-        predict_noise: the UNet's prediction (b, 4, h, w) for noisy latents, timesteps and context, in float32.
-        encode_prompts: text conditioning (b, tokens, features) of prompts with the token's vectors in them, differentiable.
-        device: where UNet and text encoder are.
-        held: prompts whose K and V are held to a tolerance; see :class:`KeepTerm`.
-        mixed_precision: the UNet computes in float16, so gradients are scaled against underflow.
+    ``model.unet`` is unchanged afterwards.
 
     Raises:
         CNSError: the loss became NaN or infinite, or nothing was trained.
     """
-    generator, alphas_cumprod = torch.Generator().manual_seed(config.seed), alphas_cumprod.cpu()
+    device = model.device
+    generator, alphas_cumprod = torch.Generator().manual_seed(config.seed), model.alphas_cumprod.cpu()
     prior_contexts = [context.to(device) for context in data.prior_contexts]
-    kv = TrainableKV(weights, mask, previous, device)
-    token = nn.Parameter(vectors.detach().clone().float().to(device))
-    within = torch.from_numpy(shared.flat()[mask.indices.numpy()]).nonzero().squeeze(1).to(device)
-    keep_term = KeepTerm(kv, held) if held else None
-    found = PreviousWeight(config.neuron_lr, device) if config.prev_weight is None and len(within) else None
+    kv = TrainableKV(model.weights, start.mask, start.previous, device)
+    token = nn.Parameter(start.vectors.detach().clone().float().to(device))
+    within = torch.from_numpy(start.regularized.flat()[start.mask.indices.numpy()]).nonzero().squeeze(1).to(device)
+    keep_term = KeepTerm(kv, start.held) if start.held else None
+    previous_term = PreviousTerm(kv, within, config.prev_weight, config.pretrained_weight, config.neuron_lr)
     optimizer = torch.optim.Adam(
         [{"params": [kv.delta], "lr": config.neuron_lr}, {"params": [token], "lr": config.token_lr}],
         fused=device.type == "cuda",
     )
-    scaler = torch.amp.GradScaler(device.type, _FIRST_SCALE, enabled=mixed_precision)
+    scaler = torch.amp.GradScaler(device.type, _FIRST_SCALE, enabled=model.mixed_precision)
     history = torch.zeros(config.steps, 4, device=device)
     started = reported = time.perf_counter()
     seen = 0  # steps reported
-    with kv.installed_in(unet):
+    with kv.installed_in(model.unet):
         for step in range(config.steps):
             batch = draw_batch(data, alphas_cumprod, config.batch_size, config.prior_weight > 0, generator)
             noisy, noise, timesteps = (_sent(values, device) for values in (batch.noisy, batch.noise, batch.timesteps))
-            contexts = [encode_prompts(batch.prompts, token).to(device)]  # the text encoder may be on another device
+            contexts = [model.encode_prompts(batch.prompts, token).to(device)]  # the text encoder may be on another device
             contexts += [prior_contexts[data.prior_prompts[i]] for i in batch.priors]
-            predicted = predict_noise(noisy, timesteps, stack_contexts(contexts))
-            prev_weight, pretrained_weight = (
-                (found.value, found.pretrained) if found else (config.prev_weight, config.pretrained_weight)
-            )
-            keeping = previous_loss(kv.delta, kv.previous, within, prev_weight, pretrained_weight)
+            predicted = model.predict_noise(noisy, timesteps, stack_contexts(contexts))
+            keeping = previous_term()
             if keep_term is not None:
                 keeping = keeping + keep_term()
             losses = concept_loss(predicted, noise, len(batch.prompts), config.prior_weight, keeping)
             kv.zero_gradient()
             token.grad = None
             scaler.scale(losses.total).backward()
-            kv.collect_gradient()
-            if found and not found.known:
+            gradient = kv.collect_gradient()
+            if previous_term.wants_gradients:
                 scaler.unscale_(optimizer)
-                found.observe(kv.delta.grad)
+                previous_term.observe(gradient)
             scaler.step(optimizer)
             scaler.update()
             kv.write_weights()
@@ -149,11 +113,11 @@ def train_concept(
         vectors=token.detach().cpu(),
         history=history.cpu(),
         seconds=time.perf_counter() - started,
-        moved=dict(zip([each.name for each in held], keep_term.moved.tolist(), strict=True)) if keep_term else {},
+        moved=dict(zip([each.name for each in start.held], keep_term.moved.tolist(), strict=True)) if keep_term else {},
         kept_share=kept_share,
-        prev_weight=found.value.item() if found else None,
+        prev_weight=previous_term.prev_weight.item() if previous_term.found else None,
     )
-    _check_trained(result, kv.previous.cpu(), vectors, config)
+    _check_trained(result, kv.previous.cpu(), start.vectors, config)
     return result
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.apply.apply import apply_state
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.history import parse_strengths, with_strengths
 from ...cns_core.state import CNSState
 from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, show
@@ -48,6 +49,7 @@ class ApplyState(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, clip, state: CNSState, strength: float, concept_strengths: str = "") -> io.NodeOutput:
-        applied = apply_state(model, clip, with_strengths(state, parse_strengths(concept_strengths)), strength)
+        strong = with_strengths(state, parse_strengths(concept_strengths))
+        applied = apply_state(Checkpoint(model, clip), strong, strength)
         show(state, cls.hidden)
         return io.NodeOutput(*applied)

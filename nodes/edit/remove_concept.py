@@ -3,6 +3,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...cns_core.calibration import split_prompts
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.remove import remove
 from ...cns_core.figures import markdown_list, state_figures
 from ...cns_core.state import CNSState
@@ -42,7 +43,7 @@ class RemoveConcept(io.ComfyNode):
     @classmethod
     @checked
     def execute(cls, model, clip, state: CNSState, token: str, ordinary_prompts: str = "") -> io.NodeOutput:
-        state, lines = remove(model, clip, state, token, split_prompts(ordinary_prompts), node_id(cls.hidden))
+        state, lines = remove(Checkpoint(model, clip), state, token, split_prompts(ordinary_prompts), node_id(cls.hidden))
         show(state, cls.hidden)
         summary = f"{markdown_list(lines)}\n{state_figures(state)}"
         return io.NodeOutput(state, summary, ui={"text": (summary,)})

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from comfy_api.latest import io
 
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.export.export import TARGETS, export_state
 from ...cns_core.comfy_adapter.export.folder import new_export_folder
 from ...cns_core.comfy_adapter.export.tensors import PRECISIONS
@@ -64,6 +65,7 @@ class ExportState(io.ComfyNode):
         if precision not in PRECISIONS:
             raise CNSError(f"There is no precision '{precision}': choose one of {', '.join(PRECISIONS)}.")
         prefix = fill_in(filename_prefix, prompt_nodes(cls.hidden), datetime.now())
-        folder, lines = export_state(model, clip, vae, state, target, PRECISIONS[precision], lambda: new_export_folder(prefix))
+        checkpoint = Checkpoint(model, clip, vae)
+        folder, lines = export_state(checkpoint, state, target, PRECISIONS[precision], lambda: new_export_folder(prefix))
         summary = "\n".join(lines)
         return io.NodeOutput(str(folder), summary, ui={"text": (summary,)})

@@ -6,7 +6,7 @@ from safetensors import SafetensorError
 
 from ...cns_core.errors import CNSError
 from ...demo.model import MODEL_FILE, load_demo_model
-from ..common import CATEGORY_FILES, Schema
+from ..common import CATEGORY_FILES, Schema, checked
 
 
 class LoadDemoModel(io.ComfyNode):
@@ -30,6 +30,7 @@ class LoadDemoModel(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls) -> io.NodeOutput:
         try:
             loaded = load_demo_model(MODEL_FILE, folder_paths.get_folder_paths("embeddings"))

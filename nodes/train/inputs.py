@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.autosave import KEPT
-from ...cns_core.comfy_adapter.teach import GRADIENT_CHECKPOINTING
+from ...cns_core.comfy_adapter.on_device import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
 from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
 from ..common import advanced
 
 _DEFAULT = TrainConfig()
+SETTINGS = tuple(field.name for field in dataclasses.fields(TrainConfig))  # each is a widget of that name
 AUTOSAVE = True
 
 
 def _number(name: str, kind: type, low: float, high: float, step: float, tooltip: str) -> io.Int.Input | io.Float.Input:
-    extra = {"round": False} if kind is io.Float else {}
+    extra: dict[str, Any] = {"round": False} if kind is io.Float else {}
     return kind.Input(name, default=getattr(_DEFAULT, name), min=low, max=high, step=step, tooltip=tooltip, **extra)
 
 
@@ -75,8 +79,12 @@ def hyper_parameters() -> list:
             default="",
             tooltip="What the previews show, with the token. Empty: the template, under Show Advanced.",
         ),
-        io.String.Input("initial_word", default="", tooltip="The token starts from this ordinary word. Empty: the class noun."),
-        advanced(io.Int.Input("vectors", default=1, min=1, max=32, tooltip="Vectors the token stands for; 1 in the paper.")),
+        io.String.Input(
+            "initial_word",
+            default=_DEFAULT.initial_word,
+            tooltip="The token starts from this ordinary word. Empty: the class noun.",
+        ),
+        advanced(_number("vectors", io.Int, 1, 32, 1, "Vectors the token stands for; 1 in the paper.")),
         advanced(
             io.Combo.Input(
                 "prompt_mode",

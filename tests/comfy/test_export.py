@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import folder_paths
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_pack.cns_core.comfy_adapter.export.export import export_state
 from cns_pack.cns_core.comfy_adapter.export.folder import new_export_folder, token_words
@@ -36,11 +38,10 @@ def output(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def exported(studio, state, target: str, dtype=torch.float32, vae=None) -> tuple[Path, list[str]]:
+def exported(studio, state, target: str, dtype=torch.float32) -> tuple[Path, list[str]]:
     with torch.inference_mode():
-        return export_state(
-            studio.model, studio.clip, vae, state, target, dtype, lambda: new_export_folder("cns_export/concepts")
-        )
+        checkpoint = Checkpoint(studio.model, studio.clip)
+        return export_state(checkpoint, state, target, dtype, lambda: new_export_folder("cns_export/concepts"))
 
 
 @pytest.mark.parametrize(("dtype", "strength"), [(torch.float32, 1.0), (torch.float32, 0.5), (torch.float16, 1.0)])
@@ -83,7 +84,7 @@ def test_embeddings_give_the_conditioning_of_apply(studio, dog, hat, output):
     clip = tiny_clip()
     clip.tokenizer.clip_l.embedding_directory = [str(folder)]
     with torch.inference_mode():
-        applied = apply_state(studio.model, studio.clip, state, 1.0)[1]
+        applied = apply_state(studio.checkpoint, state, 1.0)[1]
         prompts = [
             "a (<new1> dog:1.2) with a <new2> hat",
             "a (embedding:concepts-new1 dog:1.2) with a embedding:concepts-new2 hat",
@@ -143,7 +144,7 @@ def test_diffusers_predicts_as_apply_does(studio, dog, hat, output, comfyui, mon
         plain_theirs, pipe.unet(noisy, timesteps, pipe.encode_prompt(NEGATIVE, "cpu", 1, False)[0]).sample, atol=1e-4
     )
     with torch.inference_mode():
-        context, predicted = ours(*apply_state(studio.model, studio.clip, state, 1.0))
+        context, predicted = ours(*apply_state(studio.checkpoint, state, 1.0))
     load([studio.model])
     their_context, their_prediction = theirs()
     errors = [float((a - b).abs().max()) for a, b in ((context, their_context), (predicted, their_prediction))]
@@ -202,12 +203,10 @@ def test_what_cannot_be_exported_leaves_nothing_behind(studio, two_state, output
 
 
 def test_full_disk(studio, two_state, output, monkeypatch):
-    from cns_pack.cns_core import whole_file
-
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(whole_file.os, "fsync", no_space)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(CNSError, match=r"concepts could not be written: No space left on device"):
         exported(studio, two_state, "LoRA")
     assert not (output / "cns_export" / "concepts").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter import remove as remove_module
@@ -12,10 +14,12 @@ from cns_pack.cns_core.errors import CNSError
 from tests.support.loading import expected_weights, load, same
 from tests.support.tiny_models import tiny_model
 
+logger = logging.getLogger(__name__)
+
 
 def removed(studio, state, token: str, ordinary: list[str] | None = None):
     with torch.inference_mode():
-        return remove(studio.model, studio.clip, state, token, ordinary or [], None)
+        return remove(studio.checkpoint, state, token, ordinary or [], None)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def test_the_last_one_is_taken_back_to_the_bit(studio, dog_state, two_state):
 def test_an_earlier_one_goes_and_the_others_stay(studio, full_state):
     """Against leaving its weights, and against putting all its weights back."""
     state, lines = removed(studio, full_state, "<new1>")
-    print(*lines, sep="\n")
+    logger.info("%s", lines)
     left, before, others = share(lines[0]), share(lines[0].partition("(")[2]), share(lines[1])
     ordinary, ordinary_before = share(lines[2]), share(lines[2].partition("(")[2])
     assert lines[1].startswith("K and V of `<new2> hat` moved")
@@ -58,7 +62,7 @@ def test_weights_of_its_own_are_the_checkpoints_again(studio, two_state):
     load([studio.model])
     plain = studio.weights()
     with torch.inference_mode():
-        model, clip = apply_state(studio.model, studio.clip, state, 1.0)
+        model, clip = apply_state(studio.checkpoint, state, 1.0)
     load([model])
     found = studio.weights()
     load([studio.model])

@@ -10,16 +10,14 @@ from pathlib import Path
 
 import comfy.sd
 import torch
-from comfy.model_patcher import ModelPatcher
-from comfy.sd import CLIP, VAE
 from safetensors.torch import save
 from torch import Tensor
 
+from ...atomic_write import replacing
 from ...errors import CNSError
 from ...state import CNSState
-from ...whole_file import whole_file, write_whole
 from ..apply.apply import apply_state
-from ..checkpoint.checkpoint import inspect
+from ..checkpoint.checkpoint import Checkpoint
 from ..folders import SUFFIX
 from .folder import token_words
 from .tensors import diffusers_names, kv_weights, largest_error, lora
@@ -29,10 +27,7 @@ from .tensors import diffusers_names, kv_weights, largest_error, lora
 class Export:
     """What is exported, and to where. ``dtype``: of the weights in the file; tokens are always float32."""
 
-    model: ModelPatcher
-    clip: CLIP
-    vae: VAE | None
-    weights: dict[str, Tensor]
+    checkpoint: Checkpoint
     state: CNSState
     dtype: torch.dtype
     folder: Path
@@ -46,13 +41,7 @@ class Export:
 
 
 def export_state(
-    model: ModelPatcher,
-    clip: CLIP,
-    vae: VAE | None,
-    state: CNSState,
-    target: str,
-    dtype: torch.dtype,
-    new_folder: Callable[[], Path],
+    checkpoint: Checkpoint, state: CNSState, target: str, dtype: torch.dtype, new_folder: Callable[[], Path]
 ) -> tuple[Path, list[str]]:
     """Writes the state's weights for ``target``, one of :data:`TARGETS`, and each token, into a folder that is made for them.
 
@@ -67,12 +56,11 @@ def export_state(
         raise CNSError(f"There is no target '{target}': choose one of {', '.join(TARGETS)}.")
     if not state.concepts:
         raise CNSError("The state wired in holds no concepts, so there is nothing to export: wire Train or Load CNS State.")
-    weights, layout, fingerprint = inspect(model, clip)
-    layout.check_same(state.layout, "The state")
-    fingerprint.check_same(state.fingerprint, "The state")
-    if target == CHECKPOINT and vae is None:
+    checkpoint.layout.check_same(state.layout, "The state")
+    checkpoint.fingerprint.check_same(state.fingerprint, "The state")
+    if target == CHECKPOINT and checkpoint.vae is None:
         raise CNSError("A checkpoint holds a VAE as well: wire the checkpoint loader's VAE into vae.")
-    export = Export(model, clip, vae, weights, state, dtype, new_folder())
+    export = Export(checkpoint, state, dtype, new_folder())
     try:
         return export.folder, [TARGETS[target](export), *_tokens(export)]
     except OSError as error:
@@ -83,7 +71,7 @@ def export_state(
 
 
 def _lora(export: Export) -> str:
-    tensors = lora(export.state, diffusers_names(export.model))
+    tensors = lora(export.state, diffusers_names(export.checkpoint.model))
     metadata = {
         "ss_network_module": "lycoris.kohya",
         "ss_network_args": json.dumps({"algo": "full"}),
@@ -98,14 +86,14 @@ def _lora(export: Export) -> str:
 
 
 def _diffusers(export: Export) -> str:
-    tensors = kv_weights(export.state, export.weights, diffusers_names(export.model))
+    tensors = kv_weights(export.state, export.checkpoint.weights, diffusers_names(export.checkpoint.model))
     return f"K and V for diffusers' UNet: {_weights(export, f'{export.name}_unet', tensors, {'format': 'pt'})}"
 
 
 def _weights(export: Export, stem: str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     """Writes float32 weights in the precision asked for, and says what that costs."""
     path = export.path(stem)
-    write_whole(path, save({name: exact.to(export.dtype) for name, exact in tensors.items()}, metadata))
+    _write(path, save({name: exact.to(export.dtype) for name, exact in tensors.items()}, metadata))
     error = max(largest_error(exact, export.dtype) for exact in tensors.values())
     exactness = f"differ from Apply CNS State's by at most {error:.1e}" if error else "are exactly Apply CNS State's"
     return f"{_file(path)}, {len(tensors)} matrices; the weights {exactness}"
@@ -113,9 +101,10 @@ def _weights(export: Export, stem: str, tensors: dict[str, Tensor], metadata: di
 
 def _checkpoint(export: Export) -> str:
     path = export.path(export.name)
-    applied, _ = apply_state(export.model, export.clip, export.state, 1.0)
-    with whole_file(path) as unfinished:
-        comfy.sd.save_checkpoint(str(unfinished), applied, export.clip, export.vae, metadata={"modelspec.title": export.name})
+    checkpoint, metadata = export.checkpoint, {"modelspec.title": export.name}
+    applied, _ = apply_state(checkpoint, export.state, 1.0)
+    with replacing(path) as temporary:
+        comfy.sd.save_checkpoint(str(temporary), applied, checkpoint.clip, checkpoint.vae, metadata=metadata)
     return f"checkpoint: {_file(path)}, the weights as Apply CNS State makes them"
 
 
@@ -124,13 +113,18 @@ def _tokens(export: Export) -> list[str]:
     lines = []
     for concept in export.state.concepts:
         path = export.path(words[concept.token])
-        write_whole(path, save({concept.token: concept.vectors.contiguous()}))
+        _write(path, save({concept.token: concept.vectors.contiguous()}))
         lines.append(
             f"token: {_file(path)}; for {concept.name} write 'embedding:{path.stem} {concept.noun}' in ComfyUI, "
             f"'{path.stem} {concept.noun}' in Forge and A1111, '<{path.stem}> {concept.noun}' in InvokeAI, "
             f"'{concept.name}' in diffusers"
         )
     return lines
+
+
+def _write(path: Path, blob: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(blob)
 
 
 def _file(path: Path) -> str:

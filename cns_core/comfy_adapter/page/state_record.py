@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ...history import recorded
-from ...overlaps import overlaps
 from ...state import CNSState, LearnedConcept
 
 
@@ -13,7 +12,7 @@ def state_record(state: CNSState) -> dict[str, object]:
     """What a page shows of a state, as JSON: its concepts with their overlaps (IoU) with the others, largest first, and the
     budget. Takes about a millisecond for each pair of concepts.
     """
-    matrix = overlaps([concept.mask for concept in state.concepts])
+    matrix = state.overlaps
 
     def record(number: int, concept: LearnedConcept) -> dict[str, object]:
         others = [other for other in np.argsort(-matrix[number]).tolist() if other != number]
