@@ -31,6 +31,7 @@ LAYERS = [
             ("checkpoint", "page"),
             ("apply", "neurons", "on_device"),
             ("lesson", "export", "remove"),
+            ("keeping", "unfinished"),
             ("teach",),
         )
     ),
