@@ -37,17 +37,17 @@ class OnDevice:
     @contextmanager
     def differentiable(self) -> Iterator[None]:
         """Lets autograd through both; they come back as they were, whatever happens."""
-        stored_in_16_bits_even_there = torch.float32 if self.text.load_device.type == "cpu" else None
+        text_dtype = torch.float32 if self.text.load_device.type == "cpu" else None  # ComfyUI stores it in 16 bits even there
         with (
             normal_tensors(self.unet.model),
-            normal_tensors(self.text.model, dtype=stored_in_16_bits_even_there),
+            normal_tensors(self.text.model, dtype=text_dtype),
             out_of_place_norms(self.text.model),
             checkpointed(self.unet.model.diffusion_model, self.recompute),
         ):
             yield
 
 
-def load(checkpoint: Checkpoint, config: TrainConfig, samples: int) -> OnDevice:
+def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int) -> OnDevice:
     """Puts the checkpoint on its devices for steps of so many samples.
 
     Raises:

@@ -28,7 +28,7 @@ from .checkpoint.vae import check_vae
 from .keeping import Keeper, Keeping, Watcher
 from .lesson import Lesson
 from .neurons import Neurons
-from .on_device import less_memory, load
+from .on_device import less_memory, load_for_training
 from .out_of_memory import out_of_memory
 from .page.progress import Progress
 from .page.training_preview import TrainingPreview
@@ -142,7 +142,7 @@ def _train(
 ) -> TrainingResult:
     weights = checkpoint.weights
     samples = config.batch_size * (2 if data.prior_contexts and config.prior_weight > 0 else 1)
-    loaded = load(checkpoint, config, samples)
+    loaded = load_for_training(checkpoint, config, samples)
     base, device = loaded.unet.model, loaded.unet.load_device
     predict, encode_prompts = predict_noise(base), PromptEncoder(checkpoint.clip, loaded.text.model, concept.token)
     prompt = display.preview_prompt.strip() or training_prompts(concept, "template", config.template)[0][0]

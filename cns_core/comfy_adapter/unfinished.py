@@ -17,6 +17,7 @@ from ..atomic_write import replacing
 from ..config import TrainConfig
 from ..errors import CNSError
 from ..state import CNSState
+from ..state_file import lineage_of
 from ..training import Snapshot
 from .autosave import folder, title
 from .lesson import Lesson
@@ -46,7 +47,7 @@ class Unfinished:
             "class prompts": list(prior.prompts),
             "neurons": _digest([torch.from_numpy(lesson.neurons.mask.bits.copy())]),
             "calibration prompts": list(lesson.neurons.calibration),
-            "previous state": _digest([state.delta.values, *state.tokens.values()]),
+            "previous state": [*lineage_of(state)[-1:], _digest([state.delta.values])],
             "checkpoint": _plain(asdict(state.fingerprint) | {"name": ""}),
             "settings": settings,
         }

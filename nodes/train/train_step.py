@@ -13,7 +13,7 @@ from ...cns_core.comfy_adapter.side_effects import SideEffect
 from ...cns_core.comfy_adapter.teach import teach
 from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
-from ...cns_core.figures import training_figures
+from ...cns_core.figures import enlarged_figures, training_figures
 from ...cns_core.state import CNSState
 from ..common import (
     CATEGORY,
@@ -80,7 +80,10 @@ class TrainStep(io.ComfyNode):
                     display_name="state", tooltip="All concepts so far; wire it to Save, Apply or the next step."
                 ),
                 io.Image.Output(display_name="loss_plot", tooltip="Losses of each step."),
-                io.String.Output(display_name="summary", tooltip="Steps, speed, losses, weights changed, the autosaved file."),
+                io.String.Output(
+                    display_name="summary",
+                    tooltip="Steps, speed, losses, weights changed, enlarged images, the autosaved file.",
+                ),
             ],
         )
 
@@ -102,7 +105,8 @@ class TrainStep(io.ComfyNode):
         saved += [f"- {line}" for line in keeping.lines]
         plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
-        return io.NodeOutput(state, plot, "\n".join([training_figures(state, result), *saved]))
+        enlarged = enlarged_figures({"concept": concept.images, "prior": prior.images}, config.resolution)
+        return io.NodeOutput(state, plot, "\n".join(filter(None, [training_figures(state, result), enlarged, *saved])))
 
 
 def _autosave(state: CNSState) -> str:

@@ -114,14 +114,10 @@ def test_off_by_default(studio, dog, autosaves, cancel):
 
 def test_what_differs_is_named(studio, dog, hat, dog_state, autosaves, cancel):
     stopped(studio, dog, cancel=cancel, at=3)
-    with pytest.raises(
-        CNSError, match=r"<new1> dog that was stopped after 3 steps had other neuron_lr \(0.001, now 0.002\)\. Set"
-    ):
+    with pytest.raises(CNSError, match=r"stopped after 3 steps had other neuron_lr \(0.001, now 0.002\)\. Set"):
         kept(studio, dog, neuron_lr=2e-3)
     painted = replace(dog, images=tuple(image * 0.5 for image in dog.images))
-    with pytest.raises(
-        CNSError, match=r"had other pictures, seed \(0, now 4\)\. Set them back to go on with it, or delete .*new1-dog"
-    ):
+    with pytest.raises(CNSError, match=r"had other pictures, seed \(0, now 4\)\. Set them back .* or delete .*new1-dog"):
         kept(studio, painted, seed=4)
     with pytest.raises(CNSError, match="had other class pictures, class prompts"):
         studio.teach(dog, prior=False, keeping=Keeping(cancelled=True), steps=STEPS)
