@@ -47,16 +47,17 @@ class Keeper:
     """
 
     def __init__(
-        self, keeping: Keeping, unfinished: Unfinished, learned: Callable[[TrainingResult], CNSState], steps: int
+        self, keeping: Keeping, unfinished: Unfinished | None, learned: Callable[[TrainingResult], CNSState], steps: int
     ) -> None:
-        """``learned``: the state with what the training has reached. ``steps``: how many it is to have.
+        """``unfinished``: the file of a training that is kept when it is stopped. ``learned``: the state with what the training
+        has reached. ``steps``: how many it is to have.
 
         Raises:
             CNSError: see :meth:`.unfinished.Unfinished.load`.
         """
         self.steps = keeping.steps
         self._keeping, self._unfinished, self._learned = keeping, unfinished, learned
-        self.snapshot = unfinished.load(steps) if keeping.cancelled else None
+        self.snapshot = unfinished.load(steps) if unfinished else None
         if self.snapshot is not None:
             keeping.lines.append(f"went on after step {self.snapshot.steps}, where it had been stopped")
 
@@ -69,12 +70,12 @@ class Keeper:
             self._keeping.lines.append(saving.failure)
 
     def stopped(self, snapshot: Snapshot) -> None:
-        if self._keeping.cancelled:
+        if self._unfinished is not None:
             with SideEffect("What the stopped training had reached was not kept"):
                 self._unfinished.save(snapshot)
 
     def finished(self) -> None:
-        if self._keeping.cancelled:
+        if self._unfinished is not None:
             with SideEffect("The file of the training's earlier part was not removed"):
                 self._unfinished.remove()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from comfy.sd import CLIP
 from torch import Tensor
 
 from ..calibration import shipped_prompts
@@ -42,14 +45,7 @@ def remove(
     progress = Progress(sum(map(len, sets.values())), node_id)
     known = with_tokens(checkpoint.clip, state.tokens)
 
-    def moment(prompts: list[str]) -> Tensor:
-        contexts = []
-        for prompt in prompts:
-            contexts.append(features(known, prompt))
-            progress.advance()
-        return held_moment(contexts, [row_kinds(known, prompt) for prompt in prompts])
-
-    found = {name: moment(prompts) for name, prompts in sets.items()}
+    found = {name: moment_of(known, prompts, progress.advance) for name, prompts in sets.items()}
     removed = remove_concept(state, index, Moments(found["own"], [found[other.name] for other in others], found["held"]))
     before, after, weights = state.delta.flat(), removed.delta.flat(), checkpoint.weights
     taught = {
@@ -72,6 +68,15 @@ def remove(
     lines += [f"K and V of `{other.name}` moved {moved(after - before, taught, found[other.name]):.1%}" for other in others]
     lines.append(f"K and V of ordinary prompts differ from the checkpoint's by {far:.1%} ({far_before:.1%} before)")
     return removed, lines
+
+
+def moment_of(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None]) -> Tensor:
+    """See :func:`.training.keep_term.held_moment`; ``on_prompt`` is called after each prompt."""
+    contexts = []
+    for prompt in prompts:
+        contexts.append(features(clip, prompt))
+        on_prompt()
+    return held_moment(contexts, [row_kinds(clip, prompt) for prompt in prompts])
 
 
 def _anchors(state: CNSState) -> list[str]:

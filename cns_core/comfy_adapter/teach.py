@@ -56,7 +56,9 @@ def teach(
     def learned(result: TrainingResult) -> CNSState:
         return state.with_concept(_learned(lesson, prompts, config, result), result.values)
 
-    keeper = Keeper(keeping or Keeping(), Unfinished.of(lesson, state, config), learned, config.steps)
+    keeping = keeping or Keeping()
+    unfinished = Unfinished.of(lesson, state, config) if keeping.cancelled else None
+    keeper = Keeper(keeping, unfinished, learned, config.steps)
     encoded = sum(len(set(prompts)) for _, prompts, _ in kept) + len(set(lesson.prior.prompts))
     advance = Progress(len(concept.images) + len(lesson.prior.images) + encoded, display.node_id).advance
     try:
