@@ -38,7 +38,7 @@ _SHOWN = 3  # pictures of a kind in the grid
 
 
 def removal(bench: Bench) -> None:
-    """The first of three concepts taken out: is it gone, with its old token and with its class noun, and are the others there?"""
+    """The first of three concepts taken out: is it gone, with its token and with its class noun, and are the others there?"""
     orders = tuple(names[:_CONCEPTS] for names in SETS)
     results: dict[str, list[dict[str, Score]]] = {}
     for key, variant in VARIANTS.items():
