@@ -99,7 +99,7 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
 
 
 def _check_inputs(schema: io.Schema, inputs: dict[str, Any]) -> None:
-    specs = {spec.id: spec for spec in schema.inputs}
+    specs = {spec.id: spec for spec in schema.inputs or ()}  # None where a node has none
     for name, value in inputs.items():
         if name not in specs:  # ComfyUI passes every link on
             raise CNSError(f"{schema.display_name} has no input {reprlib.repr(name)}: it takes {', '.join(specs) or 'none'}.")
