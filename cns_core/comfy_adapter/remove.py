@@ -35,39 +35,51 @@ def remove(
     checkpoint.layout.check_same(state.layout, "The state")
     checkpoint.fingerprint.check_same(state.fingerprint, "The state")
     index = index_of(state, token)
-    concept, others = state.concepts[index], state.concepts[:index] + state.concepts[index + 1 :]
-    ordinary = ordinary or shipped_prompts()
-    if len(ordinary) < 2:
+    if len(ordinary) == 1:
         raise CNSError("ordinary_prompts needs two lines or more, as half of them are only measured; none: those of the pack.")
-    held = [*ordinary[::2], *_anchors(state)]
-    sets = {"own": kept_prompts(concept), "held": held, "measured": ordinary[1::2]}
-    sets |= {other.name: kept_prompts(other) for other in others}
-    progress = Progress(sum(map(len, sets.values())), node_id)
-    known = with_tokens(checkpoint.clip, state.tokens)
+    moments, measured = _moments(checkpoint.clip, state, index, ordinary or shipped_prompts(), node_id)
+    removed = remove_concept(state, index, moments)
+    return removed, _figures(checkpoint, state, removed, index, moments, measured)
 
-    found = {name: moment_of(known, prompts, progress.advance) for name, prompts in sets.items()}
-    removed = remove_concept(state, index, Moments(found["own"], [found[other.name] for other in others], found["held"]))
+
+def _moments(clip: CLIP, state: CNSState, index: int, ordinary: list[str], node_id: str | None) -> tuple[Moments, Tensor]:
+    """What the removal is computed from, and the moment of ordinary prompts that are only measured."""
+    concept, others = state.concepts[index], state.concepts[:index] + state.concepts[index + 1 :]
+    held = [*ordinary[::2], *_anchors(state)]
+    sets = [kept_prompts(concept), held, ordinary[1::2], *map(kept_prompts, others)]
+    progress = Progress(sum(map(len, sets)), node_id)
+    known = with_tokens(clip, state.tokens)
+    own, ordinary_moment, measured, *of_others = (moment_of(known, prompts, progress.advance) for prompts in sets)
+    return Moments(own, of_others, ordinary_moment), measured
+
+
+def _figures(
+    checkpoint: Checkpoint, state: CNSState, removed: CNSState, index: int, moments: Moments, measured: Tensor
+) -> list[str]:
+    """Raises CNSError where ordinary prompts have moved too far."""
     before, after, weights = state.delta.flat(), removed.delta.flat(), checkpoint.weights
     taught = {
         layer.name: weights[layer.name].float().cpu() + before[layer.span].view(layer.out_features, -1)
         for layer in state.layout.layers
     }
-    far, far_before = (moved(delta, weights, found["measured"]) for delta in (after, before))
+    name, others = state.concepts[index].name, state.concepts[:index] + state.concepts[index + 1 :]
+    far, far_before = (moved(delta, weights, measured) for delta in (after, before))
     if far > far_before + MOST_ADDED:
         raise CNSError(
-            f"Without {concept.name} K and V of ordinary prompts would differ from the checkpoint's by {far:.1%} "
+            f"Without {name} K and V of ordinary prompts would differ from the checkpoint's by {far:.1%} "
             f"({far_before:.1%} before), and every picture with them: teach the others again without it."
         )
-    exact = index == len(others) and recorded(state)[-1]
-    lines = [
-        f"`{concept.name}` removed"
-        + (", exactly as before it was taught" if exact else "")
-        + f": K and V of its prompts differ from the checkpoint's by {moved(after, weights, found['own']):.1%} "
-        f"({moved(before, weights, found['own']):.1%} before)"
+    left, left_before = (moved(delta, weights, moments.own) for delta in (after, before))
+    exactly = ", exactly as before it was taught" if index == len(others) and recorded(state)[-1] else ""
+    return [
+        f"`{name}` removed{exactly}: K and V of its prompts differ from the checkpoint's by {left:.1%} "
+        f"({left_before:.1%} before)",
+        *(
+            f"K and V of `{other.name}` moved {moved(after - before, taught, moment):.1%}"
+            for other, moment in zip(others, moments.others, strict=True)
+        ),
+        f"K and V of ordinary prompts differ from the checkpoint's by {far:.1%} ({far_before:.1%} before)",
     ]
-    lines += [f"K and V of `{other.name}` moved {moved(after - before, taught, found[other.name]):.1%}" for other in others]
-    lines.append(f"K and V of ordinary prompts differ from the checkpoint's by {far:.1%} ({far_before:.1%} before)")
-    return removed, lines
 
 
 def moment_of(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None]) -> Tensor:

@@ -35,7 +35,7 @@ class SaveState(io.ComfyNode):
                     "history",
                     default=True,
                     optional=True,
-                    tooltip="Keeps what stood at shared weights before each concept, 1 to 2 MB a concept: for strengths of "
+                    tooltip="Keeps what stood at shared weights before each concept, 1 to 3 MB a concept: for strengths of "
                     "single concepts, and to take the last one back exactly.",
                 ),
             ],
