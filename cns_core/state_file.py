@@ -2,9 +2,10 @@
 
 Tensors: ``union`` (uint8, the mask of all touched weights, bit-packed over the flat K/V vector), ``values`` (float32, the
 delta at those weights), and for concept i ``concept.i.mask`` (uint8, bit-packed over the *union's* weights, so that a
-concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). Metadata: ``format``, ``format_version``, ``layout``,
-``fingerprint``, ``concepts`` and ``lineage`` (:func:`lineage_of`) as JSON. Older files have no ``lineage``, and no
-``text_encoder`` and ``clip_skip`` in their fingerprint; older readers pass over them.
+concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). With a history also ``concept.i.before`` (float32, see
+:class:`.state.LearnedConcept`). Metadata: ``format``, ``format_version``, ``layout``, ``fingerprint``, ``concepts`` and
+``lineage`` (:func:`lineage_of`) as JSON. Older files have no history, no ``lineage``, and no ``text_encoder`` and
+``clip_skip`` in their fingerprint; older readers pass over them.
 """
 
 from __future__ import annotations
@@ -120,6 +121,8 @@ def _tensors(state: CNSState) -> dict[str, torch.Tensor]:
         within_union = np.packbits(concept.mask.flat()[positions])
         tensors[f"concept.{index}.mask"] = torch.from_numpy(within_union)
         tensors[f"concept.{index}.vectors"] = concept.vectors.contiguous()
+        if concept.before is not None:
+            tensors[f"concept.{index}.before"] = concept.before.contiguous()
     return tensors
 
 
@@ -167,6 +170,7 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
                 prompts=tuple(_text(prompt, "prompt") for prompt in _typed(record["prompts"], list, "list of prompts")),
                 settings=_typed(record["settings"], dict, "record of settings"),
                 figures=_figures(_typed(record["figures"], dict, "record of figures")),
+                before=tensors.get(f"concept.{index}.before"),
             )
         )
     return CNSState(

@@ -25,6 +25,7 @@ from .checkpoint.prompt_encoder import PromptEncoder
 from .checkpoint.tokens import initial_vectors, with_tokens
 from .checkpoint.unpatched import check_unpatched
 from .checkpoint.vae import check_vae
+from .keeping import Keeper, Keeping, Watcher
 from .lesson import Lesson
 from .neurons import Neurons
 from .on_device import less_memory, load_for_training
@@ -32,15 +33,18 @@ from .out_of_memory import out_of_memory
 from .page.progress import Progress
 from .page.training_preview import TrainingPreview
 from .page.training_progress import Display, TrainingProgress
+from .unfinished import Unfinished
 
 _Inputs = TypeVar("_Inputs", Start, TrainingSet)
 
 
-def teach(checkpoint: Checkpoint, lesson: Lesson, config: TrainConfig, display: Display) -> tuple[CNSState, TrainingResult]:
+def teach(
+    checkpoint: Checkpoint, lesson: Lesson, config: TrainConfig, display: Display, keeping: Keeping | None = None
+) -> tuple[CNSState, TrainingResult]:
     """The state after one more concept. MODEL, CLIP and VAE are bit-identical afterwards, also after an error.
 
     Raises:
-        CNSError: inputs that do not belong together, out of memory, a diverged training.
+        CNSError: inputs that do not belong together, out of memory, a diverged training, a kept one that differs.
     """
     check_unpatched(checkpoint)
     state, concept = lesson.starting_state(checkpoint), lesson.concept
@@ -48,12 +52,19 @@ def teach(checkpoint: Checkpoint, lesson: Lesson, config: TrainConfig, display: 
     vectors = initial_vectors(checkpoint.clip, config.initial_word.strip() or concept.noun, config.vectors)
     taught = replace(checkpoint, clip=with_tokens(checkpoint.clip, state.tokens))
     kept = _kept_prompts(state, lesson.neurons, config)
+
+    def learned(result: TrainingResult) -> CNSState:
+        return state.with_concept(_learned(lesson, prompts, config, result), result.values)
+
+    keeping = keeping or Keeping()
+    unfinished = Unfinished.of(lesson, state, config) if keeping.cancelled else None
+    keeper = Keeper(keeping, unfinished, learned, config.steps)
     encoded = sum(len(set(prompts)) for _, prompts, _ in kept) + len(set(lesson.prior.prompts))
     advance = Progress(len(concept.images) + len(lesson.prior.images) + encoded, display.node_id).advance
     try:
         data = _training_set(taught, lesson, prompts, config.resolution, advance)
         start = Start(lesson.neurons.mask, state.delta, vectors, _held(taught.clip, kept, advance))
-        result = _train(taught, concept, start, data, config, display)
+        result = _train(taught, concept, start, data, config, display, keeper)
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -61,8 +72,13 @@ def teach(checkpoint: Checkpoint, lesson: Lesson, config: TrainConfig, display: 
             f"The device ran out of memory while teaching {concept.token} at {config.resolution} px with a batch of "
             f"{config.batch_size}: {less_memory(config)}, or close other programs that use it. The model is as it was before."
         ) from error
-    neurons = lesson.neurons
-    learned = LearnedConcept(
+    keeper.finished()
+    return learned(result), result
+
+
+def _learned(lesson: Lesson, prompts: list[tuple[str, ...]], config: TrainConfig, result: TrainingResult) -> LearnedConcept:
+    concept, neurons = lesson.concept, lesson.neurons
+    return LearnedConcept(
         token=concept.token,
         noun=concept.noun,
         mask=neurons.mask,
@@ -77,7 +93,6 @@ def teach(checkpoint: Checkpoint, lesson: Lesson, config: TrainConfig, display: 
             **({} if result.prev_weight is None else {"prev_weight": result.prev_weight}),
         },
     )
-    return state.with_concept(learned, result.values), result
 
 
 def _training_set(
@@ -119,7 +134,13 @@ def _held(clip: CLIP, kept: _Kept, advance: Callable[[], None]) -> tuple[Held, .
 
 
 def _train(
-    checkpoint: Checkpoint, concept: Concept, start: Start, data: TrainingSet, config: TrainConfig, display: Display
+    checkpoint: Checkpoint,
+    concept: Concept,
+    start: Start,
+    data: TrainingSet,
+    config: TrainConfig,
+    display: Display,
+    keeper: Keeper,
 ) -> TrainingResult:
     weights = checkpoint.weights
     samples = config.batch_size * (2 if data.prior_contexts and config.prior_weight > 0 else 1)
@@ -140,7 +161,8 @@ def _train(
                 device=device,
                 mixed_precision=loaded.dtype == torch.float16,
             )
-            result = train_concept(diffusion, _cloned(start), _cloned(data), config, progress)
+            observer = Watcher(progress, keeper)
+            result = train_concept(diffusion, _cloned(start), _cloned(data), config, observer, keeper.snapshot)
         done = True
         return result
     finally:

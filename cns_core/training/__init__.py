@@ -3,5 +3,16 @@
 from .batches import TrainingSet
 from .diffusion import Diffusion, EncodePrompts, PredictNoise, Start
 from .loop import Observer, TrainingResult, train_concept
+from .snapshot import Snapshot
 
-__all__ = ["Diffusion", "EncodePrompts", "Observer", "PredictNoise", "Start", "TrainingResult", "TrainingSet", "train_concept"]
+__all__ = [
+    "Diffusion",
+    "EncodePrompts",
+    "Observer",
+    "PredictNoise",
+    "Snapshot",
+    "Start",
+    "TrainingResult",
+    "TrainingSet",
+    "train_concept",
+]

@@ -7,7 +7,6 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...cns_core.comfy_adapter.autosave import KEPT
 from ...cns_core.comfy_adapter.on_device import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
 from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
@@ -15,23 +14,11 @@ from ..common import advanced
 
 _DEFAULT = TrainConfig()
 SETTINGS = tuple(field.name for field in dataclasses.fields(TrainConfig))  # each is a widget of that name
-AUTOSAVE = True
 
 
 def _number(name: str, kind: type, low: float, high: float, step: float, tooltip: str) -> io.Int.Input | io.Float.Input:
     extra: dict[str, Any] = {"round": False} if kind is io.Float else {}
     return kind.Input(name, default=getattr(_DEFAULT, name), min=low, max=high, step=step, tooltip=tooltip, **extra)
-
-
-def autosave_input() -> io.Boolean.Input:
-    """Comes after all other widgets: saved workflows hold widgets' values by position."""
-    return io.Boolean.Input(
-        "autosave",
-        default=AUTOSAVE,
-        optional=True,
-        tooltip="Saves the state in output/cns/autosave as soon as the concept is taught; Load CNS State lists it. The newest "
-        f"{KEPT} states of a sequence are kept.",
-    )
 
 
 def hyper_parameters() -> list:

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.autosave import save_after_training
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.checkpoint.latents import single_images
+from ...cns_core.comfy_adapter.keeping import Keeping, parse_steps
 from ...cns_core.comfy_adapter.lesson import Lesson
 from ...cns_core.comfy_adapter.page.training_progress import Display
 from ...cns_core.comfy_adapter.prior import Prior
@@ -30,7 +31,8 @@ from ..common import (
     workflow_id,
 )
 from ..plots import loss_plot
-from .inputs import AUTOSAVE, SETTINGS, autosave_input, hyper_parameters
+from .file_inputs import AUTOSAVE, file_inputs
+from .inputs import SETTINGS, hyper_parameters
 
 
 class TrainStep(io.ComfyNode):
@@ -71,7 +73,7 @@ class TrainStep(io.ComfyNode):
                     tooltip="The prompt the prior images were made with: one for all, or one for each, as lines or as a list. "
                     "Without the token. Images without one: photo of a <noun>.",
                 ),
-                autosave_input(),
+                *file_inputs(),
             ],
             outputs=[
                 StateSocket.Output(
@@ -97,12 +99,14 @@ class TrainStep(io.ComfyNode):
         lesson = Lesson(concept, given["neurons"], prior, given.get("previous_state"))
         checkpoint = Checkpoint(given["model"], given["clip"], given["vae"], checkpoint_name(cls.hidden))
         display = Display(node_id(cls.hidden), workflow_id(cls.hidden), given["preview_every"], given["preview_prompt"])
-        state, result = teach(checkpoint, lesson, config, display)
-        saved = _autosave(state) if given.get("autosave", AUTOSAVE) else ""  # first, as what follows could end the process
+        keeping = Keeping(parse_steps(given.get("keep_steps", ""), config.steps), given.get("keep_cancelled", False))
+        state, result = teach(checkpoint, lesson, config, display, keeping)
+        saved = [_autosave(state)] if given.get("autosave", AUTOSAVE) else []  # first, as what follows could end the process
+        saved += [f"- {line}" for line in keeping.lines]
         plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
         enlarged = enlarged_figures({"concept": concept.images, "prior": prior.images}, config.resolution)
-        return io.NodeOutput(state, plot, "\n".join(filter(None, [training_figures(state, result), enlarged, saved])))
+        return io.NodeOutput(state, plot, "\n".join(filter(None, [training_figures(state, result), enlarged, *saved])))
 
 
 def _autosave(state: CNSState) -> str:

@@ -38,14 +38,14 @@ class Studio:
             general = compute_neurons(self.checkpoint, CALIBRATION, 0.3, "general", None)
             return select_neurons(base, general, strategy, 0)
 
-    def teach(self, concept, previous=None, neurons=None, prior=True, checkpoint=None, display=Display(), **config):  # noqa: B008
+    def teach(self, concept, previous=None, neurons=None, prior=True, checkpoint=None, display=None, keeping=None, **config):
         neurons = neurons or self.neurons(concept)
         generator = torch.Generator().manual_seed(5)
         priors = [torch.rand(64, 64, 3, generator=generator) for _ in range(2 if prior else 0)]
         lesson = Lesson(concept, neurons, Prior.of(priors, [], concept.noun), previous)
         settings = TrainConfig(**{"steps": 6, "resolution": 64, "neuron_lr": 1e-3, **config})
         with torch.inference_mode():
-            return teach(checkpoint or self.checkpoint, lesson, settings, display)
+            return teach(checkpoint or self.checkpoint, lesson, settings, display or Display(), keeping)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Copies of every weight of UNet and text encoder."""

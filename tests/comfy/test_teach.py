@@ -17,7 +17,7 @@ from cns_pack.cns_core.config import SelectionConfig, TrainConfig
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import training_figures
 from cns_pack.cns_core.state import CNSState
-from cns_pack.cns_core.training import loop
+from cns_pack.cns_core.training import run
 
 from tests.support.tiny_models import tiny_clip, tiny_model
 
@@ -94,7 +94,7 @@ def test_float16_trains_as_float32_does(studio, half_studio, dog):
 
 
 def test_float16_leaves_out_steps_that_overflow(half_studio, dog, monkeypatch):
-    monkeypatch.setattr(loop, "_FIRST_SCALE", 2.0**22)
+    monkeypatch.setattr(run, "_FIRST_SCALE", 2.0**22)
     result = half_studio.teach(dog)[1]
     assert 1e-3 < result.values.abs().max() < 5e-3
     assert result.vectors.isfinite().all()
@@ -150,12 +150,10 @@ def test_out_of_memory_becomes_advice(studio, dog, monkeypatch):
 
 
 def test_error_in_the_middle_restores_the_model(studio, dog, monkeypatch):
-    from cns_pack.cns_core.training import loop
-
     def broken(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(loop, "concept_loss", broken)
+    monkeypatch.setattr(run, "concept_loss", broken)
     with pytest.raises(RuntimeError, match="broken"):
         studio.teach(dog)
 
@@ -305,7 +303,7 @@ def test_the_papers_loss_has_nothing_of_the_keep_term(studio, dog_state, hat, mo
     paper = TrainConfig(steps=4).with_preset("paper")
     settings = {"previous": dog_state, "prev_weight": paper.prev_weight, "keep_tolerance": paper.keep_tolerance}
     state, _ = studio.teach(hat, **settings)
-    monkeypatch.delattr(loop, "KeepTerm")
+    monkeypatch.delattr(run, "KeepTerm")
     without, _ = studio.teach(hat, **settings)
     assert torch.equal(state.delta.values, without.delta.values)
 

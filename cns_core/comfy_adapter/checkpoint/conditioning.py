@@ -23,6 +23,11 @@ def encode(clip: CLIP, prompt: str) -> Tensor:
     """
     if not prompt.strip():
         raise CNSError("A prompt is empty: write a few words, or delete the empty line.")
+    return features(clip, prompt)
+
+
+def features(clip: CLIP, prompt: str) -> Tensor:
+    """The same of any prompt, the empty one included."""
     encoded = cast(Tensor, clip.encode_from_tokens(clip.tokenize(prompt)))  # (1, tokens, features) unless asked for more
     return encoded[0].float().clone()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...history import recorded
 from ...state import CNSState, LearnedConcept
 
 
@@ -25,6 +26,7 @@ def state_record(state: CNSState) -> dict[str, object]:
 
     return {
         "concepts": [record(number, concept) for number, concept in enumerate(state.concepts)],
+        "history": all(recorded(state)),  # whether single concepts can have a strength
         "used": round(state.delta.mask.share, 5),
         "checkpoint": state.fingerprint.name or state.fingerprint.kv.short,
     }
