@@ -5,7 +5,9 @@ from ..cns_core.comfy_adapter.page import routes
 from .apply.apply_state import ApplyState
 from .caption.caption_concept_images import CaptionConceptImages
 from .caption.load_concept_images import LoadConceptImages
+from .edit.remove_concept import RemoveConcept
 from .files.demo_concept import DemoConcept
+from .files.export_state import ExportState
 from .files.load_demo_model import LoadDemoModel
 from .files.load_state import LoadState
 from .files.save_state import SaveState
@@ -32,6 +34,8 @@ NODES = [
     ApplyState,
     Region,
     ApplyRegions,
+    RemoveConcept,
+    ExportState,
     InspectState,
     InspectPrompts,
 ]

@@ -95,14 +95,20 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
 
     @functools.wraps(execute)
     def wrapped(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
-        specs = {spec.id: spec for spec in cls.SCHEMA.inputs} if cls.SCHEMA else {}  # None where no server has asked for it
-        for name in specs.keys() & inputs.keys():
-            value = inputs[name]
-            for single in value if cls.SCHEMA.is_input_list and isinstance(value, list) else [value]:
-                _check_value(specs[name], single)
+        if cls.SCHEMA is not None:  # it is where no server has asked for it
+            _check_inputs(cls.SCHEMA, inputs)
         return execute(cls, *args, **inputs)
 
     return wrapped
+
+
+def _check_inputs(schema: io.Schema, inputs: dict[str, Any]) -> None:
+    specs = {spec.id: spec for spec in schema.inputs or ()}  # None where a node has none
+    for name, value in inputs.items():
+        if name not in specs:  # ComfyUI passes every link on
+            raise CNSError(f"{schema.display_name} has no input {reprlib.repr(name)}: it takes {', '.join(specs) or 'none'}.")
+        for single in value if schema.is_input_list and isinstance(value, list) else [value]:
+            _check_value(specs[name], single)
 
 
 def _check_value(spec: io.Input, value: Any) -> None:
@@ -132,7 +138,7 @@ def takes_lists(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeO
     return wrapped
 
 
-def one_of_each(inputs: dict[str, list]) -> dict[str, Any]:
+def single_values(inputs: dict[str, list]) -> dict[str, Any]:
     """The inputs of a node that takes lists, which ComfyUI wraps all in lists."""
     for name, values in inputs.items():
         if len(values) != 1:

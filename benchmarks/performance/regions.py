@@ -8,7 +8,7 @@ import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 
-from benchmarks.performance.studio import Studio, seconds
+from benchmarks.performance.setting import open_checkpoint, seconds
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
 
@@ -19,20 +19,21 @@ def measure(base: Path, pixels: int, rounds: int = 5) -> list[dict[str, float]]:
     """The fastest of ``rounds`` steps with each number of regions, in turn; ``several`` is a pass for each region instead, as
     ComfyUI's Conditioning Set Mask makes it.
     """
-    studio = Studio.open(base)
+    checkpoint = open_checkpoint(base)
     with torch.inference_mode():
-        prompt, negative = (studio.clip.encode_from_tokens_scheduled(studio.clip.tokenize(text)) for text in ("a dog", ""))
-        ways = {(0, "one pass"): (studio.model, prompt)}
+        model, clip = checkpoint.model, checkpoint.clip
+        prompt, negative = (clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in ("a dog", ""))
+        ways = {(0, "one pass"): (model, prompt)}
         for count in _COUNTS[1:]:
             strips = [strip.repeat(1, 8, 1) for strip in torch.eye(count).view(count, 1, 1, count)]  # from left to right
             regions = tuple(Region.of(prompt, None, strip, 1.0) for strip in strips)
-            ways[count, "one pass"] = apply_regions(studio.model, regions), prompt
+            ways[count, "one pass"] = apply_regions(model, regions), prompt
             masked = [[prompt[0][0], {"mask": strip, "mask_strength": 1.0}] for strip in strips]
-            ways[count, "several"] = studio.model, [*prompt, *masked]
+            ways[count, "several"] = model, [*prompt, *masked]
         times: dict[tuple[int, str], list[float]] = {way: [] for way in ways}
         for _ in range(rounds + 1):
-            for way, (model, positive) in ways.items():
-                times[way].append(seconds(lambda model=model, positive=positive: _step(model, positive, negative, pixels)))
+            for way, (used, positive) in ways.items():
+                times[way].append(seconds(lambda used=used, positive=positive: _step(used, positive, negative, pixels)))
     fastest = {way: min(taken[1:]) for way, taken in times.items()}  # the first one warms up
     fastest[0, "several"] = fastest[0, "one pass"]
     return [{"regions": count, **{way: fastest[count, way] for way in ("one pass", "several")}} for count in _COUNTS]

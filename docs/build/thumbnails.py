@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
+from demo.contact_sheet import contact_sheet
 from demo.editor.canvas.workflow_file import FOLDER
 from demo.editor.comfy_server import ComfyServer
 from demo.editor.shipped import execute, shipped_prompt
@@ -38,8 +40,5 @@ def mosaic(pictures: list[Image.Image]) -> Image.Image:
     """A square of one, or of four fields."""
     across = 1 if len(pictures) == 1 else 2
     side = (_SIDE - _GAP * (across - 1)) // across
-    image = Image.new("RGB", (_SIDE, _SIDE), "white")
-    for number, picture in enumerate(pictures):
-        at = (number % across) * (side + _GAP), (number // across) * (side + _GAP)
-        image.paste(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS), at)
-    return image
+    fields = [np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)) for picture in pictures]
+    return contact_sheet([fields[start : start + across] for start in range(0, len(fields), across)], gap=_GAP)

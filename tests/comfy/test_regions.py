@@ -324,7 +324,7 @@ def test_a_state_in_place_patched_and_with_little_memory(studio, said, two_state
     regions = (Region.of(said("a cat"), None, left_and_right()[0], 1.0),)
     base, negative = said("a dog"), said("")
     with torch.inference_mode():
-        in_place, _ = apply_state(studio.model, studio.clip, two_state, 1.0)
+        in_place, _ = apply_state(studio.checkpoint, two_state, 1.0)
         ordinary = in_place.clone()
         ordinary.become_ordinary()
     plain = drawn(apply_regions(studio.model, regions), base, negative)

@@ -15,7 +15,6 @@ from benchmarks.science.paper_protocol import noise_seed
 from benchmarks.science.report import mean_sd, save_grid, table, write
 from benchmarks.science.sequences import Sequence, load_states
 from benchmarks.science.variants import TOUR
-from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
 from demo.judges.pixels import as_input
@@ -64,7 +63,7 @@ def _pictures(bench: Bench, names: tuple[str, str], seed: int, title: str) -> np
 
 def _drawn(bench: Bench, sequence: Sequence, draw: Draw) -> np.ndarray:
     with torch.inference_mode():
-        model, clip = apply_state(bench.lab.model, bench.lab.clip, load_states(bench.lab, sequence)[-1], 1.0)
+        model, clip = bench.lab.applied(load_states(bench.lab, sequence)[-1])
     behind, nouns = [*COLORS, *PLACES], [NEW_CONCEPTS[name].noun for name in sequence.names]
     things = [with_article(f"<new{number}> {noun}") for number, noun in enumerate(nouns, start=1)]
     done = []
