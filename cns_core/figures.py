@@ -5,6 +5,10 @@ Markdown lists with tokens in backticks: some of ComfyUI's text previews render 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
 from .kept_prompts import ORDINARY
 from .masks import NeuronMask
 from .state import CNSState, LearnedConcept
@@ -89,6 +93,16 @@ def drift(state: CNSState) -> dict[str, float]:
 
 def _concepts(state: CNSState) -> str:
     return f"{len(state.concepts)} concept{'s' * (len(state.concepts) != 1)}"
+
+
+def enlarged_figures(images: Mapping[str, Sequence[Tensor]], resolution: int) -> str:
+    """A line about images (height, width, 3), by kind, that are smaller than the training's resolution; empty if none is."""
+    small = {kind: sum(min(image.shape[:2]) < resolution for image in given) for kind, given in images.items()}
+    parts = [f"{count:,} of {len(images[kind]):,} {kind} images" for kind, count in small.items() if count]
+    if not parts:
+        return ""
+    enlarged = f"{' and '.join(parts)} {'was' if sum(small.values()) == 1 else 'were'} enlarged to {resolution} px"
+    return _list([f"{enlarged}, which blurs them: use larger ones, or a lower resolution"])
 
 
 def _vectors(concept: LearnedConcept) -> str:

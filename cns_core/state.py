@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .concept import check_token
+from .concept import check_stored_token
 from .errors import CNSError
 from .fingerprint import Fingerprint
 from .kv_layers import KVLayout
@@ -42,7 +42,7 @@ class LearnedConcept:
         return f"{self.token} {self.noun}"
 
     def __post_init__(self) -> None:
-        check_token(self.token)
+        check_stored_token(self.token)
         if self.vectors.ndim != 2 or self.vectors.dtype != torch.float32 or not len(self.vectors):
             raise CNSError(f"The vectors of {self.token} must be float32 (vectors, features), not {tuple(self.vectors.shape)}.")
         if self.vectors.shape[1] != self.mask.layout.in_features:

@@ -35,7 +35,7 @@ _ANOTHER = "Copy it anew from where it came, or load an earlier state."
 
 
 def save_state(state: CNSState, path: Path) -> None:
-    """Writes the state atomically: ``path`` is either untouched or complete.
+    """Writes the state atomically: ``path`` is either untouched or complete. Removes what killed processes left beside it.
 
     Raises:
         CNSError: the folder cannot be written.
@@ -166,7 +166,7 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
                 vectors=tensors[f"concept.{index}.vectors"],
                 prompts=tuple(_text(prompt, "prompt") for prompt in _typed(record["prompts"], list, "list of prompts")),
                 settings=_typed(record["settings"], dict, "record of settings"),
-                figures=_typed(record["figures"], dict, "record of figures"),
+                figures=_figures(_typed(record["figures"], dict, "record of figures")),
             )
         )
     return CNSState(
@@ -175,6 +175,15 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
         SparseDelta(union, tensors["values"]),
         tuple(concepts),
     )
+
+
+def _figures(record: dict[str, Any]) -> dict[str, Any]:
+    """Those that are reckoned with later are checked: what moved while the concept was taught, where that is recorded."""
+    for name, share in _typed(record.get("moved", {}), dict, "record of what moved").items():
+        _text(name, "name of what moved")
+        if not math.isfinite(_typed(share, float, "share that moved")):
+            raise CNSError("its record of what moved holds NaN or infinity.")
+    return record
 
 
 def _fingerprint_record(fingerprint: Fingerprint) -> dict[str, object]:

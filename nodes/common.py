@@ -91,15 +91,20 @@ def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutpu
 
     @functools.wraps(execute)
     def wrapped(cls: type[io.ComfyNode], *args: Any, **inputs: Any) -> io.NodeOutput:
-        schema = cls.SCHEMA  # None where no server has asked for it
-        specs = {spec.id: spec for spec in schema.inputs} if schema else {}
-        for name in specs.keys() & inputs.keys():
-            value = inputs[name]
-            for single in value if isinstance(value, list) and schema and schema.is_input_list else [value]:
-                _check_value(specs[name], single)
+        if cls.SCHEMA is not None:  # it is where no server has asked for it
+            _check_inputs(cls.SCHEMA, inputs)
         return execute(cls, *args, **inputs)
 
     return wrapped
+
+
+def _check_inputs(schema: io.Schema, inputs: dict[str, Any]) -> None:
+    specs = {spec.id: spec for spec in schema.inputs or ()}  # None where a node has none
+    for name, value in inputs.items():
+        if name not in specs:  # ComfyUI passes every link on
+            raise CNSError(f"{schema.display_name} has no input {reprlib.repr(name)}: it takes {', '.join(specs) or 'none'}.")
+        for single in value if schema.is_input_list and isinstance(value, list) else [value]:
+            _check_value(specs[name], single)
 
 
 def _check_value(spec: io.Input, value: Any) -> None:

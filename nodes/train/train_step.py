@@ -12,7 +12,7 @@ from ...cns_core.comfy_adapter.side_effects import SideEffect
 from ...cns_core.comfy_adapter.teach import teach
 from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
-from ...cns_core.figures import training_figures
+from ...cns_core.figures import enlarged_figures, training_figures
 from ...cns_core.state import CNSState
 from ..common import (
     CATEGORY,
@@ -78,7 +78,10 @@ class TrainStep(io.ComfyNode):
                     display_name="state", tooltip="All concepts so far; wire it to Save, Apply or the next step."
                 ),
                 io.Image.Output(display_name="loss_plot", tooltip="Losses of each step."),
-                io.String.Output(display_name="summary", tooltip="Steps, speed, losses, weights changed, the autosaved file."),
+                io.String.Output(
+                    display_name="summary",
+                    tooltip="Steps, speed, losses, weights changed, enlarged images, the autosaved file.",
+                ),
             ],
         )
 
@@ -95,10 +98,11 @@ class TrainStep(io.ComfyNode):
         checkpoint = Checkpoint(given["model"], given["clip"], given["vae"], checkpoint_name(cls.hidden))
         display = Display(node_id(cls.hidden), workflow_id(cls.hidden), given["preview_every"], given["preview_prompt"])
         state, result = teach(checkpoint, lesson, config, display)
-        saved = [_autosave(state)] if given.get("autosave", AUTOSAVE) else []  # first, as what follows could end the process
+        saved = _autosave(state) if given.get("autosave", AUTOSAVE) else ""  # first, as what follows could end the process
         plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
-        return io.NodeOutput(state, plot, "\n".join([training_figures(state, result), *saved]))
+        enlarged = enlarged_figures({"concept": concept.images, "prior": prior.images}, config.resolution)
+        return io.NodeOutput(state, plot, "\n".join(filter(None, [training_figures(state, result), enlarged, saved])))
 
 
 def _autosave(state: CNSState) -> str:

@@ -73,7 +73,7 @@ def test_at_every_line(two_state, saved, reliability, name):
         path.unlink(missing_ok=True)
         ends[saving(two_state, path, number, action)] += 1
         wrong.update(left(saved, known))
-    reliability.add(name, "saving, at every line", ends, wrong)
+    reliability.add(name, "each line of saving", ends, wrong)
     assert not wrong
     assert not ends["ended wrongly"]
 
@@ -101,7 +101,7 @@ def test_disk_is_full(two_state, saved, reliability):
         with largest_file(size):
             ends[saving(two_state, path, -1, None)] += 1
         wrong.update(left(saved, known))
-    reliability.add("The disk is full", "saving, after the first byte to the last but one", ends, wrong)
+    reliability.add("The disk is full, after the first byte to the last but one", "saving", ends, wrong)
     assert not wrong
     assert ends == {"stopped": len(room)}
 

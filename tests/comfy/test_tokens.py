@@ -52,6 +52,11 @@ def test_a_vector_copied_from_a_word_is_that_word(clip, with_dog, ours, plain):
     assert torch.equal(encode(with_dog, ours), encode(clip, plain))
 
 
+def test_a_token_that_only_states_have_is_that_word(clip):
+    taught = with_tokens(clip, {"<{A|b}/c>": initial_vectors(clip, "dog", 1)})
+    assert torch.equal(encode(taught, "a (<{a|b}/c>:1.2) on grass"), encode(clip, "a (dog:1.2) on grass"))
+
+
 PIECES = [*"a3é狗 !<>()\n", "<new1>", "<NEW1>", "house", ", ", "'s ", "\\(", "\\)", ":1.2)", " embedding:style "]
 PIECES += ["<|endoftext|>", "word " * 20]
 
