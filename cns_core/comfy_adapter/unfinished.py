@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -113,6 +114,6 @@ def _digest(tensors: Iterable[Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _plain(record: dict[str, object]) -> dict[str, object]:
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
     """As it comes back from a file."""
     return json.loads(json.dumps(record))
