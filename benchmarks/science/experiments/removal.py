@@ -14,7 +14,6 @@ from benchmarks.science.paper_protocol import (
     SETS,
     Test,
     calibration_prompts,
-    noise_seed,
     ordinary_tests,
     single_tests,
     tokens_of,
