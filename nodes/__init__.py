@@ -16,6 +16,8 @@ from .inspect.inspect_state import InspectState
 from .neurons.compute_base_neurons import ComputeBaseNeurons
 from .neurons.compute_general_neurons import ComputeGeneralNeurons
 from .neurons.select_concept_neurons import SelectConceptNeurons
+from .regions.apply_regions import ApplyRegions
+from .regions.region import Region
 from .train.train_step import TrainStep
 
 NODES = [
@@ -30,6 +32,8 @@ NODES = [
     SaveState,
     LoadState,
     ApplyState,
+    Region,
+    ApplyRegions,
     RemoveConcept,
     ExportState,
     InspectState,

@@ -92,25 +92,29 @@ class Lab:
     @torch.inference_mode()
     def pictures(self, prompts: list[str], seeds: list[int], state: CNSState | None = None) -> np.ndarray:
         """uint8 (n, 128, 128, 3): one picture for each prompt and seed. A picture depends on nothing else in its batch."""
-        model, clip = self._applied(state)
-        encoded = {text: encode(clip, text) for text in set(prompts)}
-        negative = clip.encode_from_tokens(clip.tokenize(""))
-        side, done = PIXELS // 8, []
+        model, clip = self.applied(state)
+        done = []
         for start in range(0, len(prompts), _BATCH):
             rows = slice(start, start + _BATCH)
-            noise = torch.stack([torch.randn(4, side, side, generator=torch.Generator().manual_seed(s)) for s in seeds[rows]])
-            positive = torch.stack([encoded[text] for text in prompts[rows]])
-            latents = comfy.sample.sample(
-                *(model, noise, STEPS, GUIDANCE, SAMPLER, SCHEDULER, [[positive, {}]], [[negative, {}]]),
-                latent_image=torch.zeros_like(noise),
-                disable_pbar=True,
-                seed=0,
-            )
-            done.append((self.checkpoint.vae.decode(latents) * 255).round().byte().numpy())
+            done.append(self.drawn(model, clip, [[contexts(clip, prompts[rows]), {}]], seeds[rows]))
         return np.concatenate(done)
 
-    def _applied(self, state: CNSState | None) -> tuple[ModelPatcher, CLIP]:
+    def applied(self, state: CNSState | None) -> tuple[ModelPatcher, CLIP]:
         return (self.checkpoint.model, self.checkpoint.clip) if state is None else apply_state(self.checkpoint, state, 1.0)
+
+    @torch.inference_mode()
+    def drawn(self, model: ModelPatcher, clip: CLIP, positive: list, seeds: list[int]) -> np.ndarray:
+        """uint8 (n, 128, 128, 3) of ComfyUI's conditioning, whose rows are those of the seeds."""
+        side = PIXELS // 8
+        noise = torch.stack([torch.randn(4, side, side, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        negative = [[clip.encode_from_tokens(clip.tokenize("")), {}]]
+        latents = comfy.sample.sample(
+            *(model, noise, STEPS, GUIDANCE, SAMPLER, SCHEDULER, positive, negative),
+            latent_image=torch.zeros_like(noise),
+            disable_pbar=True,
+            seed=0,
+        )
+        return (self.checkpoint.vae.decode(latents) * 255).round().byte().numpy()
 
     @torch.inference_mode()
     def teach(self, state: CNSState | None, name: str, token: str, variant: Variant, seed: int) -> CNSState:
@@ -184,7 +188,7 @@ class Lab:
         """Mean squared error of the noise prediction, the training's own loss, on pictures (n, 128, 128, 3): each at eight
         timesteps with noise that depends on nothing else.
         """
-        model, clip = self._applied(state)
+        model, clip = self.applied(state)
         images = [torch.from_numpy(picture).float() / 255 for picture in pictures]
         latents = encode_images(self.checkpoint, images, PIXELS).repeat(_ERROR_TIMESTEPS, 1, 1, 1)
         contexts = torch.stack([encode(clip, text) for text in prompts]).repeat(_ERROR_TIMESTEPS, 1, 1)
@@ -213,6 +217,12 @@ class Lab:
     def teaching_features(self, name: str, seed: int) -> Tensor:
         """Unit vectors (pictures, width) of what the concept was taught with."""
         return self.image_text.of_pictures(np.stack(material(name, seed)[0]))
+
+
+def contexts(clip: CLIP, prompts: list[str]) -> Tensor:
+    """Text features (n, tokens, width) of prompts, each of which is encoded once."""
+    encoded = {text: encode(clip, text) for text in dict.fromkeys(prompts)}
+    return torch.stack([encoded[text] for text in prompts])
 
 
 def _predicted(base: BaseModel, latents: Tensor, noise: Tensor, alphas: Tensor, timesteps: Tensor, contexts: Tensor) -> Tensor:

@@ -25,11 +25,14 @@ def make(server: ComfyServer) -> None:
         prompt = shipped_prompt(name, server.object_info())
         if find(prompt, "CheckpointLoaderSimple"):
             on_demo_model(prompt)
-        change(prompt, "CNS_LoadState", state_name=saved.get("continual_training"))
+        taught_by = "two_of_a_kind_no_gpu" if name == "two_of_a_kind" else "continual_training"
+        change(prompt, "CNS_LoadState", state_name=saved.get(taught_by))
         result = execute(server, name, prompt)
         for node in find(prompt, "CNS_SaveState"):
             saved[name] = Path(result.outputs[node]["text"][0].splitlines()[0]).name
-        shown = [Image.fromarray(fetched(server, result, node)[0]) for node in find(prompt, "SaveImage")]
+        saves = find(prompt, "SaveImage")
+        each = 2 if len(saves) == 2 else 1
+        shown = [Image.fromarray(picture) for node in saves for picture in fetched(server, result, node)[:each]]
         mosaic(shown[-4:]).save(FOLDER / f"{name}.jpg", quality=85)
 
 

@@ -22,7 +22,7 @@ from demo.world.new_surroundings import NEW_PLACES
 from demo.world.scene import prompt, random_scene, with_article
 
 TOUR_CALIBRATION = [prompt(random_scene(random.Random(number))) for number in range(20)]
-CONCEPTS = ("fox", "planet")  # of the tour: a thing, then a place
+CONCEPTS = ("fox", "candyland")  # of the tour: a thing, then a place
 HELD = ("fox", "turtle")  # of with_and_without_l_reg
 
 
