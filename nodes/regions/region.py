@@ -24,7 +24,8 @@ class Region(io.ComfyNode):
             search_aliases=["regional prompt", "attention couple", "area", "mask", "two characters"],
             inputs=[
                 io.Conditioning.Input(
-                    "conditioning", tooltip="What to draw in the region: a complete prompt, such as a <new1> dog on a beach."
+                    "conditioning",
+                    tooltip="What to draw there: a prompt for the whole picture, such as two dogs in a park, a <new1> dog.",
                 ),
                 io.Float.Input(
                     "strength",
