@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import comfy.model_management
 import comfy.utils
-from PIL import Image
 
-from .live_training import running_server
+from .live import running_server
 from .side_effects import SideEffect
 
 
@@ -24,11 +23,6 @@ class Progress:
         with self._showing:
             self._bar.update_absolute(self._done)
         check_cancelled()
-
-    def show(self, picture: Image.Image) -> None:
-        """A preview in the node."""
-        with self._showing:
-            self._bar.update_absolute(self._done, preview=("JPEG", picture, max(picture.size)))
 
     def text(self, text: str) -> None:
         """A line of text in the node."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from comfy_server import ComfyServer
-from editor import LITEGRAPH, NODES_2, ready, use_renderer
+from editor import LITEGRAPH, NODES_2, SETTINGS, ready
 from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
@@ -44,6 +44,7 @@ def server(request, comfyui, base):
 @pytest.fixture(scope="module", params=[LITEGRAPH, NODES_2])
 def editor(request, browser, server):
     """The editor, with nodes drawn on the canvas or by Vue, and what went wrong in it."""
+    server.post("/settings", {**SETTINGS, "Comfy.VueNodes.Enabled": request.param == NODES_2})
     context = browser.new_context(viewport={"width": 1600, "height": 1000}, permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     errors: list[str] = []
@@ -51,7 +52,6 @@ def editor(request, browser, server):
     page.on("console", lambda message: errors.append(f"{message.text} {message.location}") if message.type == "error" else None)
     page.goto(server.url)
     ready(page)
-    use_renderer(page, request.param)
     yield page, errors
     context.close()
 
