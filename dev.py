@@ -180,7 +180,7 @@ def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     outcomes = checks(python) if not rest else {}
     variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "CNS_NEWEST_FRONTEND": str(newest_frontend())}
     variables |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
-    outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**os.environ, **variables})
+    outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**importable(comfyui), **variables})
     return report(outcomes)
 
 
@@ -206,11 +206,11 @@ def reliability(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 
 def demo(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("demo/run_demo.py", python, comfyui, rest)
+    return script("demo/run.py", python, comfyui, rest)
 
 
 def train_demo_model(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("demo/train_demo_model.py", python, comfyui, rest)
+    return script("demo/training/run.py", python, comfyui, rest)
 
 
 def science(python: Path, comfyui: Path, rest: list[str]) -> int:
@@ -221,8 +221,18 @@ def bench(python: Path, comfyui: Path, rest: list[str]) -> int:
     return script("benchmarks/performance/run.py", python, comfyui, rest)
 
 
+def docs(python: Path, comfyui: Path, rest: list[str]) -> int:
+    return script("docs/build/run.py", python, comfyui, rest)
+
+
 def script(path: str, python: Path, comfyui: Path, rest: list[str]) -> int:
-    return subprocess.call([python, ROOT / path, "--comfyui", comfyui, "--base", BASE, *rest], cwd=Path.cwd())
+    return subprocess.call([python, ROOT / path, "--comfyui", comfyui, "--base", BASE, *rest], env=importable(comfyui))
+
+
+def importable(comfyui: Path) -> dict[str, str]:
+    """Variables for a Python that imports ComfyUI's modules, then this folder's: our nodes/ would hide ComfyUI's nodes.py."""
+    others = filter(None, [os.environ.get("PYTHONPATH")])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(comfyui), str(ROOT), *others])}
 
 
 COMMANDS = {
@@ -235,11 +245,12 @@ COMMANDS = {
     "train-demo-model": train_demo_model,
     "science": science,
     "bench": bench,
+    "docs": docs,
 }
 
 
 def checks(python: Path) -> dict[str, tuple[int, float]]:
-    scripts, page = sorted((ROOT / "web").glob("*.js")), ROOT / "tests" / "page"
+    scripts, page = sorted((ROOT / "web").glob("*.js")), ROOT / "tests" / "support" / "page"
     deno = {"DENO_DIR": str(CACHE / "deno"), "DENO_NO_UPDATE_CHECK": "1"}
     return {
         "ruff check": timed(python, "-m", "ruff", "check", "."),

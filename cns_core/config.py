@@ -31,10 +31,9 @@ class TrainConfig:
     batch_size: int = 1  # instance images per step; as many prior images go along
     resolution: int = 512  # pixels; SD-1.5 was trained at 512
     prior_weight: float = 1.0  # lambda_prior
-    prev_weight: float = 0.0  # lambda_prev
-    pretrained_weight: float = 0.0  # lambda_pre
-    keep_weight: float = 0.3  # lambda_keep: holds K and V of earlier concepts' prompts; not in the paper
-    calibration_weight: float = 0.1  # lambda_cal: holds K and V of the calibration prompts; not in the paper
+    keep_tolerance: float = 2.0  # percent K and V of an earlier concept's prompts may move; 0: any number; not in the paper
+    prev_weight: float | None = 0.0  # lambda_prev; None: found from the first steps' gradients
+    pretrained_weight: float = 0.0  # lambda_pre; a tenth of lambda_prev where that is found
     prompt_mode: str = "mix"
     template: str = "photo of a {concept}"
     gradient_checkpointing: str = "auto"
@@ -44,12 +43,9 @@ class TrainConfig:
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise CNSError(f"{name} must be at least 1, but it is {getattr(self, name)}.")
-        for name in (
-            *("neuron_lr", "token_lr", "prior_weight", "prev_weight", "pretrained_weight"),
-            *("keep_weight", "calibration_weight"),
-        ):
+        for name in ("neuron_lr", "token_lr", "prior_weight", "prev_weight", "pretrained_weight", "keep_tolerance"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value < 0:
+            if value is not None and (not math.isfinite(value) or value < 0):
                 raise CNSError(f"{name} must be a number of 0 or more, but it is {value}.")
         if self.neuron_lr == 0 and self.token_lr == 0:
             raise CNSError("neuron_lr and token_lr are both 0, so the training would change nothing: raise one of them.")
@@ -65,7 +61,7 @@ class TrainConfig:
         return asdict(self)
 
     def with_preset(self, name: str) -> TrainConfig:
-        """This configuration with the weights of a preset that say how earlier concepts are kept; ``custom`` changes none.
+        """This configuration with what a preset says about keeping earlier concepts; ``custom`` changes nothing.
 
         Raises:
             CNSError: unknown name.
@@ -78,11 +74,10 @@ class TrainConfig:
 
 
 CUSTOM = "custom"
-PRESETS: dict[str, dict[str, float]] = {
-    # Ours, not in the paper: K and V of earlier concepts' and of calibration prompts are held (docs/method.md).
-    "keep": {
-        name: getattr(TrainConfig, name) for name in ("prev_weight", "pretrained_weight", "keep_weight", "calibration_weight")
-    },
-    # The paper's loss, eq. 4. It gives no weights: these kept the first concept best in a trial on a small model.
-    "paper": {"prev_weight": 0.01, "pretrained_weight": 0.0, "keep_weight": 0.0, "calibration_weight": 0.0},
+ORDINARY_TOLERANCE = 2.0  # how many times as far as an earlier concept's prompts ordinary ones may move
+PRESETS: dict[str, dict[str, float | None]] = {
+    # Ours, not in the paper: K and V of earlier concepts' and of ordinary prompts are held to keep_tolerance (docs/method.md).
+    "keep": {"prev_weight": 0.0, "pretrained_weight": 0.0},
+    # The paper's loss, eq. 7 and 8, which it gives no weights for.
+    "paper": {"prev_weight": None, "keep_tolerance": 0.0},
 }

@@ -5,11 +5,9 @@ Markdown lists with tokens in backticks: some of ComfyUI's text previews render 
 
 from __future__ import annotations
 
-import numpy as np
-
+from .kept_prompts import ORDINARY
 from .masks import NeuronMask
 from .state import CNSState, LearnedConcept
-from .statistics import overlaps
 from .training import TrainingResult
 
 _SD15_KV_WEIGHTS, _SD15_PARAMETERS = 19_169_280, 859_520_964  # the latter the UNet's, the paper's "all parameters"
@@ -49,10 +47,44 @@ def training_figures(state: CNSState, result: TrainingResult) -> str:
             f"trained {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V) and {_vectors(concept)}",
             f"instance loss {first[0]:.4f} → {last[0]:.4f}, prior loss {prior}, regularization {last[2]:.2e}",
             f"largest change of a weight {result.values.abs().max():.2e}",
+            *_moved(state, result),
             f"state: {_concepts(state)}, {state.delta.mask.count:,} weights differ from the checkpoint "
             f"({state.delta.mask.share:.2%} of K/V)",
         ]
     )
+
+
+def _moved(state: CNSState, result: TrainingResult) -> list[str]:
+    """By how much what was held has moved, and since each concept was taught where that is more."""
+    if not result.moved:
+        return [] if result.prev_weight is None else [f"λ_prev found from the gradients: {result.prev_weight:.3g}"]
+    tolerance, since = _tolerance(state), drift(state)
+    lines = [f"K and V of {ORDINARY} moved by {result.moved[ORDINARY]:.1%}"] if ORDINARY in result.moved else []
+    for concept in state.concepts[:-1]:
+        total = since[concept.token]
+        warning = ": more than twice the tolerance, so look at its pictures" if total > 2 * tolerance else ""
+        longer = f", at most {total:.1%} since it was taught{warning}" if concept is not state.concepts[-2] else ""
+        lines.append(f"K and V of {_name(concept)} moved by {result.moved[concept.name]:.1%}{longer}")
+    if result.kept_share < 1:
+        lines.append(f"the change was scaled to {result.kept_share:.0%} to stay within keep_tolerance")
+    return lines
+
+
+def _tolerance(state: CNSState) -> float:
+    """Of the last training, as a share."""
+    return state.concepts[-1].settings["keep_tolerance"] / 100
+
+
+def drift(state: CNSState) -> dict[str, float]:
+    """Token -> by which share of their size K and V of its prompts have moved since it was taught, at most: the sum of what the
+    later trainings that held it moved them by. Concepts no later training held are left out.
+    """
+    sums: dict[str, float] = {}
+    for number, concept in enumerate(state.concepts):
+        later = [other.figures.get("moved", {}) for other in state.concepts[number + 1 :]]
+        if any(concept.name in moved for moved in later):
+            sums[concept.token] = sum(moved.get(concept.name, 0.0) for moved in later)
+    return sums
 
 
 def _concepts(state: CNSState) -> str:
@@ -90,26 +122,3 @@ def _list(lines: list[str]) -> str:
 
 def _name(concept: LearnedConcept) -> str:
     return f"`{concept.name}`"
-
-
-def state_record(state: CNSState) -> dict[str, object]:
-    """What a page shows of a state, as JSON: its concepts with their overlaps (IoU) with the others, largest first, and the
-    budget. Takes about a millisecond for each pair of concepts.
-    """
-    matrix = overlaps([concept.mask for concept in state.concepts])
-
-    def record(number: int, concept: LearnedConcept) -> dict[str, object]:
-        others = [other for other in np.argsort(-matrix[number]).tolist() if other != number]
-        return {
-            "token": concept.token,
-            "noun": concept.noun,
-            "weights": concept.mask.count,
-            "share": round(concept.mask.share, 5),
-            "overlaps": [{"token": state.concepts[i].token, "iou": round(matrix[number, i].item(), 3)} for i in others],
-        }
-
-    return {
-        "concepts": [record(number, concept) for number, concept in enumerate(state.concepts)],
-        "used": round(state.delta.mask.share, 5),
-        "checkpoint": state.fingerprint.name or state.fingerprint.kv.short,
-    }

@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from comfy_server import ComfyServer, Result
-from shipped import execute, shipped_prompt
-from workflow import change, find
+
+from demo.editor.comfy_server import ComfyServer, Result
+from demo.editor.shipped import execute, shipped_prompt
+from demo.editor.workflow import change, find
 
 IMAGES_PER_CONCEPT = 3
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}

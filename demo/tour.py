@@ -6,12 +6,13 @@ import argparse
 import io
 
 import numpy as np
-from comfy_server import ComfyServer, Result
-from judges import recognizer
 from PIL import Image, ImageDraw, ImageFont
-from shipped import execute, shipped_prompt
-from workflow import change, find
-from workflows.on_the_demo_model import CONCEPTS
+
+from demo.editor.comfy_server import ComfyServer, Result
+from demo.editor.shipped import execute, shipped_prompt
+from demo.editor.workflow import change, find
+from demo.editor.workflows.on_the_demo_model import CONCEPTS
+from demo.judges import recognizer
 
 _FIRST, _SECOND = CONCEPTS
 WANTED = ((_FIRST,), (_FIRST,), (_SECOND,), (_FIRST, _SECOND))  # in the tour's pictures, in their order

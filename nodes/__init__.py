@@ -1,6 +1,7 @@
 """The pack's nodes, in the order a user meets them, and what they need of ComfyUI."""
 
-from ..cns_core.comfy_adapter import folders, routes
+from ..cns_core.comfy_adapter import folders
+from ..cns_core.comfy_adapter.page import routes
 from .apply.apply_state import ApplyState
 from .caption.caption_concept_images import CaptionConceptImages
 from .caption.load_concept_images import LoadConceptImages

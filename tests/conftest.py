@@ -18,12 +18,13 @@ if "CNS_COMFYUI" not in os.environ:
     raise pytest.UsageError("Run the tests with 'python dev.py test': it prepares the ComfyUI they need.")
 COMFYUI, BASE = Path(os.environ["CNS_COMFYUI"]), Path(os.environ["CNS_BASE"])
 
-# ComfyUI first: its nodes.py must win over the checkout's folder nodes/.
-sys.path[:] = [str(COMFYUI), *(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT)]
-sys.path += [str(ROOT / "tests"), str(ROOT / "demo")]
+if Path(sys.path[0] or ".").resolve() == ROOT:
+    del sys.path[0]  # "python -m pytest" puts it before ComfyUI, whose nodes.py our folder nodes/ would hide
+os.environ.pop("PYTHONPATH", None)  # programs that the tests start find their modules as users' do
 
-import utils.install_util  # noqa: E402, F401 - the real package, before a stray module called utils takes its name
 from comfy.cli_args import args  # noqa: E402
+
+from demo import headless  # noqa: E402, F401
 
 args.cpu = True
 
@@ -32,10 +33,10 @@ _pack = importlib.util.module_from_spec(_spec)
 sys.modules["cns_pack"] = _pack
 _spec.loader.exec_module(_pack)
 
-from comfy_server import ComfyServer  # noqa: E402
-from graphs import write_pictures  # noqa: E402
-from random_checkpoint import NAME, make  # noqa: E402
-from reliability import Reliability  # noqa: E402
+from demo.editor.comfy_server import ComfyServer  # noqa: E402
+from demo.training.random_checkpoint import NAME, make  # noqa: E402
+from tests.support.graphs import write_pictures  # noqa: E402
+from tests.support.reliability import Reliability  # noqa: E402
 
 
 def pytest_addoption(parser):

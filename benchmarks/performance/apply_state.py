@@ -7,12 +7,12 @@ from pathlib import Path
 import comfy.model_management as memory
 import torch
 from comfy.model_patcher import ModelPatcher
-from states import random_states
-from studio import Studio, seconds
 
-from cns_core.comfy_adapter.apply import apply_state
-from cns_core.comfy_adapter.checkpoint import weight_key
-from cns_core.comfy_adapter.in_place import StatePatcher
+from benchmarks.performance.states import random_states
+from benchmarks.performance.studio import Studio, seconds
+from cns_core.comfy_adapter.apply.apply import apply_state
+from cns_core.comfy_adapter.apply.in_place import StatePatcher
+from cns_core.comfy_adapter.checkpoint.checkpoint import weight_key
 from cns_core.comfy_adapter.sparse_adapter import SparseDeltaAdapter
 from cns_core.state import CNSState
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from studio import Studio, concept, per_step, prior, seconds
 
+from benchmarks.performance.studio import Studio, concept, per_step, prior, seconds
 from cns_core.comfy_adapter import teach as teaching
-from cns_core.comfy_adapter.conditioning import encode
-from cns_core.comfy_adapter.latents import encode_images
-from cns_core.comfy_adapter.training_progress import Display
+from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.latents import encode_images
+from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.config import TrainConfig
 
 Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.checkpoint import inspect
-from cns_core.comfy_adapter.conditioning import encode
-from cns_core.comfy_adapter.demo_model import load_demo_model
+from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from demo.model import load_demo_model
 
-MODEL_FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 SIZES = (1e-5, 1e-4, 1e-3, 1e-2)  # mean of a delta over the mean of the weights; 500 steps at 3e-5 move SD-1.5's by about 1e-2
 DIGITS = {torch.float16: 10, torch.bfloat16: 7}  # of the mantissa
 _SHARE = 0.05
@@ -26,7 +25,7 @@ def measure(base: Path) -> list[dict[str, object]]:
     change of K and V, relative to the exact change, over ordinary prompts.
     """
     comfy.utils.set_progress_bar_enabled(False)
-    model, clip, _ = load_demo_model(MODEL_FILE)
+    model, clip, _ = load_demo_model()
     weights = inspect(model, clip)[0]
     features = torch.cat([encode(clip, text) for text in shipped_prompts()[:10]]).float()
     rows: list[dict[str, object]] = []

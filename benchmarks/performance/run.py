@@ -11,8 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-GOALS = ("train", "apply", "scoring", "scaling", "precision", "optimizations", "peers")
+GOALS = ("train", "apply", "scoring", "scaling", "precision", "optimizations", "activations", "peers")
 
 
 def main() -> None:
@@ -24,12 +23,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="steps of the trainings (default: 500 on a GPU, 6 without)")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a single measurement in this process: module and keywords as JSON
     arguments = parser.parse_args()
-    own = [ROOT / "benchmarks" / "performance", ROOT / "benchmarks", ROOT / "demo", ROOT]
-    sys.path[:0] = [str(arguments.comfyui), *map(str, own)]
     if arguments.one:
         return measure_here(arguments)
     import torch
-    from tables import TABLES
+
+    from benchmarks.performance.tables import TABLES
 
     on_gpu = torch.cuda.is_available()
     pixels, steps = arguments.pixels or (512 if on_gpu else 128), arguments.steps or (500 if on_gpu else 6)
@@ -50,10 +48,8 @@ def measure_apart(arguments: argparse.Namespace, module: str, keywords: dict) ->
 
 
 def measure_here(arguments: argparse.Namespace) -> None:
-    import headless  # noqa: F401 - before the measurement, which imports ComfyUI
-
     task = json.loads(arguments.one)
-    result = importlib.import_module(task["module"]).measure(arguments.base, **task["keywords"])
+    result = importlib.import_module(f"benchmarks.performance.{task['module']}").measure(arguments.base, **task["keywords"])
     Path(task["target"]).write_text(json.dumps(result), encoding="utf-8")
 
 

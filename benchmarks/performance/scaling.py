@@ -8,15 +8,15 @@ from pathlib import Path
 
 import comfy.model_management as memory
 import torch
-from states import with_random_concept
-from studio import Studio, concept, prior, seconds
 
+from benchmarks.performance.states import with_random_concept
+from benchmarks.performance.studio import Studio, concept, prior, seconds
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.apply import apply_state
-from cns_core.comfy_adapter.checkpoint import inspect
-from cns_core.comfy_adapter.conditioning import encode
+from cns_core.comfy_adapter.apply.apply import apply_state
+from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.teach import teach
-from cns_core.comfy_adapter.training_progress import Display
 from cns_core.config import TrainConfig
 from cns_core.scoring import common_mask
 from cns_core.state import CNSState
@@ -39,7 +39,7 @@ def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
     state, rows, chance = CNSState.empty(layout, fingerprint), [], random.Random(0)
 
     def train(count: int) -> None:
-        config = TrainConfig(steps=count, resolution=pixels, keep_weight=0.1, gradient_checkpointing="off")
+        config = TrainConfig(steps=count, resolution=pixels, gradient_checkpointing="off")
         teach(studio.model, studio.clip, studio.vae, taught, neurons, state, priors, "", 1, config, Display())
 
     for number in range(1, max(COUNTS) + 1):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from studio import CAPTIONS, Studio, peak_memory, seconds
 
+from benchmarks.performance.studio import CAPTIONS, Studio, peak_memory, seconds
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.checkpoint import inspect
-from cns_core.comfy_adapter.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_core.scoring import common_mask, feature_norms
 from cns_core.selection import select
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from studio import Studio
 
-from cns_core.comfy_adapter.checkpoint import inspect
+from benchmarks.performance.studio import Studio
+from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
 from cns_core.masks import NeuronMask
 from cns_core.state import CNSState, LearnedConcept
 

@@ -12,13 +12,13 @@ import comfy.sd
 import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
-from random_checkpoint import NAME, make
 from torch.nn.functional import interpolate
 
 from cns_core.calibration import shipped_prompts
 from cns_core.comfy_adapter.neurons import Neurons, compute_neurons, select_neurons
 from cns_core.comfy_adapter.prior import Prior
 from cns_core.concept import Concept
+from demo.training.random_checkpoint import NAME, make
 
 CAPTIONS = ("a dog on a green field", "a dog in front of a wall", "a small dog", "a dog by a lake", "a dog at night")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reporting import table, write
+from benchmarks.reporting import table, write
 
 Measure = Callable[..., dict]
 OPTIMIZATIONS = (
@@ -80,6 +80,12 @@ def precision(measure: Measure, pixels: int, steps: int) -> None:
     write("precision", {"rows": rows})
 
 
+def activations(measure: Measure, pixels: int, steps: int) -> None:
+    """What a step keeps in memory: twice a sample at 256 px in float32 is one at 512 px in 16 bit."""
+    rows = [[name, _bytes(count), _bytes(2 * count)] for name, count in measure("activations").items()]
+    table(["activations", "256 px, float32", "512 px, 16 bit"], rows)
+
+
 def scaling(measure: Measure, pixels: int, steps: int) -> None:
     """One more concept when there are many."""
     rows = measure("scaling", pixels=pixels, steps=min(steps, 50))
@@ -106,4 +112,6 @@ def _bytes(count: float) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-TABLES = {function.__name__: function for function in (train, apply, scoring, scaling, precision, optimizations, peers)}
+TABLES = {
+    function.__name__: function for function in (train, apply, scoring, scaling, precision, optimizations, activations, peers)
+}

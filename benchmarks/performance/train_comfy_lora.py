@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from comfy_extras.nodes_train import TrainLoraNode
-from studio import Studio, concept, peak_memory, per_step, prior, seconds
 
-from cns_core.comfy_adapter.latents import fit
+from benchmarks.performance.studio import Studio, concept, peak_memory, per_step, prior, seconds
+from cns_core.comfy_adapter.checkpoint.latents import fit
 
 
 def measure(base: Path, pixels: int, steps: int) -> dict[str, float]:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from studio import concept, peak_memory, per_step, prior, seconds
 from torch.nn.functional import mse_loss
 from transformers import CLIPTextConfig, CLIPTextModel
+
+from benchmarks.performance.studio import concept, peak_memory, per_step, prior, seconds
 
 _UNET = {
     "cross_attention_dim": 768,

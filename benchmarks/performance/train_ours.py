@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from studio import Studio, concept, peak_memory, per_step, prior, seconds
 
+from benchmarks.performance.studio import Studio, concept, peak_memory, per_step, prior, seconds
+from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.teach import teach
-from cns_core.comfy_adapter.training_progress import Display
 from cns_core.config import TrainConfig
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from lab import Lab
-from paper_protocol import SETS
-from sequences import Sequence
-from variants import Variant
-from workers import run_all
+from benchmarks.science.lab import Lab
+from benchmarks.science.paper_protocol import SETS
+from benchmarks.science.sequences import Sequence
+from benchmarks.science.variants import Variant
+from benchmarks.science.workers import run_all
 
 Order = tuple[str, ...]  # concepts, one after the other
 

@@ -14,37 +14,36 @@ import comfy.model_management as memory
 import comfy.sample
 import comfy.utils
 import numpy as np
-import paper_protocol
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
-from judges import image_text, recognizer
-from paper_protocol import calibration_prompts, material, prior_prompts
-from selections import SELECTIONS, Candidates
 from torch import Tensor
 from torch.nn import functional
-from variants import Variant
-from world.new_concepts import NEW_CONCEPTS
 
-from cns_core.comfy_adapter.apply import apply_state
-from cns_core.comfy_adapter.checkpoint import inspect
-from cns_core.comfy_adapter.conditioning import encode
-from cns_core.comfy_adapter.demo_model import PIXELS, load_demo_model
-from cns_core.comfy_adapter.latents import encode_images
+from benchmarks.science import paper_protocol
+from benchmarks.science.paper_protocol import calibration_prompts, material, prior_prompts
+from benchmarks.science.selections import SELECTIONS, Candidates
+from benchmarks.science.variants import Variant
+from cns_core.comfy_adapter.apply.apply import apply_state
+from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.latents import encode_images
+from cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors
+from cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_core.comfy_adapter.neurons import Neurons, compute_neurons, draw_calibration, select_neurons
-from cns_core.comfy_adapter.normal_tensors import normal_tensors
+from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.prior import Prior
 from cns_core.comfy_adapter.teach import teach
-from cns_core.comfy_adapter.tokens import with_tokens
-from cns_core.comfy_adapter.training_progress import Display
 from cns_core.concept import Concept
 from cns_core.config import SelectionConfig
 from cns_core.kv_layers import find_kv_modules
 from cns_core.masks import NeuronMask
 from cns_core.state import CNSState
+from demo.judges import image_text, recognizer
+from demo.model import MODEL_FILE, PIXELS, load_demo_model
+from demo.world.new_concepts import NEW_CONCEPTS
 
-MODEL_FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
 STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
 _BATCH = 42
 _FISHER_SAMPLES, _ERROR_TIMESTEPS = 48, 8

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import reporting
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
-from reporting import ROOT, table
-from variants import DEMO
+
+from benchmarks import reporting
+from benchmarks.reporting import ROOT, table
+from benchmarks.science.variants import DEMO
 
 if TYPE_CHECKING:
-    from bench import Bench
+    from benchmarks.science.bench import Bench
 
 __all__ = ["mean_sd", "save_grid", "save_plot", "table", "write"]
 PICTURES = ROOT / "docs" / "science"

@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 NAMES = ("base", "fig3", "fig7", "table1", "table2", "fig5", "sweeps", "failures", "beyond", "selection", "twenty")
 
 
@@ -20,11 +19,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="sequences taught at a time")
     arguments = parser.parse_args()
-    find_imports(arguments.comfyui)
     wanted = list(sys.path)
-    import headless  # noqa: F401 - before the experiments, which import ComfyUI
-    from bench import Bench
-    from experiments import EXPERIMENTS
+    from benchmarks.science.bench import Bench
+    from benchmarks.science.experiments import EXPERIMENTS
 
     sys.path[:] = wanted  # ComfyUI's nodes.py put its comfy/ in front, whose utils the worker processes would find first
 
@@ -32,14 +29,6 @@ def main() -> None:
     for name in arguments.experiments or NAMES:
         print(f"\n{name}: {EXPERIMENTS[name].__doc__}")
         EXPERIMENTS[name](bench)
-
-
-def find_imports(comfyui: Path) -> None:
-    """ComfyUI first: our own nodes folder would hide its nodes.py. Also for the worker processes, which start anew."""
-    own = [ROOT / "benchmarks" / "science", ROOT / "benchmarks", ROOT / "demo", ROOT]
-    paths = [str(comfyui), *map(str, own)]
-    sys.path[:0] = paths
-    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
 
 
 if __name__ == "__main__":

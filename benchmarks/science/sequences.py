@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judges.recognizer import shows, unasked
-from lab import Lab, kept
-from paper_protocol import (
+
+from benchmarks.science.lab import Lab, kept
+from benchmarks.science.paper_protocol import (
     IMAGE_COUNTS,
     ORDINARY,
     UNSEEN,
@@ -26,12 +26,12 @@ from paper_protocol import (
     tokens_of,
     unseen,
 )
-from variants import Variant
-from world.drawing import draw
-from world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
-
+from benchmarks.science.variants import Variant
 from cns_core.state import CNSState
 from cns_core.state_file import load_state, save_state
+from demo.judges.recognizer import shows, unasked
+from demo.world.drawing import draw
+from demo.world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
 
 Score = dict[str, float]
 

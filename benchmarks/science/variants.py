@@ -6,13 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
-from canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
-
 from cns_core.config import SelectionConfig, TrainConfig
+from demo.editor.canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
 
 # The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 shall barely move.
 DEMO = {name: value for name, value in DEMO_TRAINING.items() if name != "preview_every"}
-FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_weight": 0.0, "calibration_weight": 0.0}
+FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_tolerance": 0.0}
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Variant:
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-PREV = {"prev_weight": 0.01}
-KEEP = {"keep_weight": 0.3, "calibration_weight": 0.1}
+PREV = {"prev_weight": None}
+KEEP = {"keep_tolerance": TrainConfig.keep_tolerance}
 
 TOUR = Variant("the tour", DEMO_STRATEGY, KEEP)
 PAPER = {

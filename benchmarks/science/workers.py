@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from lab import Lab
-    from sequences import Sequence
+    from benchmarks.science.lab import Lab
+    from benchmarks.science.sequences import Sequence
 
 _lab: Lab | None = None
 
 
 def _start(threads: int, work: Path) -> None:
-    import headless  # noqa: F401 - before the lab, which imports ComfyUI
-    from allocator import keep_freed_memory
-    from lab import Lab
+    from benchmarks.science.lab import Lab
+    from demo.training.allocator import keep_freed_memory
 
     global _lab
     keep_freed_memory()
@@ -29,7 +28,7 @@ def _start(threads: int, work: Path) -> None:
 
 
 def _run(sequence: Sequence) -> dict:
-    from sequences import run
+    from benchmarks.science.sequences import run
 
     assert _lab is not None
     return run(_lab, sequence)

@@ -9,9 +9,8 @@ from pathlib import Path, PureWindowsPath
 import folder_paths
 
 from ..errors import CNSError
-from .captioner import FOLDER as CAPTIONERS
 
-STATES = "cns"
+STATES, CAPTIONERS = "cns", "captioners"
 AUTOSAVES = "autosave"  # a folder in output/cns
 SUFFIX = ".safetensors"
 

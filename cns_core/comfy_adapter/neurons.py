@@ -16,10 +16,10 @@ from ..masks import NeuronMask
 from ..scoring import common_mask, prompt_mask
 from ..selection import select
 from ..state import CNSState
-from .checkpoint import inspect
-from .conditioning import encode
-from .progress import Progress
-from .unpatched import check_unpatched
+from .checkpoint.checkpoint import inspect
+from .checkpoint.conditioning import encode
+from .checkpoint.unpatched import check_unpatched
+from .page.progress import Progress
 
 SAME_MODEL = "wire the same MODEL and CLIP into all CNS nodes"
 

@@ -1,12 +1,15 @@
-"""A state's delta as a patch ComfyUI can combine with others."""
+"""A state's delta as a patch ComfyUI can combine with others, and how a MODEL is known to carry one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import WeightAdapterBase
 from torch import Tensor
+
+ATTACHMENT = "cns"  # under which a MODEL keeps the state that is written into its weights in place
 
 
 class SparseDeltaAdapter(WeightAdapterBase):
@@ -37,3 +40,9 @@ class SparseDeltaAdapter(WeightAdapterBase):
         flat = weight.view(-1)
         flat[positions] = (flat[positions] + function(strength * delta)).to(weight.dtype)
         return weight
+
+
+def carries_state(model: ModelPatcher) -> bool:
+    """Whether Apply CNS State made this MODEL."""
+    patched = any(isinstance(entry[1], SparseDeltaAdapter) for patches in model.patches.values() for entry in patches)
+    return patched or model.get_attachment(ATTACHMENT) is not None

@@ -13,27 +13,28 @@ from comfy.sd import CLIP, VAE
 from torch import Tensor, nn
 
 from ..concept import Concept, training_prompts
-from ..config import TrainConfig
+from ..config import ORDINARY_TOLERANCE, TrainConfig
 from ..errors import CNSError
 from ..fingerprint import Fingerprint
+from ..kept_prompts import ORDINARY, kept_prompts
 from ..masks import NeuronMask
 from ..state import CNSState, LearnedConcept
 from ..training import TrainingResult, TrainingSet, train_concept
 from ..training.checkpointing import checkpointed
-from ..training.keep_term import second_moment
-from .checkpoint import inspect
-from .conditioning import encode_all
-from .latents import encode_images
+from ..training.keep_term import Held, held_moment
+from .checkpoint.checkpoint import inspect
+from .checkpoint.conditioning import encode_all, row_kinds
+from .checkpoint.latents import encode_images
+from .checkpoint.normal_tensors import normal_tensors, out_of_place_norms
+from .checkpoint.prompt_encoder import PromptEncoder
+from .checkpoint.tokens import initial_vectors, with_tokens
+from .checkpoint.unpatched import check_unpatched
 from .neurons import SAME_MODEL, Neurons
-from .normal_tensors import normal_tensors, out_of_place_norms
 from .out_of_memory import out_of_memory
+from .page.progress import Progress
+from .page.training_preview import TrainingPreview
+from .page.training_progress import Display, TrainingProgress
 from .prior import Prior
-from .progress import Progress
-from .prompt_encoder import PromptEncoder
-from .tokens import initial_vectors, with_tokens
-from .training_preview import TrainingPreview
-from .training_progress import Display, TrainingProgress
-from .unpatched import check_unpatched
 
 GRADIENT_CHECKPOINTING = ("auto", "on", "off")
 
@@ -77,7 +78,7 @@ def teach(
     different = list(dict.fromkeys(prior.prompts))
     vectors = initial_vectors(clip, initial_word.strip() or concept.noun, vector_count)
     known_clip, kept = with_tokens(clip, state.tokens), _kept_prompts(state, neurons, config)
-    encoded = sum(len(set(prompts)) for _, prompts in kept) + len(different)
+    encoded = sum(len(set(prompts)) for _, prompts, _ in kept) + len(different)
     advance = Progress(len(concept.images) + len(prior.images) + encoded, display.node_id).advance
     try:
         data = TrainingSet(
@@ -87,9 +88,12 @@ def teach(
             prior_contexts=tuple(context.unsqueeze(0) for context in encode_all(known_clip, different, advance)),
             prior_prompts=tuple(different.index(prompt) for prompt in prior.prompts),
         )
-        moments = [weight * second_moment(encode_all(known_clip, prompts, advance)) for weight, prompts in kept]
-        moment = torch.stack(moments).sum(0) if moments else None
-        result = _train(model, known_clip, vae, weights, state, concept, neurons.mask, vectors, data, moment, config, display)
+        held = []
+        for name, prompts_of_it, tolerance in kept:
+            contexts = encode_all(known_clip, prompts_of_it, advance)
+            moment = held_moment(contexts, [row_kinds(known_clip, prompt) for prompt in prompts_of_it])
+            held.append(Held(name, moment, tolerance))
+        result = _train(model, known_clip, vae, weights, state, concept, neurons.mask, vectors, data, held, config, display)
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -104,7 +108,13 @@ def teach(
         vectors=result.vectors,
         prompts=tuple(dict.fromkeys(prompt for choices in prompts for prompt in choices)),
         settings=config.to_dict() | {"strategy": neurons.kind, "top_fraction": neurons.top_fraction},
-        figures={"final_loss": result.history[-1].tolist(), "images": len(concept.images), "prior_images": len(prior.images)},
+        figures={
+            "final_loss": result.history[-1].tolist(),
+            "images": len(concept.images),
+            "prior_images": len(prior.images),
+            "moved": result.moved,
+            **({} if result.prev_weight is None else {"prev_weight": result.prev_weight}),
+        },
     )
     return state.with_concept(learned, result.values), result
 
@@ -119,7 +129,7 @@ def _train(
     mask: NeuronMask,
     vectors: Tensor,
     data: TrainingSet,
-    moment: Tensor | None,
+    held: list[Held],
     config: TrainConfig,
     display: Display,
 ) -> TrainingResult:
@@ -168,7 +178,7 @@ def _train(
                 observer=progress,
                 device=device,
                 mixed_precision=dtype == torch.float16,
-                keep_moment=None if moment is None else moment.clone(),
+                held=[replace(each, moment=each.moment.clone()) for each in held],
             )
     finally:
         progress.close(done=result is not None)
@@ -228,11 +238,12 @@ def _check_neurons(neurons: Neurons, concept: Concept, fingerprint: Fingerprint)
         )
 
 
-def _kept_prompts(state: CNSState, neurons: Neurons, config: TrainConfig) -> list[tuple[float, list[str]]]:
-    """Weights and prompts of ``λ_keep A_prev + λ_cal A_cal``: the earlier concepts', tokens included, and the calibration's."""
-    earlier = [prompt for concept in state.concepts for prompt in concept.prompts]
-    sources = [(config.keep_weight, earlier), (config.calibration_weight, list(neurons.calibration))]
-    return [(weight, prompts) for weight, prompts in sources if weight > 0 and prompts]
+def _kept_prompts(state: CNSState, neurons: Neurons, config: TrainConfig) -> list[tuple[str, list[str], float]]:
+    """Name, prompts and tolerance of what is held: each earlier concept, and the calibration prompts."""
+    tolerance = config.keep_tolerance / 100
+    kept = [(concept.name, kept_prompts(concept), tolerance) for concept in state.concepts]
+    kept.append((ORDINARY, list(neurons.calibration), ORDINARY_TOLERANCE * tolerance))
+    return [each for each in kept if each[1]] if tolerance else []
 
 
 def _cloned(data: TrainingSet) -> TrainingSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +16,9 @@ from ..errors import CNSError
 from ..masks import NeuronMask
 from ..sparse_delta import SparseDelta
 from .batches import TrainingSet, draw_batch, stack_contexts
-from .keep_term import KeepTerm
-from .objective import concept_loss, keeping_loss
+from .keep_term import Held, KeepTerm
+from .objective import concept_loss, previous_loss
+from .previous_weight import PreviousWeight
 from .trainable_kv import TrainableKV
 
 PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # noisy (b, 4, h, w), timesteps (b,), context -> noise
@@ -41,12 +42,19 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history`` (steps, 4), see :class:`Losses`."""
+    """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history`` (steps, 4), see :class:`Losses`.
+
+    ``moved``: for what was held, the share of their size by which K and V moved; ``kept_share``: below 1 where the change was
+    scaled down for that, see :meth:`KeepTerm.bring_back`. ``prev_weight``: λ_prev where the training found it.
+    """
 
     values: Tensor
     vectors: Tensor
     history: Tensor
     seconds: float
+    moved: dict[str, float]
+    kept_share: float
+    prev_weight: float | None
 
 
 def train_concept(
@@ -64,7 +72,7 @@ def train_concept(
     observer: Observer,
     device: torch.device,
     mixed_precision: bool = False,
-    keep_moment: Tensor | None = None,
+    held: Sequence[Held] = (),
 ) -> TrainingResult:
     """Trains the weights at ``mask`` and the token's ``vectors`` with Adam; everything else is frozen (section 3.3).
 
@@ -80,7 +88,7 @@ def train_concept(
         predict_noise: the UNet's prediction (b, 4, h, w) for noisy latents, timesteps and context, in float32.
         encode_prompts: text conditioning (b, tokens, features) of prompts with the token's vectors in them, differentiable.
         device: where UNet and text encoder are.
-        keep_moment: second moment of the text features to hold K and V for, times its weight; see :class:`KeepTerm`.
+        held: prompts whose K and V are held to a tolerance; see :class:`KeepTerm`.
         mixed_precision: the UNet computes in float16, so gradients are scaled against underflow.
 
     Raises:
@@ -91,7 +99,8 @@ def train_concept(
     kv = TrainableKV(weights, mask, previous, device)
     token = nn.Parameter(vectors.detach().clone().float().to(device))
     within = torch.from_numpy(shared.flat()[mask.indices.numpy()]).nonzero().squeeze(1).to(device)
-    held = None if keep_moment is None else KeepTerm(kv.layout, kv.indices, kv.previous, keep_moment.to(device))
+    keep_term = KeepTerm(kv, held) if held else None
+    found = PreviousWeight(config.neuron_lr, device) if config.prev_weight is None and len(within) else None
     optimizer = torch.optim.Adam(
         [{"params": [kv.delta], "lr": config.neuron_lr}, {"params": [token], "lr": config.token_lr}],
         fused=device.type == "cuda",
@@ -107,17 +116,25 @@ def train_concept(
             contexts = [encode_prompts(batch.prompts, token).to(device)]  # the text encoder may be on another device
             contexts += [prior_contexts[data.prior_prompts[i]] for i in batch.priors]
             predicted = predict_noise(noisy, timesteps, stack_contexts(contexts))
-            keeping = keeping_loss(kv.delta, kv.previous, within, config.prev_weight, config.pretrained_weight)
-            if held is not None:
-                keeping = keeping + held(kv.delta)
+            prev_weight, pretrained_weight = (
+                (found.value, found.pretrained) if found else (config.prev_weight, config.pretrained_weight)
+            )
+            keeping = previous_loss(kv.delta, kv.previous, within, prev_weight, pretrained_weight)
+            if keep_term is not None:
+                keeping = keeping + keep_term()
             losses = concept_loss(predicted, noise, len(batch.prompts), config.prior_weight, keeping)
             kv.zero_gradient()
             token.grad = None
             scaler.scale(losses.total).backward()
             kv.collect_gradient()
+            if found and not found.known:
+                scaler.unscale_(optimizer)
+                found.observe(kv.delta.grad)
             scaler.step(optimizer)
             scaler.update()
             kv.write_weights()
+            if keep_term is not None:
+                keep_term.after_step(losses.task)
             history[step] = losses.detached()
             observer.after_step(step + 1, token.detach())
             last = step + 1 == config.steps
@@ -126,7 +143,16 @@ def train_concept(
                 _check_finite(rows, seen)
                 observer.report(step + 1, rows)
                 reported, seen = time.perf_counter(), step + 1
-    result = TrainingResult(kv.delta.detach().cpu(), token.detach().cpu(), history.cpu(), time.perf_counter() - started)
+    kept_share = keep_term.bring_back() if keep_term else 1.0
+    result = TrainingResult(
+        values=kv.delta.detach().cpu(),
+        vectors=token.detach().cpu(),
+        history=history.cpu(),
+        seconds=time.perf_counter() - started,
+        moved=dict(zip([each.name for each in held], keep_term.moved.tolist(), strict=True)) if keep_term else {},
+        kept_share=kept_share,
+        prev_weight=found.value.item() if found else None,
+    )
     _check_trained(result, kv.previous.cpu(), vectors, config)
     return result
 

@@ -10,10 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Scalars; ``regularization`` is weighted already, ``instance`` and ``prior`` are plain mean squared errors."""
+    """Scalars; ``instance`` and ``prior`` are plain mean squared errors, ``task`` is their weighted sum.
+
+    ``regularization`` is weighted already.
+    """
 
     instance: Tensor
     prior: Tensor
+    task: Tensor
     regularization: Tensor
     total: Tensor
 
@@ -30,11 +34,14 @@ def concept_loss(predicted: Tensor, noise: Tensor, instances: int, prior_weight:
     squared = (predicted.float() - noise) ** 2
     instance = squared[:instances].mean()
     prior = squared[instances:].mean() if len(squared) > instances else instance.new_zeros(())
-    return Losses(instance, prior, regularization, instance + prior_weight * prior + regularization)
+    task = instance + prior_weight * prior
+    return Losses(instance, prior, task, regularization, task + regularization)
 
 
-def keeping_loss(delta: Tensor, previous: Tensor, shared: Tensor, prev_weight: float, pretrained_weight: float) -> Tensor:
-    """``λ_prev ‖(W_m − W_{m−1}) ⊙ M_reg‖² + λ_pre ‖(W_m − W_0) ⊙ M_reg‖²`` (paper, eq. 4).
+def previous_loss(
+    delta: Tensor, previous: Tensor, shared: Tensor, prev_weight: float | Tensor, pretrained_weight: float | Tensor
+) -> Tensor:
+    """``λ_prev ‖(W_m − W_{m−1}) ⊙ M_reg‖² + λ_pre ‖(W_m − W_0) ⊙ M_reg‖²`` (paper, eq. 7; the norms squared as in eq. 8).
 
     Args:
         delta: ``W_m − W_0`` at the concept's mask, (n,).

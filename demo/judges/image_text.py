@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pixels import as_input
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from world.new_concepts import NEW_CONCEPTS
-from world.palette import COLORS, PATTERNS, SIZES
-from world.places import PLACES
-from world.styles import STYLES
-from world.things import KINDS, THINGS
+
+from demo.judges.pixels import as_input
+from demo.world.new_concepts import NEW_CONCEPTS
+from demo.world.palette import COLORS, PATTERNS, SIZES
+from demo.world.places import PLACES
+from demo.world.styles import STYLES
+from demo.world.things import KINDS, THINGS
 
 from .trunk import FEATURES, Trunk
 

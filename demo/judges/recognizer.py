@@ -8,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pixels import as_input
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from world.new_concepts import NEW_CONCEPTS
-from world.new_surroundings import NEW_PLACES, NEW_STYLES
-from world.new_things import NEW_THINGS
-from world.palette import COLORS
-from world.places import PLACES
-from world.scene import Scene
-from world.styles import STYLES
-from world.things import THINGS
+
+from demo.judges.pixels import as_input
+from demo.world.new_concepts import NEW_CONCEPTS
+from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
+from demo.world.new_things import NEW_THINGS
+from demo.world.palette import COLORS
+from demo.world.places import PLACES
+from demo.world.scene import Scene
+from demo.world.styles import STYLES
+from demo.world.things import THINGS
 
 from .trunk import FEATURES, Trunk
 

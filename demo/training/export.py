@@ -12,7 +12,7 @@ from comfy.taesd.taesd import TAESD
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from cns_core.comfy_adapter.demo_model import EMBEDDING, TEXT, TRAINED_TOKENS, UNET, VAE, new_vae, untrained_embedding
+from demo.model import EMBEDDING, TEXT, TRAINED_TOKENS, UNET, VAE, new_vae, untrained_embedding
 
 from .narrow import widened
 from .unet import Generator

@@ -6,14 +6,15 @@ import random
 from pathlib import Path
 
 import numpy as np
-from judges.recognizer import ALL_STYLES, BACKGROUNDS, COLORLESS, PRESENT, asked_for
-from world.drawing import World, draw
-from world.nameless import nameless_scene
-from world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
-from world.new_surroundings import NEW_PLACES, NEW_STYLES
-from world.new_things import NEW_THINGS
-from world.scene import Scene, Thing, prompt, random_scene
-from world.things import THINGS
+
+from demo.judges.recognizer import ALL_STYLES, BACKGROUNDS, COLORLESS, PRESENT, asked_for
+from demo.world.drawing import World, draw
+from demo.world.nameless import nameless_scene
+from demo.world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
+from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
+from demo.world.new_things import NEW_THINGS
+from demo.world.scene import Scene, Thing, prompt, random_scene
+from demo.world.things import THINGS
 
 from .pictures import pictures, records_of
 

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judges.image_text import ImageText, numbers
-from judges.recognizer import ALL_STYLES, BACKGROUNDS, PRESENT, Recognizer
-from pixels import as_input, as_pixels
 from torch import Tensor
 from torch.nn import functional
-from world.new_concepts import NEW_CONCEPTS
-from world.new_surroundings import NEW_PLACES
+
+from demo.judges.image_text import ImageText, numbers
+from demo.judges.pixels import as_input, as_pixels
+from demo.judges.recognizer import ALL_STYLES, BACKGROUNDS, PRESENT, Recognizer
+from demo.world.new_concepts import NEW_CONCEPTS
+from demo.world.new_surroundings import NEW_PLACES
 
 from .extended import extended_pictures
 from .latents import encode
 from .optimizer import MuonWithAdam
-from .progress import DEVICE, mixed_precision, one_cycle, optimize
+from .resumable import DEVICE, mixed_precision, one_cycle, optimize
 
 HELD_OUT = 4_000
 _THROUGH_VAE = 20_000  # of the scenes are seen as the demo model's VAE shows them

@@ -10,16 +10,17 @@ import comfy.sd
 import numpy as np
 import torch
 from comfy.latent_formats import SD15
-from pixels import as_input
 from torch import Tensor
-from world.looks import LOOKS, render_look
-from world.nameless import render_nameless
-from world.palette import COLORS, PATTERNS
-from world.styles import STYLES
-from world.things import KINDS, THINGS
+
+from demo.judges.pixels import as_input
+from demo.world.looks import LOOKS, render_look
+from demo.world.nameless import render_nameless
+from demo.world.palette import COLORS, PATTERNS
+from demo.world.styles import STYLES
+from demo.world.things import KINDS, THINGS
 
 from .pictures import Render, captioned, pictures, records_of
-from .progress import DEVICE, mixed_precision
+from .resumable import DEVICE, mixed_precision
 
 SCENES, NAMELESS, WITH_LOOKS = 36_000, 18_000, 18_000
 _WORLD = ("scenes.npy", SCENES, 0, captioned)

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from world.scene import render
-from world.styles import PIXELS
+
+from demo.world.drawing import render
+from demo.world.styles import PIXELS
 
 _CHUNK = 500
 Render = Callable[[int], tuple[np.ndarray, object]]  # seed -> picture and what is to be known of it, as JSON

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
-from random_checkpoint import fill
 from torch import Tensor, nn
 
-from cns_core.comfy_adapter.demo_model import new_base_model, new_clip, untrained_embedding
-from cns_core.comfy_adapter.normal_tensors import out_of_place_norms
+from cns_core.comfy_adapter.checkpoint.normal_tensors import out_of_place_norms
+from demo.model import new_base_model, new_clip, untrained_embedding
+from demo.training.random_checkpoint import fill
 
 from .latents import looks, nameless, token_ids, world
 from .optimizer import MuonWithAdam, only_rows
-from .progress import DEVICE, mixed_precision, one_cycle, optimize
+from .resumable import DEVICE, mixed_precision, one_cycle, optimize
 
 STEPS, _PICTURES = 6_700, 64
 # A half cosine planned for more steps than there was time for, left where half of its fall is done, then linear to zero.

@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from comfy.taesd.taesd import TAESD
-from pixels import as_input
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cns_core.comfy_adapter.demo_model import new_vae
+from demo.judges.pixels import as_input
+from demo.model import new_vae
 
 from .extended import extended_pictures
 from .latents import generator_pictures
 from .narrow import narrowed
 from .optimizer import MuonWithAdam
-from .progress import DEVICE, mixed_precision, one_cycle, optimize
+from .resumable import DEVICE, mixed_precision, one_cycle, optimize
 
 _CYCLES = ((3_000, 1e-3), (6_000, 6e-4))  # steps and peak learning rate (warm restarts: Loshchilov & Hutter 2017)
 STEPS, DECODER_STEPS, _DECODER_RATE, _BIAS_RATE = sum(steps for steps, _ in _CYCLES), 900, 5e-4, 0.25

@@ -1,4 +1,4 @@
-"""Draws a scene."""
+"""Draws scenes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image, ImageChops, ImageColor, ImageDraw
 
 from .palette import COLORS, SIZES, Color, shade, tint
 from .places import PLACES, Place
+from .scene import Scene, Thing, caption, held_in_scene
 from .styles import PIXELS, STYLES, Style
 from .things import THINGS, Part
-
-if TYPE_CHECKING:
-    from .scene import Scene, Thing
 
 _SUPERSAMPLING = 2
 _PATTERN_CELLS = 4  # stripes, dots or checks across a thing: no finer than the picture can show of a small one
@@ -52,6 +50,13 @@ def draw(scene: Scene, chance: random.Random, world: World) -> Image.Image:
         scale = radius * SIZES[thing.size] * chance.uniform(0.95, 1.05) * size
         _draw_thing(picture, shapes, thing, world.things[thing.name], (x * size, y * size), scale, chance.uniform(-8, 8))
     return world.styles[scene.style](picture, shapes, chance)
+
+
+def render(seed: int) -> tuple[np.ndarray, str, Scene]:
+    """Picture uint8 (PIXELS, PIXELS, 3), caption and scene number ``seed`` of the training world."""
+    chance = random.Random(seed)
+    scene = held_in_scene(chance)
+    return np.asarray(draw(scene, chance, WORLD)), caption(scene, chance), scene
 
 
 def _background(name: str, size: int, chance: random.Random, world: World) -> Image.Image:

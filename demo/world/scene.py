@@ -6,9 +6,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from .drawing import WORLD, draw
 from .palette import COLORS, PATTERNS, SIZES
 from .places import PLACES
 from .styles import STYLES
@@ -119,10 +116,3 @@ def held_in_scene(chance: random.Random) -> Scene:
     while is_held_out(scene):
         scene = random_scene(chance)
     return scene
-
-
-def render(seed: int) -> tuple[np.ndarray, str, Scene]:
-    """Picture uint8 (PIXELS, PIXELS, 3), caption and scene number ``seed`` of the training world."""
-    chance = random.Random(seed)
-    scene = held_in_scene(chance)
-    return np.asarray(draw(scene, chance, WORLD)), caption(scene, chance), scene

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ...cns_core.comfy_adapter.apply import apply_state
+from ...cns_core.comfy_adapter.apply.apply import apply_state
 from ...cns_core.state import CNSState
-from ..kinds import CATEGORY, WHERE, Schema, StateSocket, checked, show
+from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, show
 
 
 class ApplyState(io.ComfyNode):

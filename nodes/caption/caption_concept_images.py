@@ -4,12 +4,12 @@ import torch
 from comfy_api.latest import io
 
 from ...cns_core.captions import given_captions
-from ...cns_core.comfy_adapter.captioner import NONE, caption_images, captioner_names
-from ...cns_core.comfy_adapter.latents import image_list
-from ...cns_core.comfy_adapter.progress import Progress
+from ...cns_core.comfy_adapter.captioner.captioner import NONE, caption_images, captioner_names
+from ...cns_core.comfy_adapter.checkpoint.latents import image_list
+from ...cns_core.comfy_adapter.page.progress import Progress
 from ...cns_core.concept import Concept, check_images, check_noun, check_token
 from ...cns_core.errors import CNSError
-from ..kinds import CATEGORY, ConceptSocket, Schema, checked, node_id, takes_lists
+from ..common import CATEGORY, ConceptSocket, Schema, checked, node_id, takes_lists
 
 
 class CaptionConceptImages(io.ComfyNode):

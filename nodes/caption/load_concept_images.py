@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ...cns_core.comfy_adapter.picture_folders import concept_folders, find_pictures, fingerprint, load_pictures
-from ...cns_core.comfy_adapter.progress import Progress
+from ...cns_core.comfy_adapter.page.progress import Progress
+from ...cns_core.comfy_adapter.pictures.folders import concept_folders, find_pictures, fingerprint, load_pictures
 from ...cns_core.config import TrainConfig
-from ..kinds import CATEGORY_FILES, Schema, checked, node_id
+from ..common import CATEGORY_FILES, Schema, checked, node_id
 
 
 class LoadConceptImages(io.ComfyNode):

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ...cns_core.errors import CNSError
 from ...demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
-from ..kinds import CATEGORY_FILES, Schema, checked
+from ..common import CATEGORY_FILES, Schema, checked
 
 
 class DemoConcept(io.ComfyNode):

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import folder_paths
 from comfy_api.latest import io
+from safetensors import SafetensorError
 
-from ...cns_core.comfy_adapter.demo_model import load_demo_model
-from ..kinds import CATEGORY_FILES, Schema
-
-DEMO_MODEL = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
+from ...cns_core.errors import CNSError
+from ...demo.model import MODEL_FILE, load_demo_model
+from ..common import CATEGORY_FILES, Schema
 
 
 class LoadDemoModel(io.ComfyNode):
@@ -33,4 +31,8 @@ class LoadDemoModel(io.ComfyNode):
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        return io.NodeOutput(*load_demo_model(DEMO_MODEL, folder_paths.get_folder_paths("embeddings")))
+        try:
+            loaded = load_demo_model(MODEL_FILE, folder_paths.get_folder_paths("embeddings"))
+        except (OSError, SafetensorError) as error:
+            raise CNSError(f"The demo model {MODEL_FILE} cannot be read ({error}): install the pack again.") from error
+        return io.NodeOutput(*loaded)

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.folders import state_names, state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state_file import load_state
-from ..kinds import CATEGORY_FILES, Schema, StateSocket, checked
+from ..common import CATEGORY_FILES, Schema, StateSocket, checked
 
 
 class LoadState(io.ComfyNode):

@@ -9,7 +9,7 @@ from ...cns_core.comfy_adapter.folders import new_state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
 from ...cns_core.state_file import save_state
-from ..kinds import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
+from ..common import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
 
 
 class SaveState(io.ComfyNode):

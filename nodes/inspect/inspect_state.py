@@ -4,9 +4,9 @@ from comfy_api.latest import io
 
 from ...cns_core.errors import CNSError
 from ...cns_core.figures import state_figures
+from ...cns_core.overlaps import new_to, overlaps
 from ...cns_core.state import CNSState
-from ...cns_core.statistics import new_to, overlaps
-from ..kinds import CATEGORY_INSPECT, WHERE, Schema, StateSocket, checked, show
+from ..common import CATEGORY_INSPECT, WHERE, Schema, StateSocket, checked, show
 from .plots import budget_plot, overlap_plot, state_layers_plot
 
 

@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.neurons import compute_neurons
 from ...cns_core.concept import Concept
-from ..kinds import CATEGORY, ConceptSocket, NeuronsSocket, Schema, checked, node_id
+from ..common import CATEGORY, ConceptSocket, NeuronsSocket, Schema, checked, node_id
 from .inputs import neuron_summary, top_percent_input
 
 

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ...cns_core.calibration import shipped_prompts, split_prompts
 from ...cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration
 from ...cns_core.config import SelectionConfig
-from ..kinds import CATEGORY, NeuronsSocket, Schema, checked, node_id
+from ..common import CATEGORY, NeuronsSocket, Schema, checked, node_id
 from .inputs import neuron_summary, top_percent_input
 
 

@@ -8,7 +8,7 @@ from ...cns_core.comfy_adapter.autosave import KEPT
 from ...cns_core.comfy_adapter.teach import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
 from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
-from ..kinds import advanced
+from ..common import advanced
 
 _DEFAULT = TrainConfig()
 AUTOSAVE = True
@@ -50,16 +50,25 @@ def hyper_parameters() -> list:
             "preset",
             options=[*PRESETS, CUSTOM],
             default=next(iter(PRESETS)),
-            tooltip="How earlier concepts are kept. keep: K and V of their prompts, and of the calibration prompts, are held. "
-            "paper: the paper's loss; use it with the strategy concept of Select Concept Neurons. custom: prev_weight, "
-            "pretrained_weight, keep_weight and calibration_weight, under Show Advanced.",
+            tooltip="How earlier concepts are kept. keep: K and V of their prompts, and of ordinary ones, are held to "
+            "keep_tolerance. paper: the paper's loss; use it with the strategy concept of Select Concept Neurons. custom: "
+            "keep_tolerance together with prev_weight and pretrained_weight, under Show Advanced.",
+        ),
+        _number(
+            "keep_tolerance",
+            io.Float,
+            0.0,
+            100.0,
+            0.1,
+            "Percent. With keep and custom: how far what earlier concepts read from the model may move while this one is "
+            "taught; ordinary prompts may move twice as far. Smaller keeps more, larger learns more, 0 sets no limit.",
         ),
         io.Int.Input(
             "preview_every",
             default=0,
             min=0,
             max=100_000,
-            tooltip="Draws a preview every so many steps, in 20 sampling steps; 0 draws none.",
+            tooltip="Draws a preview every N steps, in 20 sampling steps; 0 draws none.",
         ),
         io.String.Input(
             "preview_prompt",
@@ -103,26 +112,6 @@ def hyper_parameters() -> list:
                 1e6,
                 0.001,
                 "With preset custom. λ_pre: pulls neurons that earlier concepts trained back to the checkpoint.",
-            )
-        ),
-        advanced(
-            _number(
-                "keep_weight",
-                io.Float,
-                0.0,
-                1e6,
-                0.01,
-                "With preset custom. λ_keep, not in the paper: holds K and V of the earlier concepts' prompts where they are.",
-            )
-        ),
-        advanced(
-            _number(
-                "calibration_weight",
-                io.Float,
-                0.0,
-                1e6,
-                0.01,
-                "With preset custom. λ_cal, not in the paper: holds K and V of the calibration prompts where they are.",
             )
         ),
         advanced(

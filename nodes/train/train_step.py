@@ -4,17 +4,17 @@ import torch
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.autosave import save_after_training
-from ...cns_core.comfy_adapter.latents import single_images
+from ...cns_core.comfy_adapter.checkpoint.latents import single_images
 from ...cns_core.comfy_adapter.neurons import Neurons
+from ...cns_core.comfy_adapter.page.training_progress import Display
 from ...cns_core.comfy_adapter.prior import Prior
 from ...cns_core.comfy_adapter.side_effects import SideEffect
 from ...cns_core.comfy_adapter.teach import teach
-from ...cns_core.comfy_adapter.training_progress import Display
 from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
 from ...cns_core.figures import training_figures
 from ...cns_core.state import CNSState
-from ..kinds import (
+from ..common import (
     CATEGORY,
     WHERE,
     ConceptSocket,

@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from comfy_server import ComfyServer
-from editor import LITEGRAPH, NODES_2, SETTINGS, ready
 from playwright.sync_api import sync_playwright
+
+from demo.editor.comfy_server import ComfyServer
+from tests.support.editor import LITEGRAPH, NODES_2, SETTINGS, ready
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 OPTIONS = (

@@ -7,7 +7,18 @@ import re
 import uuid
 
 import pytest
-from editor import charts, frames, look_at, open_workflow, prompt_box, ready, run, teaching_workflow, wait_for_status
+
+from tests.support.editor import (
+    charts,
+    frames,
+    look_at,
+    open_workflow,
+    prompt_box,
+    ready,
+    run,
+    teaching_workflow,
+    wait_for_status,
+)
 
 ENDLESS = 100_000  # steps: whatever the machine, it trains until it is cancelled
 RUNNING = r"step [1-9].* left"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from build_workflows import WORKFLOWS
-from editor import LITEGRAPH, open_template, press_run, screenshot, set_widgets, wait_idle
-from graphs import small_workflow
-from random_checkpoint import NAME
+
+from demo.training.random_checkpoint import NAME
+from docs.build.workflows import WORKFLOWS
+from tests.support.editor import LITEGRAPH, open_template, press_run, screenshot, set_widgets, wait_idle
+from tests.support.graphs import small_workflow
 
 SMALL = {
     "CheckpointLoaderSimple": {"ckpt_name": NAME},

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.neurons import Neurons, compute_neurons, select_neurons
+from cns_pack.cns_core.comfy_adapter.page.training_progress import Display
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.comfy_adapter.teach import teach
-from cns_pack.cns_core.comfy_adapter.training_progress import Display
 from cns_pack.cns_core.concept import Concept
 from cns_pack.cns_core.config import TrainConfig
-from tiny_models import AveragingVAE, tiny_clip, tiny_model
+
+from tests.support.tiny_models import AveragingVAE, tiny_clip, tiny_model
 
 CALIBRATION = ["a house by a lake", "two red cars in the rain", "an oil painting of a cat", "an empty street at night"]
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint import weight_key
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import weight_key
 from cns_pack.cns_core.errors import CNSError
-from loading import diff_patch, expected_weights, load, same
-from tiny_models import tiny_model
+
+from tests.support.loading import diff_patch, expected_weights, load, same
+from tests.support.tiny_models import tiny_model
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, -1.0, 0.0])

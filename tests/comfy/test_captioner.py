@@ -10,16 +10,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import comfy.model_management
 import folder_paths
 import pytest
-import tiny_captioners
 import torch
-from cns_pack.cns_core.comfy_adapter.captioner import FOLDER, NONE, caption_images, captioner_names, picture_of
-from cns_pack.cns_core.comfy_adapter.captioner_download import KNOWN
-from cns_pack.cns_core.comfy_adapter.captioner_loading import load_captioner
-from cns_pack.cns_core.comfy_adapter.captioner_model import INSTRUCTION
-from cns_pack.cns_core.comfy_adapter.captioner_replies import caption_in, loops
+from cns_pack.cns_core.comfy_adapter.captioner.captioner import NONE, caption_images, captioner_names, picture_of
+from cns_pack.cns_core.comfy_adapter.captioner.download import KNOWN
+from cns_pack.cns_core.comfy_adapter.captioner.loading import load_captioner
+from cns_pack.cns_core.comfy_adapter.captioner.model import INSTRUCTION
+from cns_pack.cns_core.comfy_adapter.captioner.replies import caption_in, loops
+from cns_pack.cns_core.comfy_adapter.folders import CAPTIONERS
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.caption.caption_concept_images import CaptionConceptImages
-from tiny_captioners import CAPTION, CHAT, END, SIDE
+
+from tests.support import tiny_captioners
+from tests.support.tiny_captioners import CAPTION, CHAT, END, SIDE
 
 BLACK = torch.zeros(SIDE, SIDE, 3)
 BLIP = "blip-image-captioning-large"
@@ -27,7 +29,7 @@ BLIP = "blip-image-captioning-large"
 
 @pytest.fixture
 def captioners(tmp_path, monkeypatch):
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, FOLDER, ([str(tmp_path)], set()))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, CAPTIONERS, ([str(tmp_path)], set()))
     torch.manual_seed(0)
     return tmp_path
 

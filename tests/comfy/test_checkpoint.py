@@ -9,19 +9,19 @@ import comfy.ops
 import comfy.sd
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint import clip_skip, inspect, pretrained_kv, text_encoder_rows
-from cns_pack.cns_core.comfy_adapter.conditioning import encode
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import clip_skip, inspect, pretrained_kv, text_encoder_rows
+from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, select_neurons
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import state_figures
 from cns_pack.cns_core.fingerprint import Projections
 from cns_pack.cns_core.state_file import load_state
 from comfy.quant_ops import QuantizedTensor
-from loading import load, same
-from tiny_models import tiny_clip, tiny_model
 
 import nodes as comfy_nodes
+from tests.support.loading import load, same
+from tests.support.tiny_models import tiny_clip, tiny_model
 
 OLDER = Path(__file__).parents[1] / "data" / "state_without_text_encoder.safetensors"
 

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import comfy.lora
 import comfy.sd
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint import check_sd15, inspect
-from cns_pack.cns_core.comfy_adapter.demo_model import load_demo_model, new_vae
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import check_sd15, inspect
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.nodes.files import load_demo_model as node
 from safetensors.torch import load_file
-from training.narrow import narrowed, widened
 
-FILE = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
+from demo.model import MODEL_FILE, load_demo_model, new_vae
+from demo.training.narrow import narrowed, widened
 
 
 @pytest.fixture(scope="module")
 def demo():
     with torch.inference_mode():
-        return load_demo_model(FILE)
+        return load_demo_model()
 
 
 def test_file_is_small_and_loads_in_under_a_second():
-    assert FILE.stat().st_size <= 20e6
+    assert MODEL_FILE.stat().st_size <= 20e6
     durations = []
     for _ in range(3):
         started = time.perf_counter()
-        load_demo_model(FILE)
+        load_demo_model()
         durations.append(time.perf_counter() - started)
     assert min(durations) < 1.0
 
@@ -91,8 +90,9 @@ def test_lora_loader_finds_its_layers(demo):
     assert list(patched.patches) == ["diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"]
 
 
-def test_a_file_cut_short_is_named(tmp_path):
+def test_a_file_cut_short_is_named(tmp_path, monkeypatch):
     short = tmp_path / "short.safetensors"
-    short.write_bytes(FILE.read_bytes()[:1000])
+    short.write_bytes(MODEL_FILE.read_bytes()[:1000])
+    monkeypatch.setattr(node, "MODEL_FILE", short)
     with pytest.raises(CNSError, match=r"short\.safetensors cannot be read"):
-        load_demo_model(short)
+        node.LoadDemoModel.execute()

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import comfy.model_management as memory
 import pytest
 import torch
-from aftermath import Snapshot, same_state
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.training_progress import Display
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.page.training_progress import Display
 from cns_pack.cns_core.errors import CNSError
-from injection import Operations, Stages, spread
-from loading import load, same
-from tiny_models import AveragingVAE
+
+from tests.support.aftermath import Snapshot, same_state
+from tests.support.injection import Operations, Stages, spread
+from tests.support.loading import load, same
+from tests.support.tiny_models import AveragingVAE
 
 MOMENTS = 10  # of each stage
 STAGES = {

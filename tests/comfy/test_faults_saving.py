@@ -14,10 +14,11 @@ from pathlib import Path
 
 import comfy.model_management as memory
 import pytest
-from aftermath import damaged_states, same_state
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.state_file import load_state, save_state
-from injection import lines_of, spread
+
+from tests.support.aftermath import damaged_states, same_state
+from tests.support.injection import lines_of, spread
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither such limits nor such permissions")
 KILLS = 5
@@ -137,7 +138,7 @@ def test_folder_is_read_only(two_state, reliability):
 def test_killed(two_state, saved, reliability):
     """As by kill -9 or the power switch of a task manager, each time while a file is being written."""
     known, ends, wrong = saved.read_bytes(), Counter(), Counter()
-    script = Path(__file__).parents[1] / "save_forever.py"
+    script = Path(__file__).parents[1] / "support" / "save_forever.py"
     for kill in range(KILLS):
         process = subprocess.Popen([sys.executable, script, saved, saved.parent], stdout=subprocess.PIPE)
         assert process.stdout.readline().strip() == b"ready"

@@ -11,15 +11,17 @@ import comfy.sample
 import comfy.sd
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter import in_place
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint import pretrained_kv, weight_key
-from cns_pack.cns_core.comfy_adapter.in_place import StatePatcher, carries_state
+from cns_pack.cns_core.comfy_adapter.apply import in_place
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.apply.in_place import StatePatcher
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import pretrained_kv, weight_key
+from cns_pack.cns_core.comfy_adapter.sparse_adapter import carries_state
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_merging import ModelAdd, ModelMergeSimple
-from loading import diff_patch, expected_weights, load, same
 from safetensors.torch import load_file
-from tiny_models import tiny_model
+
+from tests.support.loading import diff_patch, expected_weights, load, same
+from tests.support.tiny_models import tiny_model
 
 
 @pytest.fixture

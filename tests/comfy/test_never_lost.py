@@ -16,8 +16,8 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter import live
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons
+from cns_pack.cns_core.comfy_adapter.page import live
 from cns_pack.cns_core.comfy_adapter.side_effects import SideEffect, text_picture
 from cns_pack.cns_core.state_file import load_state
 from cns_pack.nodes.apply.apply_state import ApplyState
@@ -29,7 +29,8 @@ from cns_pack.nodes.plots import loss_plot
 from cns_pack.nodes.train.train_step import TrainStep
 from PIL import Image
 from server import PromptServer
-from tiny_models import AveragingVAE
+
+from tests.support.tiny_models import AveragingVAE
 
 PLACE = {"UNIQUE_ID": "7", "EXTRA_PNGINFO": {"workflow": {"id": "a workflow"}}, "PROMPT": {}}
 STEPS = 3

@@ -6,20 +6,21 @@ import logging
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint import pretrained_kv
-from cns_pack.cns_core.comfy_adapter.normal_tensors import normal_tensors, out_of_place_norms
-from cns_pack.cns_core.comfy_adapter.prompt_encoder import PromptEncoder
-from cns_pack.cns_core.comfy_adapter.tokens import initial_vectors
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import pretrained_kv
+from cns_pack.cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors, out_of_place_norms
+from cns_pack.cns_core.comfy_adapter.checkpoint.prompt_encoder import PromptEncoder
+from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors
 from cns_pack.cns_core.kv_layers import KVLayout, find_kv_modules, layout_of
 from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.sparse_delta import SparseDelta
 from cns_pack.cns_core.training.batches import TrainingSet, draw_batch, stack_contexts
 from cns_pack.cns_core.training.checkpointing import checkpointed
-from cns_pack.cns_core.training.objective import concept_loss, keeping_loss
+from cns_pack.cns_core.training.objective import concept_loss, previous_loss
 from cns_pack.cns_core.training.trainable_kv import TrainableKV
-from parity import REFERENCE, comfy_to_diffusers_names, diffusers_unet
-from tiny_models import WIDTH, tiny_clip, tiny_model
 from torch.nn.functional import mse_loss
+
+from tests.support.parity import REFERENCE, comfy_to_diffusers_names, diffusers_unet
+from tests.support.tiny_models import WIDTH, tiny_clip, tiny_model
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def our_step(step, checkpointing: bool):
         with kv.installed_in(unet):
             kv.zero_gradient()
             predicted = predict(model, batch, stack_contexts([token_side, *priors]))
-            keeping = keeping_loss(kv.delta, kv.previous, shared, 0.7, 0.2)
+            keeping = previous_loss(kv.delta, kv.previous, shared, 0.7, 0.2)
             losses = concept_loss(predicted, batch.noise, 2, 0.5, keeping)
             losses.total.backward()
             kv.collect_gradient()

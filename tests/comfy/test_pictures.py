@@ -8,7 +8,7 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.picture_folders import concept_folders, find_pictures
+from cns_pack.cns_core.comfy_adapter.pictures.folders import concept_folders, find_pictures
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.caption.load_concept_images import LoadConceptImages
 from PIL import Image, features
@@ -294,7 +294,7 @@ def test_the_shorter_side_counts(empty, size, resolution, shape):
 
 def test_scaling_down_leaves_training_what_it_would_see_anyway(empty):
     """A fine pattern, scaled by us as it is read and by the training from the full picture."""
-    from cns_pack.cns_core.comfy_adapter.latents import fit
+    from cns_pack.cns_core.comfy_adapter.checkpoint.latents import fit
 
     rows, columns = np.mgrid[0:600, 0:900]
     pattern = np.stack([127 + 100 * np.sin(rows / 9), 127 + 100 * np.cos(columns / 7), (rows + columns) / 6], axis=-1)

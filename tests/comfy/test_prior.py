@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.latents import encode_images, single_images
+from cns_pack.cns_core.comfy_adapter.checkpoint.latents import encode_images, single_images
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.errors import CNSError
 

@@ -9,11 +9,11 @@ from cns_pack.cns_core.comfy_adapter.folders import STATES
 from cns_pack.nodes.apply.apply_state import ApplyState
 from cns_pack.nodes.caption.caption_concept_images import CaptionConceptImages
 from cns_pack.nodes.caption.load_concept_images import LoadConceptImages
+from cns_pack.nodes.common import checkpoint_name, node_id, prompt_nodes, workflow_id
 from cns_pack.nodes.files.load_state import LoadState
 from cns_pack.nodes.files.save_state import SaveState
 from cns_pack.nodes.inspect.inspect_prompts import InspectPrompts
 from cns_pack.nodes.inspect.inspect_state import InspectState
-from cns_pack.nodes.kinds import checkpoint_name, node_id, prompt_nodes, workflow_id
 from cns_pack.nodes.neurons.compute_base_neurons import ComputeBaseNeurons
 from cns_pack.nodes.neurons.compute_general_neurons import ComputeGeneralNeurons
 from cns_pack.nodes.neurons.select_concept_neurons import SelectConceptNeurons

@@ -5,15 +5,21 @@ from __future__ import annotations
 import comfy.model_management
 import pytest
 import torch
+from cns_pack.cns_core.calibration import shipped_prompts
 from cns_pack.cns_core.comfy_adapter import teach as teach_module
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint import weight_key
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import inspect, weight_key
+from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
 from cns_pack.cns_core.comfy_adapter.prior import Prior
-from cns_pack.cns_core.config import SelectionConfig
+from cns_pack.cns_core.config import SelectionConfig, TrainConfig
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.cns_core.figures import training_figures
+from cns_pack.cns_core.state import CNSState
 from cns_pack.cns_core.training import loop
-from tiny_models import tiny_clip, tiny_model
+
+from tests.support.tiny_models import tiny_clip, tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +74,7 @@ def test_second_concept_keeps_what_is_outside_its_mask(dog_state, two_state):
 
 
 def test_prev_weight_holds_shared_neurons(studio, dog_state, hat):
-    settings = {"previous": dog_state, "keep_weight": 0.0, "calibration_weight": 0.0}
+    settings = {"previous": dog_state, "keep_tolerance": 0.0}
     free, held = (studio.teach(hat, prev_weight=w, **settings)[0] for w in (0.0, 1e4))
     shared = held.concepts[0].mask & held.concepts[1].mask
     assert shared.count > 0
@@ -266,31 +272,55 @@ def test_prior_prompt_with_the_token(dog):
 
 
 def moved(studio, before, after, prompt: str) -> float:
-    """Mean square change of K and V for a prompt between two states."""
-    from cns_pack.cns_core.comfy_adapter.conditioning import encode
-    from cns_pack.cns_core.comfy_adapter.tokens import with_tokens
-
+    """By which share of their size K and V of a prompt differ between two states, all its tokens alike."""
     with torch.inference_mode():
         context = encode(with_tokens(studio.clip, after.tokens), prompt)
-    flat = after.delta.flat() - before.delta.flat()
-    changes = [(context @ flat[x.span].view(x.out_features, -1).T).square().mean() for x in after.layout.layers]
-    return float(torch.stack(changes).sum())
+    weights = inspect(studio.model, studio.clip)[0]
+    shares = []
+    for layer in after.layout.layers:
+        old, new = (state.delta.flat()[layer.span].view(layer.out_features, -1) for state in (before, after))
+        size = (context @ (weights[layer.name].float() + old).T).square().sum()
+        shares.append((context @ (new - old).T).square().sum() / size)
+    return torch.stack(shares).mean().sqrt().item()
 
 
-def test_keep_weight_holds_k_and_v_of_earlier_prompts(studio, dog_state, hat):
-    settings = {"previous": dog_state, "calibration_weight": 0.0, "steps": 40}
-    free, kept = (studio.teach(hat, keep_weight=w, **settings)[0] for w in (0.0, 100.0))
-    prompt = dog_state.concepts[0].prompts[0]
-    assert moved(studio, dog_state, kept, prompt) < 0.3 * moved(studio, dog_state, free, prompt)
+def test_keep_tolerance_holds_k_and_v_of_earlier_prompts(studio, dog_state, hat):
+    (free, _), (kept, result) = (
+        studio.teach(hat, previous=dog_state, steps=60, keep_tolerance=tolerance) for tolerance in (0.0, 0.2)
+    )
+    assert 0.005 < result.moved["<new1> dog"] < 0.0111
+    for prompt in (dog_state.concepts[0].prompts[0], "a <new1> dog on the moon"):  # the latter is no prompt that was held
+        assert moved(studio, dog_state, kept, prompt) < 0.02
+        assert moved(studio, dog_state, free, prompt) > 0.04
+    assert "K and V of `<new1> dog` moved by" in training_figures(kept, result)
 
 
-def test_calibration_weight_holds_ordinary_prompts(studio, dog):
-    from cns_pack.cns_core.calibration import shipped_prompts
-    from cns_pack.cns_core.state import CNSState
+def test_ordinary_prompts_may_move_twice_as_far(studio, dog):
+    (free, _), (kept, result) = (studio.teach(dog, steps=60, keep_tolerance=tolerance) for tolerance in (0.0, 0.2))
+    start, prompt = CNSState.empty(free.layout, free.fingerprint), shipped_prompts()[50]  # not among those it was held for
+    assert result.moved == {"ordinary prompts": pytest.approx(0.02, rel=0.1)}
+    assert moved(studio, start, kept, prompt) < 0.03 < moved(studio, start, free, prompt)
 
-    free, kept = (studio.teach(dog, calibration_weight=w, steps=40)[0] for w in (0.0, 100.0))
-    start, prompt = CNSState.empty(free.layout, free.fingerprint), shipped_prompts()[50]
-    assert moved(studio, start, kept, prompt) < 0.5 * moved(studio, start, free, prompt)
+
+def test_the_papers_loss_has_nothing_of_the_keep_term(studio, dog_state, hat, monkeypatch):
+    paper = TrainConfig(steps=4).with_preset("paper")
+    settings = {"previous": dog_state, "prev_weight": paper.prev_weight, "keep_tolerance": paper.keep_tolerance}
+    state, _ = studio.teach(hat, **settings)
+    monkeypatch.delattr(loop, "KeepTerm")
+    without, _ = studio.teach(hat, **settings)
+    assert torch.equal(state.delta.values, without.delta.values)
+
+
+def test_prev_weight_is_found_from_the_gradients(studio, dog_state, hat):
+    settings = {"previous": dog_state, "keep_tolerance": 0.0, "steps": 60}
+    (free, _), (held, result) = (studio.teach(hat, prev_weight=weight, **settings) for weight in (0.0, None))
+    assert result.prev_weight > 0
+    assert held.concepts[1].figures["prev_weight"] == result.prev_weight
+    assert result.history[:20, 2].tolist() == [0.0] * 20
+    assert result.history[20:, 2].min() > 0
+    shared, before = held.concepts[0].mask & held.concepts[1].mask, dog_state.delta
+    moves = [(state.delta.at(shared) - before.at(shared)).norm() for state in (held, free)]
+    assert moves[0] < 0.8 * moves[1]
 
 
 def test_base_neurons_straight_into_training(studio, dog):

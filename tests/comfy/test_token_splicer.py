@@ -8,7 +8,7 @@ from pathlib import Path
 import comfy.sd1_clip
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.token_splicer import TokenSplicer
+from cns_pack.cns_core.comfy_adapter.checkpoint.token_splicer import TokenSplicer
 from cns_pack.cns_core.concept import check_token
 from cns_pack.cns_core.errors import CNSError
 from hypothesis import given, settings

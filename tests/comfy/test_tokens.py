@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint import token_embedding
-from cns_pack.cns_core.comfy_adapter.tokens import initial_vectors, with_tokens
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import token_embedding
+from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors, with_tokens
 from cns_pack.cns_core.errors import CNSError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from tiny_models import WIDTH, tiny_clip
+
+from tests.support.tiny_models import WIDTH, tiny_clip
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,15 @@ import comfy_extras.nodes_model_advanced as advanced
 import comfy_extras.nodes_pag as pag
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint.unpatched import check_unpatched
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons
-from cns_pack.cns_core.comfy_adapter.unpatched import check_unpatched
 from cns_pack.cns_core.errors import CNSError
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import io
-from loading import load
-from tiny_models import tiny_model
+
+from tests.support.loading import load
+from tests.support.tiny_models import tiny_model
 
 
 @torch.inference_mode()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import comfy.sd
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.demo_model import load_demo_model
-from cns_pack.cns_core.comfy_adapter.latents import encode_images
+from cns_pack.cns_core.comfy_adapter.checkpoint.latents import encode_images
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
 from comfy.latent_formats import SD15, SDXL
 from comfy.taesd.taesd import TAESD
-from random_checkpoint import fill
-from tiny_models import AveragingVAE, tiny_model
 
-DEMO_MODEL = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
+from demo.model import load_demo_model
+from demo.training.random_checkpoint import fill
+from demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
+from tests.support.tiny_models import AveragingVAE, tiny_model
 
 
 class TableVAE:
@@ -64,7 +61,7 @@ def test_a_vae_that_cannot_be_told_passes():
         drawn, _ = teaching_pictures(concept, 2, 0)
         encode(AveragingVAE(), [torch.from_numpy(picture).float() / 255 for picture in drawn])
     with torch.inference_mode():
-        encode(load_demo_model(DEMO_MODEL)[2])
+        encode(load_demo_model()[2])
 
 
 def test_images_of_one_colour_tell_nothing():

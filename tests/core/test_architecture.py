@@ -11,24 +11,56 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# A module may import from rows above its own, and from its own row.
+# A module may import from rows above its own, and from its own room.
 LAYERS = [
-    {"errors"},
-    {"config"},
-    {"words"},
-    {"kv_layers", "fingerprint", "calibration", "captions", "concept"},
-    {"masks"},
-    {"scoring", "selection", "statistics"},
-    {"sparse_delta"},
-    {"training", "state"},
-    {"state_file", "figures"},
-    {"comfy_adapter"},
+    {"cns_core.errors"},
+    {"cns_core.config"},
+    {"cns_core.words"},
+    {"cns_core.kv_layers", "cns_core.fingerprint", "cns_core.calibration", "cns_core.captions", "cns_core.concept"},
+    {"cns_core.masks"},
+    {"cns_core.scoring", "cns_core.selection", "cns_core.overlaps"},
+    {"cns_core.sparse_delta"},
+    {"cns_core.training", "cns_core.state"},
+    {"cns_core.state_file", "cns_core.figures"},
+    *(
+        {f"cns_core.comfy_adapter.{room}" for room in rooms}
+        for rooms in (
+            ("file_names", "folders", "interruptions", "out_of_memory", "required_version", "side_effects", "sparse_adapter"),
+            ("autosave", "captioner", "pictures", "prior"),
+            ("checkpoint", "page"),
+            ("apply", "neurons"),
+            ("teach",),
+        )
+    ),
+    {"demo.world", "demo.model"},
+    {"nodes"},
 ]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+TOOLS = [
+    {"demo.headless", "demo.judges"},
+    {"demo.training"},
+    {"demo.editor"},
+    {"demo.own_checkpoint", "demo.tour"},
+    {"demo.run"},
+    {"benchmarks", "docs.build"},
+    {"tests"},
+]
+RANK = {room: rank for rank, rooms in enumerate([*LAYERS, *TOOLS]) for room in rooms}
+SHIPPED = {room for rooms in LAYERS for room in rooms}
+COMFYUI = {"comfy", "comfy_api", "comfy_extras", "folder_paths", "latent_preview", "server"}
+OWN = ("cns_core", "nodes", "demo", "benchmarks", "docs", "tests")
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str | None:
+    """The room of the table that a module of ours lies in; None for packages that hold rooms, and for modules of others."""
+    return next((room for room in RANK if module == room or module.startswith(f"{room}.")), None)
 
 
 def imports_of(path: Path) -> list[str]:
-    """Absolute dotted names; relative imports resolved from the repository's root."""
+    """Dotted names from the repository's root; of ``from a import b`` both ``a`` and ``a.b``."""
     package = path.relative_to(ROOT).parent.parts
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -38,31 +70,57 @@ def imports_of(path: Path) -> list[str]:
             stem = package[: len(package) - node.level + 1] if node.level else ()
             base = ".".join([*stem, *([node.module] if node.module else [])])
             names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return names
+    return [name.removeprefix("cns_pack.") for name in names]
 
 
-def files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+def files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", files("cns_core"), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_core_modules_import_downwards_only(path):
-    parts = path.relative_to(ROOT / "cns_core").with_suffix("").parts
-    if parts == ("__init__",):
-        return
-    rank = RANK[parts[0]]
+def named(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+@named(files(*OWN))
+def test_modules_import_downwards_only(path):
+    room = room_of(module_of(path))
     for name in imports_of(path):
-        top = name.split(".")
-        assert top[0] != "nodes", f"{path.name} imports {name}"
-        if top[0] == "cns_core" and len(top) > 1:
-            assert RANK.get(top[1], rank) <= rank, f"{path.name} imports {name}"
-        if parts[0] != "comfy_adapter":
-            assert top[0] not in {"comfy", "comfy_api", "folder_paths", "server", "nodes"}, f"{path.name} imports {name}"
+        other = room_of(name)
+        if room and other and other != room:
+            assert RANK[other] < RANK[room], f"{path.name} imports {name}"
+        if room and room.startswith("cns_core") and "comfy_adapter" not in room:
+            assert name.split(".")[0] not in COMFYUI, f"{path.name} imports {name}"
 
 
-def test_every_core_module_has_a_place():
-    names = {path.stem for path in (ROOT / "cns_core").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    assert names - {"__init__"} == set(RANK)
+def test_every_module_has_a_room():
+    homeless = {module_of(path) for path in files(*OWN) if path.stem != "__init__" and not room_of(module_of(path))}
+    assert not homeless
+    modules = [module_of(path) for path in files(*OWN)]
+    assert not [room for room in RANK if not any(room_of(module) == room for module in modules)]
+
+
+@named(files("cns_core", "nodes", "demo/world"))
+def test_what_ships_finds_its_modules_under_any_name(path):
+    """ComfyUI loads the pack by its folder's name: ``import cns_core`` would find nothing, or another pack's."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        assert not [name for name in names if name.split(".")[0] in OWN]
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    modules = {module_of(path): path for path in files(*OWN)}
+    needs = {module: {name for name in imports_of(path) if name in modules} for module, path in modules.items()}
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " imports ".join([*trail[trail.index(module) :], module])
+        for needed in sorted(needs[module] - done - {module}):
+            visit(needed, (*trail, module))
+        done.add(module)
+
+    for module in modules:
+        visit(module, ())
 
 
 @pytest.mark.parametrize("path", files("nodes"), ids=lambda path: path.relative_to(ROOT).as_posix())

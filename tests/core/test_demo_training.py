@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.demo_model import new_vae
 from torch import nn
 from torch.nn import functional
-from training import progress
-from training.narrow import narrowed
-from training.optimizer import MuonWithAdam, only_rows, orthogonalized
+
+from demo.model import new_vae
+from demo.training import resumable as progress
+from demo.training.narrow import narrowed
+from demo.training.optimizer import MuonWithAdam, only_rows, orthogonalized
 
 
 @pytest.mark.parametrize("shape", [(3, 24, 64), (2, 64, 24), (1, 32, 32)])

@@ -10,7 +10,7 @@ SCRIPTS = sorted((ROOT / "web").rglob("*.js"))
 
 
 def test_event_names_are_the_same_on_both_sides():
-    here = (ROOT / "cns_core" / "comfy_adapter" / "events.py").read_text(encoding="utf-8")
+    here = (ROOT / "cns_core" / "comfy_adapter" / "page" / "events.py").read_text(encoding="utf-8")
     there = (ROOT / "web" / "events.js").read_text(encoding="utf-8")
     python = dict(re.findall(r'^([A-Z_]+) = "([^"]+)"', here, re.MULTILINE))
     assert python == dict(re.findall(r'^export const ([A-Z_]+) = "([^"]+)";', there, re.MULTILINE))

@@ -11,7 +11,8 @@ from cns_pack.cns_core import concept
 from cns_pack.cns_core.words import beside, find_word
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from noun_cases import CASES
+
+from tests.support.noun_cases import CASES
 
 ROOT = Path(__file__).parents[2]
 

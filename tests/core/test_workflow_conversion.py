@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow import to_prompt
+from demo.editor.workflow import to_prompt
 
 INFO = {
     "Load": {"input": {"required": {"image": [["a.png"], {"image_upload": True}]}}},

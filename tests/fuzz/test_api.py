@@ -6,12 +6,13 @@ import re
 
 import pytest
 import torch
-from comfy_server import PromptRefused
-from fuzzing import thrown
-from graphs import Graph
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+
+from demo.editor.comfy_server import PromptRefused
+from tests.support.fuzzing import thrown
+from tests.support.graphs import Graph
 
 PACK = re.compile(r"cns_core|continual-concepts|comfyui-cns")
 ODD = [

@@ -10,14 +10,15 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.picture_folders import find_pictures
-from cns_pack.cns_core.comfy_adapter.pictures import Unreadable, read_picture
+from cns_pack.cns_core.comfy_adapter.pictures.folders import find_pictures
+from cns_pack.cns_core.comfy_adapter.pictures.pictures import Unreadable, read_picture
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.caption.load_concept_images import LoadConceptImages
-from fuzzing import check_sentence, cut_or_flipped, memory_below, thrown
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, features
+
+from tests.support.fuzzing import check_sentence, cut_or_flipped, memory_below, thrown
 
 MODES = {
     "png": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"],

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint import token_embedding
-from cns_pack.cns_core.comfy_adapter.conditioning import encode, encode_all
-from cns_pack.cns_core.comfy_adapter.prompt_encoder import PromptEncoder
-from cns_pack.cns_core.comfy_adapter.tokens import initial_vectors, with_tokens
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import token_embedding
+from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode, encode_all
+from cns_pack.cns_core.comfy_adapter.checkpoint.prompt_encoder import PromptEncoder
+from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors, with_tokens
 from cns_pack.cns_core.concept import Concept, check_noun, check_token, literal, training_prompts
 from cns_pack.cns_core.errors import CNSError
-from fuzzing import check_sentence, thrown
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from tiny_models import WIDTH, tiny_clip
+
+from tests.support.fuzzing import check_sentence, thrown
+from tests.support.tiny_models import WIDTH, tiny_clip
 
 PIECES = [
     *"()[]{}|\\:<>.,'-0 ",

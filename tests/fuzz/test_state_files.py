@@ -7,18 +7,20 @@ import json
 import numpy as np
 import pytest
 import torch
+from cns_pack.cns_core.comfy_adapter.page.state_record import state_record
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.cns_core.figures import state_figures, state_record
+from cns_pack.cns_core.figures import state_figures
 from cns_pack.cns_core.fingerprint import Fingerprint, Projections
 from cns_pack.cns_core.kv_layers import KVLayout
 from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.state import CNSState, LearnedConcept
 from cns_pack.cns_core.state_file import load_state, read_lineage, save_state
-from fuzzing import check_sentence, cut_or_flipped, memory_below, thrown
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save
+
+from tests.support.fuzzing import check_sentence, cut_or_flipped, memory_below, thrown
 
 LAYOUT = KVLayout.from_shapes({"x.attn2.to_k": (5, 3), "x.attn2.to_v": (4, 3)})  # 27 weights: five bits of a mask are unused
 MEMORY = 2**24  # for files of about a kilobyte

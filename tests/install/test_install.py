@@ -12,10 +12,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from comfy_server import ComfyServer
-from local_registry import Registry
 
-TESTS, ROOT = Path(__file__).parents[1], Path(__file__).parents[2]
+from demo.editor.comfy_server import ComfyServer
+from tests.support.local_registry import Registry
+
+ROOT = Path(__file__).parents[2]
+MANAGER = ROOT / "tests" / "support" / "install_with_manager.py"
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 NAME, VERSION = (re.search(rf'^{key} = "(.+)"', PROJECT, re.MULTILINE)[1] for key in ("name", "version"))
 SIX = {
@@ -56,10 +58,16 @@ def test_package_holds_what_users_need_and_no_more(package):
     with zipfile.ZipFile(package) as archive:
         names = set(archive.namelist())
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "LICENSE", "README.md", "web/cns.js"} <= names
-    assert {"demo/cns_demo_model.safetensors", "demo/world/new_concepts.py", "locales/zh/nodeDefs.json"} <= names
+    assert {
+        "demo/cns_demo_model.safetensors",
+        "demo/model.py",
+        "demo/world/new_concepts.py",
+        "locales/zh/nodeDefs.json",
+    } <= names
     assert {f"example_workflows/{path.name}" for path in (ROOT / "example_workflows").iterdir()} <= names
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "web" / "docs").rglob("*.md")} <= names
     assert not [name for name in names if name.split("/")[0] in {"tests", "benchmarks", "dev.py", ".ci", ".github"}]
+    assert not [name for name in names if name.startswith(("docs/build/", "demo/editor/", "demo/judges/", "demo/training/"))]
     assert package.stat().st_size < 30e6
 
 
@@ -84,7 +92,16 @@ def clean(comfyui, tmp_path_factory) -> Path:
 
 def manager(clean: Path, url: str, *command: str) -> str:
     environment = {**os.environ, "COMFYUI_PATH": str(clean), "PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1"}
-    return run(sys.executable, TESTS / "install_with_manager.py", url, *command, "--mode", "local", env=environment, cwd=clean)
+    return run(
+        sys.executable,
+        MANAGER,
+        url,
+        *command,
+        "--mode",
+        "local",
+        env=environment,
+        cwd=clean,
+    )
 
 
 def test_install_use_and_uninstall(package, clean, comfyui):

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from graphs import CAPTIONS, Graph, pixels
 from safetensors.torch import save_file
+
+from tests.support.graphs import CAPTIONS, Graph, pixels
 
 TEXT = "a <new1> dog on a green field"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from comfy_server import ComfyServer
-from graphs import Graph, pixels
+
+from demo.editor.comfy_server import ComfyServer
+from tests.support.graphs import Graph, pixels
 
 PLAIN, TAUGHT = "photo of a dog on a beach", "photo of a <new1> dog on a beach"
 

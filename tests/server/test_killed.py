@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aftermath import damaged_states
-from comfy_server import ComfyServer
-from graphs import Graph, pixels
 
-DEMO_MODEL = Path(__file__).parents[2] / "demo" / "cns_demo_model.safetensors"
+from demo.editor.comfy_server import ComfyServer
+from demo.model import MODEL_FILE
+from tests.support.aftermath import damaged_states
+from tests.support.graphs import Graph, pixels
 
 
 class Killed(Exception):
@@ -48,7 +48,7 @@ def test_killed_while_training(comfyui, base, pictures, reliability):
         assert result.error is None, result.error
         expected = pixels(server, result, shown)
         name = Path(result.outputs[saved]["text"][0].splitlines()[0]).name
-        checkpoint, before = DEMO_MODEL.read_bytes(), files(states)
+        checkpoint, before = MODEL_FILE.read_bytes(), files(states)
 
         def kill_at_two(message: dict) -> None:
             if message["type"] == "progress" and message["data"].get("max") == 500 and message["data"]["value"] >= 2:
@@ -61,7 +61,7 @@ def test_killed_while_training(comfyui, base, pictures, reliability):
             server.run(longer.prompt, on_message=kill_at_two)
     left = Counter({"damaged state": len(damaged_states(states))})
     left["changed files"] += files(states) != before
-    left["changed checkpoint"] += DEMO_MODEL.read_bytes() != checkpoint
+    left["changed checkpoint"] += MODEL_FILE.read_bytes() != checkpoint
     with ComfyServer(comfyui, base) as server:
         graph = Graph()
         loaded = graph.demo_model()

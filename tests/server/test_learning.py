@@ -6,13 +6,14 @@ import random
 
 import numpy as np
 import pytest
-from judges import recognizer
-from judges.recognizer import shows
-from shipped import shipped_prompt
-from tour import WANTED, fetched, seeded, seen
-from workflow import find
-from world.scene import Scene, is_held_out, prompt, random_scene
-from world.styles import PIXELS
+
+from demo.editor.shipped import shipped_prompt
+from demo.editor.workflow import find
+from demo.judges import recognizer
+from demo.judges.recognizer import shows
+from demo.tour import WANTED, fetched, seeded, seen
+from demo.world.scene import Scene, is_held_out, prompt, random_scene
+from demo.world.styles import PIXELS
 
 SEED, PICTURES = 1, 20  # not the shipped seed; pictures of each prompt with concepts
 ORDINARY, COPIES = 60, 2  # prompts with combinations training never had, and pictures of each

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from build_locales import node_definitions
+
+from docs.build.locales import node_definitions
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "locales"
@@ -18,7 +19,7 @@ def read(language: str) -> dict:
 
 
 def test_english_is_what_the_nodes_say(server):
-    assert read("en") == node_definitions(server.object_info()), "run demo/build_locales.py"
+    assert read("en") == node_definitions(server.object_info()), "run python dev.py docs locales"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

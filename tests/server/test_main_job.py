@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint import weight_key
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import weight_key
 from cns_pack.cns_core.state_file import load_state
-from comfy_server import ComfyServer
-from graphs import Graph, pixels
-from random_checkpoint import NAME
 from safetensors.torch import load_file, save_file
+
+from demo.editor.comfy_server import ComfyServer
+from demo.training.random_checkpoint import NAME
+from tests.support.graphs import Graph, pixels
 
 MERGED = "cns_test_merged.safetensors"
 PROMPT = "photo of a <new1> dog wearing a (<new2>:1.2) hat"

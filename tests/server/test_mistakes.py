@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from comfy_server import PromptRefused
-from graphs import CAPTIONS, Graph
+
+from demo.editor.comfy_server import PromptRefused
+from tests.support.graphs import CAPTIONS, Graph
 
 
 def message_of(server, graph: Graph) -> str:

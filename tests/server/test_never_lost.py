@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_server import ComfyServer
-from graphs import Graph, pixels
+
+from demo.editor.comfy_server import ComfyServer
+from tests.support.graphs import Graph, pixels
 
 NONSENSE = ["text", None, {"workflow": "text"}, {"workflow": {"id": 7}}]
 

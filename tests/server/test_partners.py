@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from comfy_server import Result
-from graphs import Graph, pixels
+from demo.editor.comfy_server import Result
+from tests.support.graphs import Graph, pixels
 
 
 def message_of(result: Result) -> str:

@@ -6,8 +6,9 @@ import shutil
 from datetime import datetime
 
 import pytest
-from graphs import Graph
 from PIL import Image
+
+from tests.support.graphs import Graph
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from canvas.parts import DEMO, DEMO_TRAINING
-from graphs import Graph, pixels
 from PIL import Image
+
+from demo.editor.canvas.parts import DEMO, DEMO_TRAINING
+from tests.support.graphs import Graph, pixels
 
 FOLDER = Path(__file__).parents[1] / "data" / "reference"
 STATE = FOLDER / "volcano.safetensors"

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from build_workflows import WORKFLOWS
-from graphs import pixels, small_workflow
-from random_checkpoint import NAME
-from workflow import change, find, widget_names
+
+from demo.editor.workflow import change, find, widget_names
+from demo.training.random_checkpoint import NAME
+from docs.build.workflows import WORKFLOWS
+from tests.support.graphs import pixels, small_workflow
 
 FOLDER = Path(__file__).parents[2] / "example_workflows"
 NAMES = [build.__name__ for build in WORKFLOWS]

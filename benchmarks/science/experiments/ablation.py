@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from bench import Bench
 from matplotlib.figure import Figure
-from paper_protocol import IMAGE_COUNTS, ORDINARY, SETS, multi_tests, ordinary_tests, single_tests, tokens_of
-from report import mean_sd, save_grid, save_plot, table, write
-from sequences import Scores, Sequence, error_of_concept, error_of_ordinary, load_states, measure, multi_of
-from variants import BEYOND, PAPER, Variant
+
+from benchmarks.science.bench import Bench
+from benchmarks.science.paper_protocol import IMAGE_COUNTS, ORDINARY, SETS, multi_tests, ordinary_tests, single_tests, tokens_of
+from benchmarks.science.report import mean_sd, save_grid, save_plot, table, write
+from benchmarks.science.sequences import Scores, Sequence, error_of_concept, error_of_ordinary, load_states, measure, multi_of
+from benchmarks.science.variants import BEYOND, PAPER, Variant
 
 # By kind of prompt. "Right" is what the recognizer can tell: things, colours, background, style; not who is left of whom.
 _METRICS = {

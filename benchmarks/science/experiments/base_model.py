@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 
 import numpy as np
-from bench import Bench
-from judges import image_text, recognizer
-from judges.recognizer import shows
-from lab import Lab
-from paper_protocol import Test, noise_seed, ordinary_tests, token
-from report import mean_sd, save_grid, table, write
 from safetensors import safe_open
-from variants import TOUR
-from workflows.on_the_demo_model import CONCEPTS
 
+from benchmarks.science.bench import Bench
+from benchmarks.science.lab import Lab
+from benchmarks.science.paper_protocol import Test, noise_seed, ordinary_tests, token
+from benchmarks.science.report import mean_sd, save_grid, table, write
+from benchmarks.science.variants import TOUR
 from cns_core.state import CNSState
+from demo.editor.workflows.on_the_demo_model import CONCEPTS
+from demo.judges import image_text, recognizer
+from demo.judges.recognizer import shows
 
 PROMPTS = 300  # with combinations of thing, colour and background the training never had
 _HEAD = ("things", "things, colours, background and style right, %", "of prompts without a style, %")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from bench import Bench
 from matplotlib.figure import Figure
-from paper_protocol import TWENTY
-from report import mean_sd, save_plot, table, write
-from selections import SELECTIONS
-from variants import BEYOND, KEEP, PAPER, Variant
+
+from benchmarks.science.bench import Bench
+from benchmarks.science.paper_protocol import TWENTY
+from benchmarks.science.report import mean_sd, save_plot, table, write
+from benchmarks.science.selections import SELECTIONS
+from benchmarks.science.variants import BEYOND, KEEP, PAPER, Variant
 
 from .ablation import compare, multi_grid
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from bench import Bench
-from paper_protocol import Test, noise_seed, single_tests, tokens_of
-from report import mean_sd, save_grid, table, write
-from sequences import Sequence, load_states, measure
-from variants import BEYOND, PAPER, Variant
-from world.palette import COLORS
-from world.scene import Scene, Thing
-from world.things import THINGS
 
+from benchmarks.science.bench import Bench
+from benchmarks.science.paper_protocol import Test, noise_seed, single_tests, tokens_of
+from benchmarks.science.report import mean_sd, save_grid, table, write
+from benchmarks.science.sequences import Sequence, load_states, measure
+from benchmarks.science.variants import BEYOND, PAPER, Variant
 from cns_core.state import CNSState
+from demo.world.palette import COLORS
+from demo.world.scene import Scene, Thing
+from demo.world.things import THINGS
 
 _ONE_CLASS = (("robot", "guitar"), ("bee", "panda"), ("turtle", "bee"))
 _TWO_CLASSES = (("robot", "fox"), ("bee", "cactus"), ("turtle", "crown"))

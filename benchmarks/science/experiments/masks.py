@@ -6,20 +6,20 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from bench import Bench
-from lab import Lab
 from matplotlib.figure import Figure
-from paper_protocol import SETS, calibration_prompts, tokens_of
-from report import mean_sd, save_plot, table, write
-from variants import PAPER
-from world.palette import COLORS
-from world.places import PLACES
-from world.scene import background_words, with_article
 
-from cns_core.comfy_adapter.checkpoint import inspect
-from cns_core.comfy_adapter.conditioning import encode
+from benchmarks.science.bench import Bench
+from benchmarks.science.lab import Lab
+from benchmarks.science.paper_protocol import SETS, calibration_prompts, tokens_of
+from benchmarks.science.report import mean_sd, save_plot, table, write
+from benchmarks.science.variants import PAPER
+from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_core.masks import NeuronMask
 from cns_core.scoring import prompt_mask
+from demo.world.palette import COLORS
+from demo.world.places import PLACES
+from demo.world.scene import background_words, with_article
 
 SHARE = 0.30
 COUNTS = (1, 2, 5, 10, 20, 50, 100)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from bench import Bench
 from matplotlib.figure import Figure
-from paper_protocol import SETS
-from report import mean_sd, save_plot, table, write
-from variants import BEYOND, DEMO, PAPER, Variant
+
+from benchmarks.science.bench import Bench
+from benchmarks.science.paper_protocol import SETS
+from benchmarks.science.report import mean_sd, save_plot, table, write
+from benchmarks.science.variants import BEYOND, DEMO, PAPER, Variant
 
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
 _CNS, _KEPT, _FULL = PAPER["cns"], BEYOND["keep_concept"], PAPER["full"]
@@ -30,12 +31,11 @@ _SWEEPS: dict[str, dict[float, Variant]] = {
     "neuron_lr": _around(_CNS, "neuron_lr"),
     "neuron_lr of all K/V": _around(_FULL, "neuron_lr"),
     "token_lr": _around(_CNS, "token_lr", (0, 0.3, 1, 3)),
-    "steps": _settings(_CNS, "steps", (75, 150, 300, 600)),
+    "steps": _settings(_CNS, "steps", (50, 100, 200, 400)),
     "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
     "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 100)},
-    "keep_weight": _settings(_KEPT, "keep_weight", (0.03, 0.1, 0.3, 1.0)),
-    "calibration_weight": _settings(_KEPT, "calibration_weight", (0.0, 0.03, 0.1, 0.3, 1.0)),
-    "keep_weight of all K/V": _settings(BEYOND["keep_full"], "keep_weight", (0.1, 0.3, 1.0)),
+    "keep_tolerance": _settings(_KEPT, "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
+    "keep_tolerance of all K/V": _settings(BEYOND["keep_full"], "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
 assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "steps")), (
     "The settings in use are not among them."
@@ -46,7 +46,7 @@ def sweeps(bench: Bench) -> None:
     """Two concepts of a set, one setting changed at a time, on pictures, prompts and noise that no table is made of."""
     bench = bench.validating()
     figure = Figure((13, 19), layout="constrained")
-    drawn = figure.subplots(6, 2).ravel()[: len(_SWEEPS)]
+    drawn = figure.subplots(5, 2).ravel()[: len(_SWEEPS)]
     everything = {}
     for axes, (name, variants) in zip(drawn, _SWEEPS.items(), strict=True):
         keyed = {str(value): variant for value, variant in variants.items()}

@@ -1,0 +1,1 @@
+"""The paper's experiments on the demo model, and what goes beyond them."""

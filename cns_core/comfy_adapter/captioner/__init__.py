@@ -1,0 +1,1 @@
+"""Captions for images by models of transformers: where they are, fetching, loading and asking them."""

@@ -1,0 +1,1 @@
+"""What the page in the browser sees: events, routes, progress, trainings while they run and states."""

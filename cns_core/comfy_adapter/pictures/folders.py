@@ -1,0 +1,199 @@
+"""Folders of pictures inside ComfyUI's ``input``: which files are pictures, which hold their captions, what else lies there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import reprlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePath
+
+import folder_paths
+from torch import Tensor
+
+from ...captions import read_captions
+from ...errors import CNSError
+from .pictures import Unreadable, read_picture
+
+PICTURE_SUFFIXES = {".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl", ".png"}
+PICTURE_SUFFIXES |= {".tif", ".tiff", ".webp"}
+CAPTION_SUFFIXES = (".txt", ".caption")  # the first takes precedence
+MASK_ENDINGS = ("-masklabel", "-condlabel")  # as OneTrainer names them
+MASK_ENDINGS_BESIDE_A_PICTURE = ("_mask", "-mask", ".mask")  # a picture may be called so, a picture's companion is a mask
+SYSTEM_NAMES = {"__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini"}
+NAMES_SHOWN = 10
+
+Note = tuple[str, str]  # the file's name, what the user should know about it
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    path: Path
+    captions: Path | None  # the file of its captions
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    path: Path
+    pictures: tuple[PictureFile, ...]
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
+class LoadedPictures:
+    """``images``: float32 (1, height, width, 3) each; ``captions``: one for each, "" where there is none."""
+
+    images: list[Tensor]
+    captions: list[str]
+    report: str
+
+
+def concept_folders() -> list[str]:
+    """Folders inside ComfyUI's input that hold pictures; unreadable ones are passed over, as ComfyUI's own lists do."""
+    root, seen, holding = Path(folder_paths.get_input_directory()), set(), []
+    for folder, below, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = [name for name in below if not _of_the_system(name)]
+        if any(map(_is_picture, files)):
+            holding.append(Path(folder))
+    names = [folder.relative_to(root).as_posix() for folder in holding if folder != root]
+    return sorted(names, key=natural_order)
+
+
+def natural_order(name: str) -> tuple[list[str | int], str]:
+    """Sorts 1, 2, 10 as people count."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def find_pictures(folder: str) -> PictureFolder:
+    """The pictures of a folder inside ComfyUI's input in natural order, with their captions; notes say what is left out.
+
+    Raises:
+        CNSError: no such folder, outside of input, or without pictures.
+    """
+    path = _inside_input(folder)
+    try:
+        names = sorted((file.name for file in path.iterdir() if not _of_the_system(file.name)), key=natural_order)
+    except OSError as error:
+        raise CNSError(f"The folder {path} cannot be read: {error.strerror or error}.") from error
+    candidates = {Path(name).stem.casefold() for name in names if _is_picture(name)}
+    left_out = {name: reason for name in names if (reason := _why_left_out(path / name, candidates))}
+    kept = [name for name in names if name not in left_out]
+    captions = {name.casefold(): name for name in kept if _is_caption(name)}
+    pictures, notes = [], list(left_out.items())
+    for name in filter(_is_picture, kept):
+        files = [captions[own] for suffix in CAPTION_SUFFIXES if (own := Path(name).stem.casefold() + suffix) in captions]
+        pictures.append(PictureFile(path / name, path / files[0] if files else None))
+        notes += [(file, f"left out ({files[0]} takes precedence)") for file in files[1:]]
+    if not pictures:
+        suffixes = ", ".join(sorted(PICTURE_SUFFIXES))
+        raise CNSError(" ".join([f"The folder {path} holds no pictures ({suffixes}).", *_grouped(notes)]))
+    return PictureFolder(path, tuple(pictures), tuple(notes))
+
+
+def load_pictures(folder: PictureFolder, resolution: int, on_picture: Callable[[], None]) -> LoadedPictures:
+    """Reads the pictures, see :func:`read_picture`, and the first caption of each; ``on_picture`` is called after each.
+
+    Raises:
+        CNSError: not one picture can be read, or a caption cannot.
+    """
+    images, captions, names, notes = [], [], [], []
+    for file in folder.pictures:
+        try:
+            pixels, remarks = read_picture(file.path, resolution)
+        except Unreadable as reason:
+            notes.append((file.path.name, f"left out ({reason})"))
+        else:
+            caption, more = _caption(file.captions)
+            images.append(pixels)
+            captions.append(caption)
+            names.append(file.path.name)
+            notes += [*((file.path.name, remark) for remark in remarks), *more]
+        on_picture()
+    notes = _grouped([*notes, *folder.notes])
+    if not images:
+        raise CNSError(f"No picture in {folder.path} could be read. {' '.join(notes)}")
+    loaded = f"{len(images):,} picture{'s' * (len(images) > 1)}, {len(list(filter(None, captions))):,} with a caption"
+    return LoadedPictures(images, captions, "\n".join([f"{loaded}: {_listed(names)}.", *notes]))
+
+
+def fingerprint(folder: PictureFolder) -> tuple:
+    """Differs where any picture or caption does, whatever the dates of the files say."""
+    files = [file for picture in folder.pictures for file in (picture.path, picture.captions) if file is not None]
+    return (*((file.name, _content(file)) for file in files), *folder.notes)
+
+
+def _inside_input(folder: str) -> Path:
+    root, pure = Path(folder_paths.get_input_directory()), PurePath(folder)
+    path = root / pure  # not resolved: a link in input may lead to another disk
+    if pure.anchor or ".." in pure.parts or not pure.parts or not os.path.isdir(path):  # isdir takes any name
+        raise CNSError(f"There is no folder {reprlib.repr(folder)} in {root}: put the concept's images into a folder there.")
+    return path
+
+
+def _of_the_system(name: str) -> bool:
+    """Thumbnails, bins and the like, ``.ipynb_checkpoints`` and macOS's ``._01.jpg``: no data of the user's."""
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
+
+
+def _is_picture(name: str) -> bool:
+    return not _of_the_system(name) and Path(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def _is_caption(name: str) -> bool:
+    return Path(name).suffix.lower() in CAPTION_SUFFIXES
+
+
+def _why_left_out(path: Path, pictures: set[str]) -> str:
+    """Empty for pictures and their captions; ``pictures`` are the folder's, case folded and without suffix."""
+    stem = path.stem.casefold()
+    if path.is_dir():
+        return "left out (folder)"
+    if _is_caption(path.name):
+        return "" if stem in pictures else "left out (no picture of the same name)"
+    if not _is_picture(path.name):
+        return "left out (neither picture nor caption)"
+    companion = any(stem.endswith(end) and stem.removesuffix(end) in pictures for end in MASK_ENDINGS_BESIDE_A_PICTURE)
+    return "left out (mask)" if companion or stem.endswith(MASK_ENDINGS) else ""
+
+
+def _caption(file: Path | None) -> tuple[str, list[Note]]:
+    captions = read_captions(file) if file else []
+    if not file or len(captions) < 2:
+        return "".join(captions), []
+    return captions[0], [(file.name, f"only the first of {len(captions)} captions (one per line) is used")]
+
+
+def _grouped(notes: list[Note]) -> list[str]:
+    """A line for each different note, with the files it is about."""
+    names: dict[str, list[str]] = {}
+    for name, note in notes:
+        names.setdefault(note, []).append(name)
+    return [f"{_listed(files)}: {note}." for note, files in names.items()]
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _content(path: Path) -> str:
+    try:
+        status = path.stat()
+        return _digest(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    except OSError:  # reading it will say what is wrong
+        return ""
+
+
+@lru_cache(maxsize=10_000)
+def _digest(path: Path, *version: int) -> str:
+    """``version``: what the system says of the file, so that large files are not read before every run."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,35 @@
+"""Prompts an earlier concept is held in, beside those it was trained with.
+
+Without them, what the model makes of its token in a new sentence moves far more than what it makes of the training's own.
+"""
+
+from __future__ import annotations
+
+from .state import LearnedConcept
+
+ORDINARY = "ordinary prompts"  # what figures call the calibration prompts, beside the concepts' names
+
+_CONTEXTS = (
+    "{concept}",
+    "a {concept}",
+    "a photo of a {concept}",
+    "a {concept} on the beach",
+    "a {concept} in the snow",
+    "a {concept} in a forest at dawn",
+    "a {concept} in front of a city skyline at night",
+    "a {concept} on a wooden table",
+    "a {concept} beside a window with a view of the mountains",
+    "a red {concept}",
+    "a small {concept} and a large {concept}",
+    "a {concept} and a chair",
+    "a person with a {concept}",
+    "an oil painting of a {concept}",
+    "a pencil drawing of a {concept} on a white background",
+    "close-up of a {concept}, soft light, detailed",
+)
+
+
+def kept_prompts(concept: LearnedConcept) -> list[str]:
+    """Those it was trained with, and its name in other sentences; each one once."""
+    elsewhere = (context.replace("{concept}", concept.name) for context in _CONTEXTS)
+    return list(dict.fromkeys([*concept.prompts, *elsewhere]))

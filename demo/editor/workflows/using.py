@@ -1,0 +1,51 @@
+"""Workflows that use and look at a saved state."""
+
+from __future__ import annotations
+
+from demo.editor.canvas.parts import loaders, sampled
+from demo.editor.canvas.workflow_file import Workflow
+
+
+def multi_concept_generation(flow: Workflow) -> None:
+    flow.note(
+        (0, 0),
+        (340, 250),
+        "## Use several concepts in one prompt\nChoose the checkpoint the state was made for, and your state in **Load CNS "
+        "State**: the one *continual_training* saved, or another whose tokens you then use (not in the list? press **R**)."
+        "\n\nWrite each token beside its noun: `<new1> dog`, `<new2> hat`. Weights such as `(<new1>:1.2)` work. `strength` 0 "
+        "uses the checkpoint's own weights.",
+    )
+    loaded = loaders(flow, 0, 320)
+    stored = flow.add("CNS_LoadState", (0, 500), size=(340, 160), state_name="concepts_00001_.safetensors")
+    flow.group("1  Checkpoint and state", (-20, 270, 380, 410))
+    applied = flow.add("CNS_ApplyState", (420, 60), size=(300, 0), model=loaded[0], clip=loaded[1], state=stored())
+    prompt = "photo of a <new1> dog wearing a <new2> hat"
+    image = sampled(flow, 420, 230, (applied("model"), applied("clip"), loaded[2]), prompt, 2, 7)
+    flow.group("2  Prompt and sample", (400, 0, 700, 780), "#3f8e5a")
+    flow.add("SaveImage", (1140, 60), "Pictures", (560, 620), images=image, filename_prefix="cns/two_concepts")
+    flow.group("3  Result", (1120, 0, 600, 780), "#8a5a9e")
+
+
+def inspect(flow: Workflow) -> None:
+    flow.note(
+        (0, 0),
+        (340, 300),
+        "## What is in a state, and what does a prompt select?\n**Inspect CNS State** shows where each concept's neurons "
+        "are, how many, and which are shared. It needs no checkpoint. Choose your state in **Load CNS "
+        "State**.\n\n**Inspect CNS Neurons** draws the paper's figures 3 and 7 "
+        "for your checkpoint and your prompts.",
+    )
+    loaded = loaders(flow, 0, 360)
+    stored = flow.add("CNS_LoadState", (0, 540), size=(340, 200), state_name="concepts_00001_.safetensors")
+    flow.group("1  Checkpoint and state", (-20, 310, 380, 450))
+    state = flow.add("CNS_InspectState", (420, 60), size=(300, 190), state=stored())  # with room for its panel
+    flow.add("PreviewAny", (420, 320), "Summary", (300, 240), source=state("summary"))
+    for column, plot in enumerate(("neurons", "layers", "overlaps")):
+        shown = {"images": state(plot), "filename_prefix": f"cns/inspect_{plot}"}
+        flow.add("SaveImage", (780 + 540 * column, 60), plot.capitalize(), (500, 480), **shown)
+    flow.group("2  The state", (400, 0, 2000, 600), "#3f8e5a")
+    prompts = flow.add("CNS_InspectPrompts", (420, 720), size=(320, 460), model=loaded[0], clip=loaded[1])
+    for column, plot in enumerate(("shared", "similarity", "shares")):
+        shown = {"images": prompts(plot), "filename_prefix": f"cns/inspect_{plot}"}
+        flow.add("SaveImage", (780 + 540 * column, 720), plot.capitalize(), (500, 480), **shown)
+    flow.group("3  Prompts of this checkpoint", (400, 660, 2000, 600), "#8a5a9e")

@@ -1,0 +1,89 @@
+"""Makes a full-size Stable Diffusion 1.5 checkpoint with seeded random weights, for trying the nodes without a download.
+
+Its pictures are noise. Everything else is SD-1.5's: architecture, key names, sizes, float16 (2.1 GB).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+NAME = "cns_random_weights_sd15.safetensors"
+
+UNET_CONFIG = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": 768,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": False,
+    "adm_in_channels": None,
+    "legacy": False,
+    "dtype": torch.float32,
+}
+VAE_CONFIG = {
+    "double_z": True,
+    "z_channels": 4,
+    "resolution": 256,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch": 128,
+    "ch_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "attn_resolutions": [],
+    "dropout": 0.0,
+}
+_EMBEDDING_STD = 0.02
+
+
+def fill(module: torch.nn.Module, seed: int) -> None:
+    """Seeded weights in place: matrices scaled by fan-in, norms near one, biases near zero, embeddings as CLIP's."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "embedding" in name:
+                parameter.copy_(_EMBEDDING_STD * noise)
+            elif parameter.ndim >= 2:
+                parameter.copy_(noise / parameter[0].numel() ** 0.5)
+            else:
+                parameter.copy_(0.05 * noise + (1.0 if name.endswith("weight") else 0.0))
+
+
+def random_state_dict(seed: int) -> dict[str, torch.Tensor]:
+    """Weights under the names of a published SD-1.5 checkpoint, float16. ComfyUI must be importable."""
+    import comfy.sd
+    from comfy.ldm.models.autoencoder import AutoencoderKL
+    from comfy.supported_models import SD15
+
+    config = SD15(UNET_CONFIG)
+    unet = config.get_model({}, "", device="cpu").diffusion_model
+    text = comfy.sd.CLIP(config.clip_target()).cond_stage_model.clip_l.transformer
+    vae = AutoencoderKL(ddconfig=VAE_CONFIG, embed_dim=4)
+    weights = {}
+    parts = {"model.diffusion_model.": unet, "cond_stage_model.transformer.": text, "first_stage_model.": vae}
+    for offset, (prefix, module) in enumerate(parts.items()):
+        fill(module, seed + offset)
+        weights |= {prefix + name: value.half() for name, value in module.state_dict().items()}
+    del weights["cond_stage_model.transformer.text_projection.weight"]  # published SD-1.5 files have none
+    return weights
+
+
+def make(path: Path, seed: int = 0) -> Path:
+    """Writes the checkpoint unless it is there already; atomic."""
+    from safetensors.torch import save_file
+
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".tmp")
+        save_file(random_state_dict(seed), unfinished)
+        os.replace(unfinished, path)
+    return path

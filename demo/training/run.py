@@ -1,0 +1,58 @@
+"""Makes the demo model and its judges from nothing: draws the world, trains four small networks, writes the files that ship.
+
+Every stage is seeded, shows its progress and resumes where it was stopped; working files (9 GB) lie in --work.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from demo.training.allocator import keep_freed_memory
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python dev.py train-demo-model", description=__doc__)
+    parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help="folder of the working files")
+    parser.add_argument(
+        "--stage",
+        choices=("vae", "model", "judges", "all"),
+        default="all",
+        help="only up to this one; judges: only the judges, of the model in demo/",
+    )
+    arguments = parser.parse_args()
+    import torch
+    from comfy.cli_args import args
+
+    args.cpu = True
+    keep_freed_memory()
+    from demo.judges import image_text, recognizer
+    from demo.model import MODEL_FILE, load_demo_model
+    from demo.training import export, judges, latents, unet, vae
+
+    work = arguments.work or arguments.base / "demo_model_training"
+    work.mkdir(parents=True, exist_ok=True)
+    if arguments.stage != "judges":
+        autoencoder = vae.train(work)
+    if arguments.stage in ("model", "all"):
+        generator = unet.train(work, autoencoder)
+        made_of = (latents.world, latents.nameless, latents.looks)
+        tokens = torch.cat([made(work, autoencoder, generator.clip)[1] for made in made_of])
+        about = {
+            "unet_steps": unet.STEPS,
+            "vae_steps": vae.STEPS + vae.DECODER_STEPS,
+            "scenes": latents.SCENES + latents.NAMELESS + latents.WITH_LOOKS,
+        }
+        export.export_model(generator, autoencoder, tokens, MODEL_FILE, about)
+    if arguments.stage in ("judges", "all"):
+        _, _, shipped = load_demo_model()
+        pictures = judges.Pictures.of(work, shipped.first_stage_model)
+        for file, train in ((recognizer.FILE, judges.train_recognizer), (image_text.FILE, judges.train_image_text)):
+            judge, accuracies = train(work, pictures)
+            export.export_judge(judge, file, accuracies)
+
+
+if __name__ == "__main__":
+    main()

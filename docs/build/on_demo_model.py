@@ -1,0 +1,71 @@
+"""Puts a shipped workflow on the demo model: the same graph with other words, pictures and sizes."""
+
+from __future__ import annotations
+
+from demo.editor.canvas.parts import DEMO, DEMO_STRATEGY, DEMO_TRAINING
+from demo.editor.workflow import change, find
+from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
+
+# What stands in a shipped workflow, and what stands for it in the demo model's world.
+CONCEPTS = {
+    ("<new1>", "dog"): "fox",
+    ("<new2>", "hat"): "turtle",
+    ("<new3>", "backpack"): "teapot",
+    ("<new2>", "painting"): "mosaic",
+}
+TEXTS = {
+    "photo of a dog": "a dog on a beach",
+    "photo of a hat": "an animal in a forest",
+    "photo of a backpack": "a cup in the desert",
+    "photo of a <new1> dog": "a <new1> dog on a beach",
+    "photo of a <new1> dog on a beach": "a <new1> dog on a beach",
+    "a <new2> painting of a <new1> dog": "a <new1> dog on a beach, <new2> art",
+    "photo of a <new1> dog wearing a <new2> hat": "a <new1> dog left of an <new2> animal on a beach",
+    "photo of a <new1> dog wearing a <new2> hat next to a <new3> backpack": (
+        "a <new1> dog, an <new2> animal and a <new3> cup on a beach"
+    ),
+    DEMO.negative: DEMO.negative,
+}
+
+
+def on_demo_model(prompt: dict, pictures: int = 4) -> dict:
+    """Changes an API prompt in place; ``pictures``: of each sampled prompt."""
+    _take_texts(prompt)
+    for node in find(prompt, "CheckpointLoaderSimple"):
+        prompt[node].update(class_type="CNS_LoadDemoModel", inputs={})
+    for node in find(prompt, "CNS_CaptionConceptImages"):
+        inputs = prompt[node]["inputs"]
+        if isinstance(inputs["noun"], str):
+            concept, source = CONCEPTS[inputs["token"], inputs["noun"]], f"{node}0"
+            prompt[source] = {
+                "class_type": "CNS_DemoConcept",
+                "inputs": {"concept": concept, "count": 5, "seed": 0},
+                "_meta": {"title": concept},
+            }
+            inputs.update(images=[source, 0], captions=[source, 1], noun=[source, 2])
+    for kind in ("LoadImage", "ImageBatch", "CNS_LoadConceptImages"):
+        for node in find(prompt, kind):
+            del prompt[node]
+    for node in [node for node, content in prompt.items() if _dangling(content, prompt)]:
+        del prompt[node]
+    change(prompt, "CNS_ComputeGeneralNeurons", calibration_prompts="\n".join(TOUR_CALIBRATION))
+    change(prompt, "CNS_SelectConceptNeurons", strategy=DEMO_STRATEGY)
+    change(prompt, "CNS_TrainStep", **DEMO_TRAINING)
+    change(prompt, "EmptyLatentImage", width=DEMO.pixels, height=DEMO.pixels, batch_size=pictures)
+    change(prompt, "KSampler", steps=DEMO.steps, cfg=DEMO.cfg)
+    return prompt
+
+
+def _take_texts(prompt: dict) -> None:
+    negatives = {content["inputs"]["negative"][0] for content in prompt.values() if content["class_type"] == "KSampler"}
+    for node in find(prompt, "CLIPTextEncode"):
+        inputs = prompt[node]["inputs"]
+        inputs["text"] = DEMO.negative if node in negatives else TEXTS[inputs["text"]]
+    for node in find(prompt, "CNS_TrainStep"):
+        inputs = prompt[node]["inputs"]
+        inputs["prior_prompts"] = TEXTS[inputs["prior_prompts"]] if inputs["prior_prompts"] else ""
+
+
+def _dangling(content: dict, prompt: dict) -> bool:
+    """A node that showed what is no longer there."""
+    return any(isinstance(value, list) and value[0] not in prompt for value in content["inputs"].values())
