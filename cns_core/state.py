@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,8 @@ class LearnedConcept:
     mask: NeuronMask
     vectors: Tensor
     prompts: tuple[str, ...]
-    settings: dict[str, object] = field(default_factory=dict)
-    figures: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

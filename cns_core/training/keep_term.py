@@ -54,9 +54,10 @@ def held_moment(contexts: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
         rows: one (tokens,) for each, of :class:`Row`.
     """
     features, kinds = torch.cat(list(contexts)).float(), torch.cat(list(rows)).to(contexts[0].device)
+    weights = torch.zeros(len(features), device=features.device)
     word_weight = (kinds == Row.WORD) + 2.0 * (kinds == Row.OWN)
-    parts = [(0.25, (kinds == Row.START).float()), (0.5, word_weight), (0.25, (kinds == Row.PADDING).float())]
-    weights = sum(share * part / part.sum().clamp_min(1) for share, part in parts)
+    for share, part in ((0.25, (kinds == Row.START).float()), (0.5, word_weight), (0.25, (kinds == Row.PADDING).float())):
+        weights += share * part / part.sum().clamp_min(1)
     return features.T @ (features * weights.unsqueeze(1))
 
 

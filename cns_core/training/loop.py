@@ -17,8 +17,8 @@ from ..masks import NeuronMask
 from ..sparse_delta import SparseDelta
 from .batches import TrainingSet, draw_batch, stack_contexts
 from .keep_term import Held, KeepTerm
-from .objective import concept_loss, previous_loss
-from .previous_weight import PreviousWeight
+from .objective import concept_loss
+from .previous_term import PreviousTerm
 from .trainable_kv import TrainableKV
 
 PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]  # noisy (b, 4, h, w), timesteps (b,), context -> noise
@@ -100,7 +100,7 @@ def train_concept(
     token = nn.Parameter(vectors.detach().clone().float().to(device))
     within = torch.from_numpy(shared.flat()[mask.indices.numpy()]).nonzero().squeeze(1).to(device)
     keep_term = KeepTerm(kv, held) if held else None
-    found = PreviousWeight(config.neuron_lr, device) if config.prev_weight is None and len(within) else None
+    previous_term = PreviousTerm(kv, within, config.prev_weight, config.pretrained_weight, config.neuron_lr)
     optimizer = torch.optim.Adam(
         [{"params": [kv.delta], "lr": config.neuron_lr}, {"params": [token], "lr": config.token_lr}],
         fused=device.type == "cuda",
@@ -116,20 +116,17 @@ def train_concept(
             contexts = [encode_prompts(batch.prompts, token).to(device)]  # the text encoder may be on another device
             contexts += [prior_contexts[data.prior_prompts[i]] for i in batch.priors]
             predicted = predict_noise(noisy, timesteps, stack_contexts(contexts))
-            prev_weight, pretrained_weight = (
-                (found.value, found.pretrained) if found else (config.prev_weight, config.pretrained_weight)
-            )
-            keeping = previous_loss(kv.delta, kv.previous, within, prev_weight, pretrained_weight)
+            keeping = previous_term()
             if keep_term is not None:
                 keeping = keeping + keep_term()
             losses = concept_loss(predicted, noise, len(batch.prompts), config.prior_weight, keeping)
             kv.zero_gradient()
             token.grad = None
             scaler.scale(losses.total).backward()
-            kv.collect_gradient()
-            if found and not found.known:
+            gradient = kv.collect_gradient()
+            if previous_term.wants_gradients:
                 scaler.unscale_(optimizer)
-                found.observe(kv.delta.grad)
+                previous_term.observe(gradient)
             scaler.step(optimizer)
             scaler.update()
             kv.write_weights()
@@ -151,7 +148,7 @@ def train_concept(
         seconds=time.perf_counter() - started,
         moved=dict(zip([each.name for each in held], keep_term.moved.tolist(), strict=True)) if keep_term else {},
         kept_share=kept_share,
-        prev_weight=found.value.item() if found else None,
+        prev_weight=previous_term.prev_weight.item() if previous_term.found else None,
     )
     _check_trained(result, kv.previous.cpu(), vectors, config)
     return result

@@ -61,10 +61,11 @@ class TrainableKV:
         self._gradient.zero_()
         self.delta.grad = None
 
-    def collect_gradient(self) -> None:
-        """Adds the UNet's gradient at the mask to ``delta.grad``."""
+    def collect_gradient(self) -> Tensor:
+        """Adds the UNet's gradient at the mask to ``delta.grad``, and returns that."""
         gradient = self._gradient.index_select(0, self.indices)
         self.delta.grad = gradient if self.delta.grad is None else self.delta.grad.add_(gradient)
+        return self.delta.grad
 
     @torch.no_grad()
     def write_weights(self) -> None:

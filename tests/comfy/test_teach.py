@@ -273,33 +273,32 @@ def test_prior_prompt_with_the_token(dog):
 
 def moved(studio, before, after, prompt: str) -> float:
     """By which share of their size K and V of a prompt differ between two states, all its tokens alike."""
+    weights, shares = inspect(studio.model, studio.clip)[0], []
     with torch.inference_mode():
         context = encode(with_tokens(studio.clip, after.tokens), prompt)
-    weights = inspect(studio.model, studio.clip)[0]
-    shares = []
-    for layer in after.layout.layers:
-        old, new = (state.delta.flat()[layer.span].view(layer.out_features, -1) for state in (before, after))
-        size = (context @ (weights[layer.name].float() + old).T).square().sum()
-        shares.append((context @ (new - old).T).square().sum() / size)
+        for layer in after.layout.layers:
+            old, new = (state.delta.flat()[layer.span].view(layer.out_features, -1) for state in (before, after))
+            size = (context @ (weights[layer.name].float() + old).T).square().sum()
+            shares.append((context @ (new - old).T).square().sum() / size)
     return torch.stack(shares).mean().sqrt().item()
 
 
 def test_keep_tolerance_holds_k_and_v_of_earlier_prompts(studio, dog_state, hat):
     (free, _), (kept, result) = (
-        studio.teach(hat, previous=dog_state, steps=60, keep_tolerance=tolerance) for tolerance in (0.0, 0.2)
+        studio.teach(hat, previous=dog_state, steps=100, keep_tolerance=tolerance) for tolerance in (0.0, 0.5)
     )
-    assert 0.005 < result.moved["<new1> dog"] < 0.0111
+    assert 0.002 < result.moved["<new1> dog"] < 0.0055
     for prompt in (dog_state.concepts[0].prompts[0], "a <new1> dog on the moon"):  # the latter is no prompt that was held
-        assert moved(studio, dog_state, kept, prompt) < 0.02
-        assert moved(studio, dog_state, free, prompt) > 0.04
+        assert moved(studio, dog_state, kept, prompt) < 0.01
+        assert moved(studio, dog_state, free, prompt) > 0.05
     assert "K and V of `<new1> dog` moved by" in training_figures(kept, result)
 
 
 def test_ordinary_prompts_may_move_twice_as_far(studio, dog):
-    (free, _), (kept, result) = (studio.teach(dog, steps=60, keep_tolerance=tolerance) for tolerance in (0.0, 0.2))
+    (free, _), (kept, result) = (studio.teach(dog, steps=100, keep_tolerance=tolerance) for tolerance in (0.0, 0.5))
     start, prompt = CNSState.empty(free.layout, free.fingerprint), shipped_prompts()[50]  # not among those it was held for
-    assert result.moved == {"ordinary prompts": pytest.approx(0.02, rel=0.1)}
-    assert moved(studio, start, kept, prompt) < 0.03 < moved(studio, start, free, prompt)
+    assert result.moved == {"ordinary prompts": pytest.approx(0.01, rel=0.1)}
+    assert moved(studio, start, kept, prompt) < 0.02 < 0.05 < moved(studio, start, free, prompt)
 
 
 def test_the_papers_loss_has_nothing_of_the_keep_term(studio, dog_state, hat, monkeypatch):
