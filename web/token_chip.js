@@ -12,15 +12,24 @@ import { say } from "./strings.js";
 
 const ANSWER_MS = 900; // how long the chip says what became of a click
 
+/** @type {{ prompt?: Widget } | undefined} where a chip will write: found before the press itself selects and focuses something */
+let pressed;
+
+document.addEventListener(
+  "pointerdown",
+  ({ target }) => {
+    const isChip = /** @type {Element | null} */ (target)?.closest?.(".cns-token");
+    pressed = isChip ? { prompt: selectedPrompt() ?? focusedPrompt() } : undefined;
+  },
+  true,
+);
+
 /** @param {Concept} concept */
 export function tokenChip({ token, noun }) {
   const words = `${token} ${noun}`;
   const title = say("give", { words });
   const chip = make("button", "cns-token", { textContent: token, title, type: "button", ariaLive: "polite" });
-  chip.addEventListener("pointerdown", (event) => event.stopPropagation()); // or nodes drawn by Vue take the selection
-  chip.addEventListener("mousedown", (event) => event.preventDefault()); // or the prompt being edited loses the focus
-  chip.addEventListener("click", async (event) => {
-    event.stopPropagation();
+  chip.addEventListener("click", async () => {
     chip.textContent = await give(words);
     setTimeout(() => (chip.textContent = token), ANSWER_MS);
   });
@@ -32,7 +41,8 @@ export function tokenChip({ token, noun }) {
  * @param {string} words
  */
 async function give(words) {
-  const prompt = selectedPrompt() ?? focusedPrompt();
+  const { prompt } = pressed ?? { prompt: selectedPrompt() }; // the keyboard presses nothing
+  pressed = undefined;
   if (!prompt) return say((await copied(words)) ? "copied" : "notCopied");
   prompt.value = `${prompt.value} ${words}`.trim();
   prompt.callback?.(prompt.value);

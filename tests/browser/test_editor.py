@@ -111,7 +111,7 @@ def test_charts_and_panels_belong_to_the_workflow_that_ran(page, server):
     open_workflow(page, workflow)
     assert charts(page) == chart
     page.evaluate("() => { const n = app.graph.nodes[0]; n.pos = [n.pos[0] + 40, n.pos[1]]; }")
-    page.mouse.click(30, 900)  # the editor looks for changes after a click, and so knows what to undo
+    page.mouse.up()  # upon which the editor looks for changes, and so knows what to undo
     moved = page.evaluate("() => app.graph.nodes[0].pos[0]")
     page.keyboard.press("Control+z")
     page.wait_for_function("moved => app.graph.nodes[0].pos[0] < moved", arg=moved)
@@ -229,7 +229,7 @@ def test_prompt_help(two_taught):
             caption.widgets.find(w => w.name === 'token').value = '<owl>';
         }"""
     )
-    page.mouse.click(30, 900)
+    page.mouse.up()  # upon which the editor looks for changes
     help_is("")  # not taught yet, but wired: the next run knows it
     help_for("a <new2> bird", "This state does not know <new2>. It knows <new1>, <owl>.")
     page.evaluate(
