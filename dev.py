@@ -7,7 +7,9 @@ not a ComfyUI you point at with --comfyui: models, input and output live in ``.c
 from __future__ import annotations
 
 import argparse
+import collections
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -173,11 +175,11 @@ def setup(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 
 def lint(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return report(checks(python))
+    return report(checks(python, comfyui))
 
 
 def test(python: Path, comfyui: Path, rest: list[str]) -> int:
-    outcomes = checks(python) if not rest else {}
+    outcomes = checks(python, comfyui) if not rest else {}
     variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "CNS_NEWEST_FRONTEND": str(newest_frontend())}
     variables |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
     outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**importable(comfyui), **variables})
@@ -185,19 +187,27 @@ def test(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 
 def fuzz(python: Path, comfyui: Path, rest: list[str]) -> int:
-    """The suite's fuzz tests with other and more examples, again and again until the time is over or one fails."""
+    """The suite's fuzz tests with other and more examples, round after round until the time is over or one fails."""
     parser = argparse.ArgumentParser(prog="dev.py fuzz", description=fuzz.__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the first round; each following one counts up")
     arguments, rest = parser.parse_known_args(rest)
-    os.environ["CNS_FUZZ_LONGER"] = "10"  # times the suite's number of examples
-    seed, end = arguments.seed, time.monotonic() + 60 * arguments.minutes
-    while time.monotonic() < end:
-        print(f"Round with seed {seed}")
-        if test(python, comfyui, ["tests/fuzz", "-x", "-q", f"--hypothesis-seed={seed}", *rest]):
-            return 1
-        seed += 1
-    return 0
+    os.environ["CNS_FUZZ_LONGER"] = "3"  # times the suite's number of examples
+    seed, end, failed, thrown = arguments.seed, time.monotonic() + 60 * arguments.minutes, 0, collections.Counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        counts = Path(scratch, "counts.json")
+        os.environ["CNS_FUZZ_COUNTS"] = str(counts)
+        while time.monotonic() < end and not failed:
+            print(f"Round with seed {seed}")
+            failed = test(python, comfyui, ["tests/fuzz", "-x", "-q", f"--hypothesis-seed={seed}", *rest])
+            if counts.exists():  # not where pytest could not start
+                thrown.update(json.loads(counts.read_text(encoding="utf-8")))
+                counts.unlink()
+            seed += 1
+    for kind, count in sorted(thrown.items()):
+        print(f"{count:>9,} {kind.replace('_', ' ')}")
+    print(f"{thrown.total():>9,} in all, seeds {arguments.seed} to {seed - 1}: {'one failed' if failed else 'none failed'}")
+    return failed
 
 
 def reliability(python: Path, comfyui: Path, rest: list[str]) -> int:
@@ -249,13 +259,13 @@ COMMANDS = {
 }
 
 
-def checks(python: Path) -> dict[str, tuple[int, float]]:
+def checks(python: Path, comfyui: Path) -> dict[str, tuple[int, float]]:
     scripts, page = sorted((ROOT / "web").glob("*.js")), ROOT / "tests" / "support" / "page"
     deno = {"DENO_DIR": str(CACHE / "deno"), "DENO_NO_UPDATE_CHECK": "1"}
     return {
         "ruff check": timed(python, "-m", "ruff", "check", "."),
         "ruff format": timed(python, "-m", "ruff", "format", "--check", "."),
-        "pyright": timed(python, "-m", "pyright", "--pythonpath", python),
+        "pyright": timed(python, "-m", "pyright", "--pythonpath", python, env=importable(comfyui)),
         "oxlint": timed(tool(python, "oxlint"), "--config", page / "oxlint.json", *scripts),
         "deno check": timed(
             tool(python, "deno"), "check", "-q", "--config", page / "deno.json", *scripts, env={**os.environ, **deno}

@@ -15,6 +15,7 @@ from .words import beside, find_word, is_joined, spelling
 
 # In prompts, ComfyUI takes ( ) : \ for weights and files, and its editor { } | / for choices and comments.
 _TOKEN = re.compile(r"<[^\s<>():\\,{}|/]+>")
+_STORED_TOKEN = re.compile(r"<[^\s<>():\\,]+>")
 
 
 def check_token(token: str) -> str:
@@ -35,6 +36,15 @@ def check_token(token: str) -> str:
             "case, so it could not be found in a prompt: use another letter."
         )
     return token
+
+
+def check_stored_token(token: str) -> None:
+    """Raises CNSError where a state's token is not of the form ``<name>``.
+
+    Tokens with { } | or / are not given to new concepts, but prompts that do not come from the editor can have them.
+    """
+    if not _STORED_TOKEN.fullmatch(token):
+        raise CNSError(f"The token {token!r} is not one name in angle brackets, like <new1>.")
 
 
 def check_noun(noun: str) -> str:

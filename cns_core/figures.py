@@ -5,6 +5,11 @@ Markdown lists with tokens in backticks: some of ComfyUI's text previews render 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from .history import recorded
 from .kept_prompts import ORDINARY
 from .masks import NeuronMask
 from .state import CNSState, LearnedConcept
@@ -32,7 +37,7 @@ def selection_figures(base: NeuronMask, general: NeuronMask, chosen: NeuronMask,
             f"IoU with {_name(concept)}: {chosen.iou(concept.mask):.3f} (paper: 0.24 on average)" for concept in state.concepts
         ]
         lines.append(f"{(chosen & used).count / chosen.count:.1%} of them were trained by an earlier concept")
-    return _list(lines)
+    return markdown_list(lines)
 
 
 def training_figures(state: CNSState, result: TrainingResult) -> str:
@@ -41,7 +46,7 @@ def training_figures(state: CNSState, result: TrainingResult) -> str:
     first, last = result.history[: _window(result)].mean(0), result.history[-_window(result) :].mean(0)
     steps = len(result.history)
     prior = f"{first[1]:.4f} → {last[1]:.4f}" if concept.figures.get("prior_images") else "none (no prior images wired)"
-    return _list(
+    return markdown_list(
         [
             f"{_name(concept)}: {steps} steps in {result.seconds:.1f} s ({steps / result.seconds:.2f} it/s)",
             f"trained {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V) and {_vectors(concept)}",
@@ -91,6 +96,16 @@ def _concepts(state: CNSState) -> str:
     return f"{len(state.concepts)} concept{'s' * (len(state.concepts) != 1)}"
 
 
+def enlarged_figures(images: Mapping[str, Sequence[Tensor]], resolution: int) -> str:
+    """A line about images (height, width, 3), by kind, that are smaller than the training's resolution; empty if none is."""
+    small = {kind: sum(min(image.shape[:2]) < resolution for image in given) for kind, given in images.items()}
+    parts = [f"{count:,} of {len(images[kind]):,} {kind} images" for kind, count in small.items() if count]
+    if not parts:
+        return ""
+    enlarged = f"{' and '.join(parts)} {'was' if sum(small.values()) == 1 else 'were'} enlarged to {resolution} px"
+    return markdown_list([f"{enlarged}, which blurs them: use larger ones, or a lower resolution"])
+
+
 def _vectors(concept: LearnedConcept) -> str:
     count = len(concept.vectors)
     return f"{count} token vector{'s' * (count > 1)}"
@@ -113,10 +128,12 @@ def state_figures(state: CNSState) -> str:
         lines.append(f"taught with CLIP skip {fingerprint.clip_skip}")
     if fingerprint.unrecorded:
         lines.append(f"{fingerprint.unrecorded} not recorded: use those it was taught with")
-    return _list(lines)
+    if not all(recorded(state)):
+        lines.append("without history: single concepts have no strength of their own")
+    return markdown_list(lines)
 
 
-def _list(lines: list[str]) -> str:
+def markdown_list(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 

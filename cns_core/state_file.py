@@ -2,9 +2,10 @@
 
 Tensors: ``union`` (uint8, the mask of all touched weights, bit-packed over the flat K/V vector), ``values`` (float32, the
 delta at those weights), and for concept i ``concept.i.mask`` (uint8, bit-packed over the *union's* weights, so that a
-concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). Metadata: ``format``, ``format_version``, ``layout``,
-``fingerprint``, ``concepts`` and ``lineage`` (:func:`lineage_of`) as JSON. Older files have no ``lineage``, and no
-``text_encoder`` and ``clip_skip`` in their fingerprint; older readers pass over them.
+concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). With a history also ``concept.i.before`` (float32, see
+:class:`.state.LearnedConcept`). Metadata: ``format``, ``format_version``, ``layout``, ``fingerprint``, ``concepts`` and
+``lineage`` (:func:`lineage_of`) as JSON. Older files have no history, no ``lineage``, and no ``text_encoder`` and
+``clip_skip`` in their fingerprint; older readers pass over them.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from .atomic_write import replacing
 from .errors import CNSError
 from .fingerprint import Fingerprint, Projections
 from .kv_layers import KVLayout
@@ -36,24 +36,15 @@ _ANOTHER = "Copy it anew from where it came, or load an earlier state."
 
 
 def save_state(state: CNSState, path: Path) -> None:
-    """Writes the state atomically: ``path`` is either untouched or complete.
+    """Writes the state atomically: ``path`` is either untouched or complete. Removes what killed processes left beside it.
 
     Raises:
         CNSError: the folder cannot be written.
     """
     blob = save(_tensors(state), metadata=_metadata(state))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by tempfile, whose files nobody but the owner may read.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(blob)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(blob)
     except OSError as error:
         raise CNSError(
             f"The state could not be written to {path}: {error.strerror or error}. Make room there, or give Save CNS State "
@@ -130,6 +121,8 @@ def _tensors(state: CNSState) -> dict[str, torch.Tensor]:
         within_union = np.packbits(concept.mask.flat()[positions])
         tensors[f"concept.{index}.mask"] = torch.from_numpy(within_union)
         tensors[f"concept.{index}.vectors"] = concept.vectors.contiguous()
+        if concept.before is not None:
+            tensors[f"concept.{index}.before"] = concept.before.contiguous()
     return tensors
 
 
@@ -176,7 +169,8 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
                 vectors=tensors[f"concept.{index}.vectors"],
                 prompts=tuple(_text(prompt, "prompt") for prompt in _typed(record["prompts"], list, "list of prompts")),
                 settings=_typed(record["settings"], dict, "record of settings"),
-                figures=_typed(record["figures"], dict, "record of figures"),
+                figures=_figures(_typed(record["figures"], dict, "record of figures")),
+                before=tensors.get(f"concept.{index}.before"),
             )
         )
     return CNSState(
@@ -185,6 +179,15 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
         SparseDelta(union, tensors["values"]),
         tuple(concepts),
     )
+
+
+def _figures(record: dict[str, Any]) -> dict[str, Any]:
+    """Those that are reckoned with later are checked: what moved while the concept was taught, where that is recorded."""
+    for name, share in _typed(record.get("moved", {}), dict, "record of what moved").items():
+        _text(name, "name of what moved")
+        if not math.isfinite(_typed(share, float, "share that moved")):
+            raise CNSError("its record of what moved holds NaN or infinity.")
+    return record
 
 
 def _fingerprint_record(fingerprint: Fingerprint) -> dict[str, object]:

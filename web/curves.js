@@ -33,7 +33,8 @@ export function curvesOf(rows, steps) {
   const curves = columns.map(({ name, ownScale, values, all }) => {
     const own = ownScale ? Math.max(...all) || 1 : top;
     const points = (/** @type {number[]} */ shown) => pointsOf(shown, values.length, own, steps);
-    return { name, ownScale, top: own, last: values[values.length - 1], raw: points(all), smooth: points(thinned(smoothed(values, steps))) };
+    const [raw, smooth] = [all, thinned(smoothed(values, steps))].map(points);
+    return { name, ownScale, top: own, last: values[values.length - 1], raw, smooth };
   });
   return { curves, top };
 }

@@ -2,7 +2,7 @@
 // Where a node is in the workflow, and what it is wired to.
 import { app } from "../../scripts/app.js";
 
-/** @import { Graph, GraphNode, Subgraph } from "../../scripts/app.js" */
+/** @import { Graph, GraphNode, Input } from "../../scripts/app.js" */
 
 const SUBGRAPH_INPUT = -10; // origin of links that come from the edge of a subgraph
 const [MUTED, BYPASSED] = [2, 4];
@@ -83,7 +83,9 @@ export function upstream(node, type, matches) {
   let at = node;
   while (at && !seen.has(at)) {
     seen.add(at);
-    at = sourceOf(at.graph, at.inputs?.find((input) => input.link != null && (input.type === type || input.type === "*"))?.link);
+    /** @type {Input | undefined} */
+    const wired = at.inputs?.find((input) => input.link != null && (input.type === type || input.type === "*"));
+    at = sourceOf(at.graph, wired?.link);
     if (at?.mode === MUTED) return undefined;
     if (at && at.mode !== BYPASSED && matches(at)) return at;
   }

@@ -12,7 +12,7 @@ import { say } from "./strings.js";
 
 const ANSWER_MS = 900; // how long the chip says what became of a click
 
-/** @type {{ prompt?: Widget } | undefined} where a chip will write: found before the press itself selects and focuses something */
+/** @type {{ prompt?: Widget } | undefined} where a chip will write: found before the press selects and focuses */
 let pressed;
 
 document.addEventListener(

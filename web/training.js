@@ -10,14 +10,15 @@
  * @property {number} first how many steps are done before the first of `rows`
  * @property {Losses[]} rows
  * @property {Sample[]} samples
- * @property {number} seconds
+ * @property {number} seconds since it began or was resumed, when `earlier` steps had been done
+ * @property {number} earlier
  * @property {"running" | "done" | "stopped"} progress
  */
 
 const SAMPLES = 50; // as many as the server keeps
 
 /**
- * What is known with a message added to it, which may be late or repeat what is known; undefined where rows before it are missing.
+ * What is known with a message added to it, which may be late or repeat something; undefined where rows before it are missing.
  * @template {Training} T
  * @param {T | undefined} known
  * @param {T} message

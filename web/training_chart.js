@@ -16,7 +16,7 @@ import { say } from "./strings.js";
 const SVG = "http://www.w3.org/2000/svg";
 const [CHART, PREVIEWS] = [180, 128]; // pixels
 
-/** @type {WeakMap<GraphNode, TrainingChart>} nodes go without telling, by undo and with tabs and subgraphs; their charts with them */
+/** @type {WeakMap<GraphNode, TrainingChart>} a node that is removed, by undo or with its tab, takes its chart with it */
 const charts = new WeakMap();
 
 /** @param {GraphNode} node */
@@ -99,14 +99,19 @@ function legend({ name, ownScale, top }) {
 }
 
 /** @param {Training} training */
-function describe({ rows, steps, seconds, progress }) {
+function describe({ rows, steps, earlier, seconds, progress }) {
   const step = rows.length;
   if (progress === "stopped") return say("stopped", { step, steps });
-  if (!step) return say("starting");
-  const perSecond = step / seconds;
-  const speed = perSecond >= 1 ? say("perSecond", { value: perSecond.toFixed(1) }) : say("perStep", { value: (1 / perSecond).toFixed(1) });
+  if (step === earlier) return say("starting");
+  const perSecond = (step - earlier) / seconds;
+  const speed = perSecond >= 1 ? say("perSecond", fixed(perSecond)) : say("perStep", fixed(1 / perSecond));
   if (progress === "done") return say("done", { steps, time: clock(seconds), speed });
   return say("running", { step, steps, speed, left: clock((steps - step) / perSecond) });
+}
+
+/** @param {number} value */
+function fixed(value) {
+  return { value: value.toFixed(1) };
 }
 
 /**

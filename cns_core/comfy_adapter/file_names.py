@@ -24,7 +24,8 @@ def fill_in(name: str, prompt: Mapping[str, Mapping[str, Any]], now: datetime) -
         inner = placeholder[1]
         if inner.startswith("date:"):
             return _date(inner.removeprefix("date:"), now)
-        return _widget(inner, prompt) or placeholder[0]
+        held = _widget(inner, prompt)
+        return placeholder[0] if held is None else held
 
     return _PLACEHOLDER.sub(value, name)
 
@@ -40,8 +41,8 @@ def _date(pattern: str, now: datetime) -> str:
     return _DATE_PART.sub(part, pattern)
 
 
-def _widget(placeholder: str, prompt: Mapping[str, Mapping[str, Any]]) -> str:
-    """Empty where there is no such node or widget."""
+def _widget(placeholder: str, prompt: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """None where there is no such node or widget."""
     title, _, widget = placeholder.rpartition(".")
     by_type = [node for node in prompt.values() if node.get("class_type") == title]
     by_title = [node for node in prompt.values() if isinstance(node.get("_meta"), dict) and node["_meta"].get("title") == title]
@@ -49,4 +50,4 @@ def _widget(placeholder: str, prompt: Mapping[str, Mapping[str, Any]]) -> str:
         value = node["inputs"].get(widget)
         if isinstance(value, str | int | float):  # not a link
             return _UNFIT.sub("_", value if isinstance(value, str) else json.dumps(value))
-    return ""
+    return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..calibration import split_prompts
-from ..concept import Concept, check_image
+from ..concept import Concept, check_image, literal
 from ..errors import CNSError
 
 
@@ -35,7 +35,7 @@ class Prior:
         for number, image in enumerate(images, start=1):
             check_image(image, f"Prior image {number}")
         own = (" ".join(prompt.split()) for prompt in _for_each(prompts, len(images)))
-        return Prior(tuple(images), tuple(prompt or f"photo of a {noun}" for prompt in own))
+        return Prior(tuple(images), tuple(prompt or _class_prompt(noun) for prompt in own))
 
     def check(self, concept: Concept) -> None:
         """Raises CNSError where a prompt has the concept's token in it."""
@@ -43,8 +43,13 @@ class Prior:
             if concept.token.lower() in prompt.lower():
                 raise CNSError(
                     f"The prior prompt '{prompt}' contains {concept.token}: prior images show the class as the pretrained "
-                    f"model knows it, so write the class alone, for example 'photo of a {concept.noun}'."
+                    f"model knows it, so write the class alone, for example '{_class_prompt(concept.noun)}'."
                 )
+
+
+def _class_prompt(noun: str) -> str:
+    """Prompts of prior images are read with their emphasis, as the sampler read them, but a noun is plain text."""
+    return f"photo of a {literal(noun)}"
 
 
 def _for_each(prompts: Sequence[str], images: int) -> list[str]:

@@ -7,6 +7,8 @@ about its learning rate a step, so after n steps against the task's gradient g t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -59,3 +61,16 @@ class PreviousTerm:
         if self._observed == OBSERVED_STEPS:
             self.prev_weight = (self._squares / OBSERVED_STEPS).sqrt() * self._per_gradient
             self._pretrained_weight = _PRETRAINED_SHARE * self.prev_weight
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            "squares": self._squares,
+            "observed": torch.tensor(self._observed),
+            "prev_weight": self.prev_weight,
+            "pretrained_weight": self._pretrained_weight,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        device = self._squares.device
+        self._squares, self._observed = state["squares"].to(device), int(state["observed"])
+        self.prev_weight, self._pretrained_weight = (state[k].to(device) for k in ("prev_weight", "pretrained_weight"))

@@ -72,6 +72,14 @@ class TrainableKV:
         """Moves the weights at the mask to ``W0 + delta``."""
         self._flat.index_copy_(0, self.indices, self._pretrained + self.delta)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"delta": self.delta}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.delta.copy_(state["delta"])
+        self.write_weights()
+
     @contextmanager
     def installed_in(self, unet: nn.Module) -> Iterator[None]:
         """Puts the projections in the places of the UNet's own modules; those come back on leaving."""

@@ -27,6 +27,7 @@ SHOWN_IN = {
         *("CNS_ComputeGeneralNeurons", "CNS_SelectConceptNeurons", "CNS_TrainStep", "CNS_ApplyState"),
     ),
     "captions_from_files": ("CNS_LoadConceptImages", "CNS_SaveState"),
+    "two_of_a_kind_no_gpu": ("CNS_Region", "CNS_ApplyRegions"),
     "inspect": ("CNS_LoadState", "CNS_InspectState", "CNS_InspectPrompts"),
 }
 RUN = ("no_gpu_tour", "inspect")

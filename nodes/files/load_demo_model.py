@@ -6,7 +6,7 @@ from safetensors import SafetensorError
 
 from ...cns_core.errors import CNSError
 from ...demo.model import MODEL_FILE, load_demo_model
-from ..common import CATEGORY_FILES, Schema
+from ..common import CATEGORY_FILES, Schema, checked
 
 
 class LoadDemoModel(io.ComfyNode):
@@ -21,7 +21,7 @@ class LoadDemoModel(io.ComfyNode):
             "nodes do.",
             search_aliases=["demo", "example", "tour", "tiny model", "toy"],
             outputs=[
-                io.Model.Output(tooltip="For 128 x 128 pixels; KSampler with 12 steps and cfg 3 is a good start."),
+                io.Model.Output(tooltip="For 128 x 128 pixels; KSampler with 12 steps and cfg 4 is a good start."),
                 io.Clip.Output(
                     tooltip="Knows prompts such as 'a big striped red star left of a blue house in a forest, neon'."
                 ),
@@ -30,6 +30,7 @@ class LoadDemoModel(io.ComfyNode):
         )
 
     @classmethod
+    @checked
     def execute(cls) -> io.NodeOutput:
         try:
             loaded = load_demo_model(MODEL_FILE, folder_paths.get_folder_paths("embeddings"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import comfy.model_management as memory
 import pytest
 import torch
+from cns_pack.cns_core.comfy_adapter import teach as teaching
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.page.training_progress import Display
 from cns_pack.cns_core.errors import CNSError
@@ -69,12 +70,13 @@ FAULTS = [
 
 @dataclass(frozen=True)
 class Jobs:
-    """What users run, each from its own inputs."""
+    """What users run, each from its own inputs. ``training``: those of one step, as :func:`teach` hands them over."""
 
     studio: object
     dog: object
     neurons: object
     state: object = None
+    training: tuple = ()
 
     def score(self):
         return self.studio.neurons(self.dog).mask.bits.tobytes()
@@ -82,11 +84,17 @@ class Jobs:
     def teach(self, **settings):
         return self.studio.teach(self.dog, neurons=self.neurons, display=Display(preview_every=2), steps=2, **settings)[0]
 
+    def step(self):
+        """A training of one step without a preview, and without what comes before it."""
+        with torch.inference_mode():
+            result = teaching._train(*self.training)
+        return {"values": result.values, "vectors": result.vectors}
+
     def apply_and_load(self):
         """The weights with the state applied; the plain model is loaded afterwards, as by the next generation without it."""
         load([self.studio.model])
         with torch.inference_mode():
-            model, _ = apply_state(self.studio.model, self.studio.clip, self.state, 1.0)
+            model, _ = apply_state(self.studio.checkpoint, self.state, 1.0)
         load([model])
         applied = self.studio.weights()
         load([self.studio.model])
@@ -97,19 +105,27 @@ class Jobs:
 def jobs(studio, dog) -> Jobs:
     drawing = type(studio)(studio.model, studio.clip, DrawingVAE())
     jobs = Jobs(drawing, dog, drawing.neurons(dog))
-    return Jobs(drawing, dog, jobs.neurons, jobs.teach())
+    return replace(jobs, state=jobs.teach(), training=inputs_of_a_step(jobs))
+
+
+def inputs_of_a_step(jobs: Jobs) -> tuple:
+    seen, train = [], teaching._train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teaching, "_train", lambda *inputs: seen.append(inputs) or train(*inputs))
+        jobs.studio.teach(jobs.dog, neurons=jobs.neurons, steps=1)
+    return seen[0]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(jobs) -> dict[str, object]:
-    return {name: getattr(jobs, name)() for name in ("score", "teach", "apply_and_load")}
+    return {name: getattr(jobs, name)() for name in ("score", "teach", "step", "apply_and_load")}
 
 
 @pytest.fixture(scope="module")
 def moments(jobs, undisturbed) -> dict[str, list[tuple[str, int]]]:
     """For each stage the operations in it, as a job's name and a number."""
     found: dict[str, list[tuple[str, int]]] = {}
-    for name in undisturbed:
+    for name in ("score", "teach", "apply_and_load"):
         with Stages(STAGES) as stages:
             getattr(jobs, name)()
         for number, stage in enumerate(stages.seen):
@@ -126,6 +142,7 @@ def test_nothing_is_left_behind(jobs, undisturbed, moments, reliability, fault, 
     chosen = spread(moments[stage], MOMENTS)
     for job, number in chosen:
         ends[ended(fault, jobs, undisturbed, job, number)] += 1
+        gc.collect()
         left.update(before.changes())
     job = chosen[0][0]
     if not equal(getattr(jobs, job)(), undisturbed[job]):
@@ -133,6 +150,24 @@ def test_nothing_is_left_behind(jobs, undisturbed, moments, reliability, fault, 
     reliability.add(fault.name, stage, ends, left)
     assert not left
     assert not ends["ended wrongly"]
+
+
+@pytest.mark.slow
+def test_out_of_memory_at_each_operation_of_a_step(jobs, undisturbed, reliability, request):
+    """At some in the suite, at all where the table is written."""
+    with Operations() as operations:
+        jobs.step()
+    moments = list(range(operations.done))
+    chosen = moments if request.config.getoption("--write-reliability") else spread(moments, MOMENTS)
+    before, ends, left = Snapshot(jobs.studio), Counter(), Counter()
+    for number in chosen:
+        ends[ended(FAULTS[0], jobs, undisturbed, "step", number)] += 1
+        left.update(before.changes())
+    if not equal(jobs.step(), undisturbed["step"]):
+        left["another result of the next run"] += 1
+    reliability.add(FAULTS[0].name, "each operation of one training step", ends, left)
+    assert not left
+    assert ends == {"stopped": len(chosen)}
 
 
 def ended(fault: Fault, jobs: Jobs, undisturbed: dict[str, object], job: str, number: int) -> str:
@@ -144,7 +179,6 @@ def ended(fault: Fault, jobs: Jobs, undisturbed: dict[str, object], job: str, nu
         return "stopped"
     finally:
         memory.interrupt_current_processing(False)  # as ComfyUI does before each prompt
-        gc.collect()
     unharmed = equal(result, undisturbed[job]) if fault.action else bool(torch.isfinite(result.delta.values).all())
     return "went on" if unharmed else "ended wrongly"
 

@@ -125,12 +125,13 @@ def test_names_of_other_places_are_refused(states, prefix):
         ("%TrainStep.steps% %CNS_TrainStep.steps%", "500 500"),
         ("%TrainStep.keep% %TrainStep.rate%", "true 3e-05"),
         ("%TrainStep.template%", "a _new1_ dog_cat"),
+        ("dogs%TrainStep.word%", "dogs"),  # empty
         ("%TrainStep.model% %TrainStep.nothing% %Nobody.steps%", "%TrainStep.model% %TrainStep.nothing% %Nobody.steps%"),
         ("100% %year% %date%", "100% %year% %date%"),  # ComfyUI fills in %year% itself
     ],
 )
 def test_placeholders(name, filled):
-    widgets = {"steps": 500, "keep": True, "rate": 3e-5, "template": "a <new1> dog/cat", "model": ["4", 0]}
+    widgets = {"steps": 500, "keep": True, "rate": 3e-5, "template": "a <new1> dog/cat", "word": "", "model": ["4", 0]}
     prompt = {"7": {"class_type": "CNS_TrainStep", "inputs": widgets, "_meta": {"title": "TrainStep"}}}
     assert fill_in(name, prompt, datetime(2027, 3, 9, 7, 5, 4)) == filled
 

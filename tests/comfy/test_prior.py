@@ -30,6 +30,11 @@ def test_a_prompt_for_each_image(given, prompts):
     assert Prior.of(images, given, "dog").prompts == tuple(prompts)
 
 
+def test_a_noun_is_plain_text_and_prompts_are_not():
+    prompts = Prior.of([torch.zeros(8, 8, 3)] * 2, ["a (small:1.2) saber", ""], "saber (fate)").prompts
+    assert prompts == ("a (small:1.2) saber", "photo of a saber \\(fate\\)")
+
+
 @pytest.mark.parametrize("given", [["one\ntwo"], ["one", "two"], ["one", ""]])
 def test_fewer_prompts_than_images(given):
     with pytest.raises(CNSError, match="2 prior prompts for 4 prior images: give one for all, or one per line for each image"):
@@ -46,5 +51,5 @@ def test_prior_images_are_not_copied():
 
 def test_latents_of_half_precision_images(studio):
     image = torch.full((64, 64, 3), 0.5, dtype=torch.float16)
-    half, whole = (encode_images(studio.model, studio.vae, [images], 64) for images in (image, image.float()))
+    half, whole = (encode_images(studio.checkpoint, [images], 64) for images in (image, image.float()))
     assert torch.equal(half, whole)

@@ -59,10 +59,11 @@ class Script:
         calibration = "a house by a lake\ntwo red cars in the rain"
         general, _ = self(ComputeGeneralNeurons, **loaded, top_percent=30.0, count=2, seed=0, calibration_prompts=calibration)
         neurons, *_ = self(SelectConceptNeurons, base_neurons=base, general_neurons=general, strategy="concept", seed=0)
-        settings = {**loaded, "vae": studio.vae, "concept": concept, "neurons": neurons, "steps": 1, "resolution": 64}
+        settings = {**loaded, "vae": studio.vae, "concept": concept, "neurons": neurons, "steps": 1, "resolution": 128}
         settings |= {"preset": "keep", "preview_every": 0, "preview_prompt": "", "initial_word": "", "vectors": 1}
         settings |= {"prior_images": images, "prior_prompts": "photo of a dog"}
         state, _, summary = self(TrainStep, **{name: wrapped(value) for name, value in settings.items()})
+        assert "- 2 of 2 concept images and 2 of 2 prior images were enlarged to 128 px" in summary
         assert "autosaved" in summary
         self(SaveState, state=state, filename_prefix="cns/mine")
         loaded_state, _ = self(LoadState, state_name="mine_00001_.safetensors")

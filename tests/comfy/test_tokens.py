@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import token_embedding
+from cns_pack.cns_core.comfy_adapter.checkpoint.checks import token_embedding
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors, with_tokens
 from cns_pack.cns_core.errors import CNSError
 from hypothesis import given, settings
@@ -50,6 +50,11 @@ def with_dog(clip):
 @pytest.mark.parametrize(("ours", "plain"), PROMPTS)
 def test_a_vector_copied_from_a_word_is_that_word(clip, with_dog, ours, plain):
     assert torch.equal(encode(with_dog, ours), encode(clip, plain))
+
+
+def test_a_token_that_only_states_have_is_that_word(clip):
+    taught = with_tokens(clip, {"<{A|b}/c>": initial_vectors(clip, "dog", 1)})
+    assert torch.equal(encode(taught, "a (<{a|b}/c>:1.2) on grass"), encode(clip, "a (dog:1.2) on grass"))
 
 
 PIECES = [*"a3é狗 !<>()\n", "<new1>", "<NEW1>", "house", ", ", "'s ", "\\(", "\\)", ":1.2)", " embedding:style "]

@@ -23,7 +23,9 @@ def learned(token: str, seed: int) -> tuple[LearnedConcept, torch.Tensor]:
     generator = np.random.default_rng(seed)
     mask = NeuronMask.from_flat(LAYOUT, generator.random(LAYOUT.size) < 0.2)
     vectors = torch.from_numpy(generator.standard_normal((2, 24)).astype(np.float32))
-    concept = LearnedConcept(token, "dog", mask, vectors, ("photo of a dog",), {"steps": 3}, {"final_loss": [0.5]})
+    concept = LearnedConcept(
+        token, "dog", mask, vectors, ("photo of a dog",), {"steps": 3}, {"final_loss": [0.5], "moved": {"a": 0.015625}}
+    )
     return concept, torch.from_numpy(generator.standard_normal(mask.count).astype(np.float32))
 
 
@@ -130,6 +132,9 @@ def test_files_without_text_encoder_load_and_say_so(state, tmp_path):
         lambda _, metadata: metadata.update(fingerprint='{"values": [0.25, -1.5]}'),
         lambda _, metadata: metadata.update(fingerprint='{"values": [0.25], "precision": 0.1, "text_encoder": "none"}'),
         lambda _, metadata: metadata.update(concepts='[{"token": "dog"}]'),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace('{"a": 0.015625}', "5")),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("0.015625", '"much"')),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("0.015625", "NaN")),
     ],
 )
 def test_inconsistent_file_is_refused(state, tmp_path, change):
@@ -152,6 +157,47 @@ def test_failed_write_leaves_the_old_file(state, tmp_path, monkeypatch):
         save_state(CNSState.empty(LAYOUT, state.fingerprint), path)
     assert path.read_bytes() == old
     assert os.listdir(tmp_path) == ["s.safetensors"]
+
+
+@pytest.mark.parametrize("token", ["<{a|b}/c>", "<a\u200db>", "<İ>"])
+def test_tokens_that_new_concepts_do_not_get_load(state, tmp_path, token):
+    save_state(state.with_concept(*learned(token, 3)), tmp_path / "s.safetensors")
+    assert [concept.token for concept in load_state(tmp_path / "s.safetensors").concepts] == ["<new1>", "<hat>", token]
+
+
+@pytest.mark.parametrize("token", ["dog", "<>", "<a b>", "<a:1.2>", "<a><b>", "<a)>", "<a\\b>", "<a,b>", "<a\nb>"])
+def test_words_that_are_no_tokens_do_not(state, tmp_path, token):
+    path = tmp_path / "s.safetensors"
+    records = [{"token": token, "noun": "dog", "prompts": [], "settings": {}, "figures": {}}]
+    rewritten(state, path, lambda _, metadata: metadata.update(concepts=json.dumps(records)))
+    with pytest.raises(CNSError, match=r"s\.safetensors is damaged: The token .* is not one name in angle brackets"):
+        load_state(path)
+
+
+def test_what_killed_processes_left_is_removed_and_what_live_ones_write_is_not(state, tmp_path):
+    hour = 3600
+    ages = {
+        ".a_00001_.safetensors.4711.0123abcd.tmp": 2 * hour,  # killed
+        ".b_00001_.safetensors.4712.0123abcd.tmp": hour / 2,  # perhaps being written to a slow disk
+        ".mine.tmp": 48 * hour,  # somebody else's
+        "a_00001_.safetensors": 48 * hour,
+    }
+    path = tmp_path / "new.safetensors"
+    save_state(state, path)
+    now = path.stat().st_mtime
+    for name, age in ages.items():
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (now - age, now - age))
+    save_state(state, path)
+    assert sorted(os.listdir(tmp_path)) == sorted([*list(ages)[1:], "new.safetensors"])
+
+
+def test_leftovers_that_cannot_be_removed_cost_nothing(state, tmp_path):
+    leftover = tmp_path / ".a.safetensors.4711.0123abcd.tmp"
+    leftover.mkdir()
+    os.utime(leftover, (0, 0))
+    save_state(state, tmp_path / "new.safetensors")
+    assert len(load_state(tmp_path / "new.safetensors").concepts) == 2
 
 
 def test_a_token_belongs_to_one_concept(state):

@@ -110,7 +110,7 @@ OPTIONAL = {
     "CNS_TrainStep": ["prior_images", "prior_prompts"],
     "CNS_SelectConceptNeurons": ["state"],
 }
-PLACES = [(kind, name) for kind, inputs in NODES.items() for name in [*inputs, *OPTIONAL.get(kind, [])]]
+PLACES = [(kind, name) for kind, inputs in NODES.items() for name in [*inputs, *OPTIONAL.get(kind, []), "nowhere"]]
 
 
 class Weights:
@@ -177,6 +177,7 @@ def check(server, kind: str, changes: dict) -> None:
 @example(place=("CNS_LoadState", "state_name"), value=None)
 @example(place=("CNS_SaveState", "filename_prefix"), value="\ud800")
 @example(place=("CNS_DemoConcept", "concept"), value="nowhere")
+@example(place=("CNS_TrainStep", "learning_rate"), value=["1", 0])
 def test_anything_on_one_input(server, weights, place, value):
     kind, name = place
     check(server, kind, {name: value})

@@ -9,7 +9,7 @@ import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.page.state_record import state_record
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.cns_core.figures import state_figures
+from cns_pack.cns_core.figures import drift, state_figures
 from cns_pack.cns_core.fingerprint import Fingerprint, Projections
 from cns_pack.cns_core.kv_layers import KVLayout
 from cns_pack.cns_core.masks import NeuronMask
@@ -31,7 +31,7 @@ def a_state() -> CNSState:
     state = CNSState.empty(LAYOUT, Fingerprint(kv, text, 2, "some_checkpoint.safetensors"))
     for number, token in enumerate(("<new1>", "<hat>")):
         mask = NeuronMask.from_flat(LAYOUT, np.arange(27) % (number + 3) == 0)
-        concept = LearnedConcept(token, "dog", mask, torch.ones(2, 3), ("a dog",), {"steps": 3}, {"final_loss": [0.5]})
+        concept = LearnedConcept(token, "dog", mask, torch.ones(2, 3), ("a dog",), {"steps": 3}, {"moved": {"<new1> dog": 0.5}})
         state = state.with_concept(concept, torch.arange(mask.count).float())
     return state
 
@@ -70,6 +70,7 @@ def check(path, blob: bytes) -> None:
     assert all(concept.mask.without(state.delta.mask).count == 0 for concept in state.concepts)
     json.dumps(state_record(state)).encode()
     state_figures(state).encode()
+    assert all(isinstance(share, float) for share in drift(state).values())
     save_state(state, path)
     assert load_state(path).delta.mask.equals(state.delta.mask)
 

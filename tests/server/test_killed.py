@@ -69,5 +69,5 @@ def test_killed_while_training(comfyui, base, pictures, reliability):
         result = server.run(graph.prompt)
         assert result.error is None, result.error
         left["another picture"] += not np.array_equal(expected, pixels(server, result, shown))
-    reliability.add("kill -9", "training, a whole server", Counter(killed=1), +left)
+    reliability.add("kill -9", "a server is training", Counter(killed=1), +left)
     assert not +left

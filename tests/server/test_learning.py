@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 
 
 def ordinary_scenes() -> list[Scene]:
-    chance, scenes = random.Random("ordinary"), []
+    rng, scenes = random.Random("ordinary"), []
     while len(scenes) < ORDINARY:
-        scene = random_scene(chance)
+        scene = random_scene(rng)
         if is_held_out(scene) and len(scene.things) < 3:
             scenes.append(scene)
     return scenes

@@ -43,6 +43,35 @@ def test_concept(server, pictures, changes, expected):
     assert expected in caption(server, pictures, **changes)
 
 
+def test_inputs_of_other_names(server):
+    """ComfyUI hands on every link of a prompt by API, and refuses what lacks an input itself."""
+    graph = Graph()
+    drawn = graph.add("CNS_DemoConcept", concept="robot", count=1, seed=0)
+    graph.show([graph.add("CNS_DemoConcept", concept="robot", count=1, seed=0, number=[drawn, 1]), 0])
+    assert message_of(server, graph) == "Demo Concept Images has no input 'number': it takes concept, count, seed."
+    graph = Graph()
+    loaded = graph.add("CNS_LoadDemoModel", model=[graph.add("CNS_LoadDemoModel"), 0])
+    graph.text([loaded, 0])
+    assert message_of(server, graph) == "Load CNS Demo Model has no input 'model': it takes none."
+    graph = Graph()
+    graph.show([graph.add("CNS_DemoConcept", concept="robot", number=1, seed=0), 0])
+    with pytest.raises(PromptRefused, match=r"(?s)Required input is missing.*count"):
+        server.run(graph.prompt)
+
+
+def test_a_prompt_from_before_keep_tolerance(server, pictures):
+    """Its names of other weights say nothing about how far earlier concepts may move."""
+    graph = Graph()
+    loaded = graph.demo_model()
+    concept = graph.concept(graph.images(pictures["dog"]), "<new1>", "dog")
+    neurons = graph.select(*loaded[:2], concept, graph.general(*loaded[:2]))
+    trained = graph.train(loaded, concept, [neurons, 0], keep_weight=0.3, calibration_weight=0.1)
+    del graph.prompt[trained]["inputs"]["keep_tolerance"]
+    graph.text([trained, 2])
+    with pytest.raises(PromptRefused, match=r'(?s)Required input is missing.*"keep_tolerance"'):
+        server.run(graph.prompt)
+
+
 def test_image_with_alpha(server, pictures):
     graph = Graph()
     loaded = graph.add("LoadImage", image="cns_test/alpha.png")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tracemalloc
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cns_pack.cns_core.errors import CNSError
@@ -12,15 +14,29 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 LONGER = int(os.environ.get("CNS_FUZZ_LONGER", "1"))  # times the suite's number of examples; then drawn by --hypothesis-seed
+counts: Counter[str] = Counter()  # examples that have run, by the name of their module
 
 
-def thrown(examples: int) -> settings:
-    """Settings of a fuzz test that runs so many examples in the suite."""
+def thrown(examples: int) -> Callable[[Callable], Callable]:
+    """For a fuzz test, above ``given``: how many examples it runs in the suite. They are counted."""
     fixed = LONGER == 1
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(
+    limits = settings(
         derandomize=fixed, max_examples=examples * LONGER, deadline=None, database=None, suppress_health_check=checks
     )
+
+    def limited(test: Callable) -> Callable:
+        inner = test.hypothesis.inner_test
+
+        @functools.wraps(inner)
+        def counted(*args: object, **inputs: object) -> None:
+            counts[test.__module__.removeprefix("test_")] += 1
+            inner(*args, **inputs)
+
+        test.hypothesis.inner_test = counted
+        return limits(test)
+
+    return limited
 
 
 def check_sentence(error: CNSError) -> None:

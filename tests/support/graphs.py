@@ -124,6 +124,7 @@ class Graph:
             "prior_weight": 1.0,
             "prev_weight": 0.01,
             "pretrained_weight": 0.0,
+            "keep_tolerance": 2.0,
             "gradient_checkpointing": "auto",
         }
         return self.add("CNS_TrainStep", **{**inputs, **changes})

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ...errors import CNSError
+from ...errors import CNSError, brief
 from ..folders import CAPTIONERS
 from ..interruptions import check_cancelled
 from ..out_of_memory import out_of_memory
@@ -82,13 +82,7 @@ def _reported(name: str, trouble: str, remedy: str) -> Iterator[None]:
                 f"There is not enough memory for the captioning model {name}: choose a smaller one, or write the captions by "
                 "hand."
             ) from error
-        raise CNSError(f"{trouble} ({_brief(error)}): {remedy}, or choose another captioner.") from error
-
-
-def _brief(error: Exception) -> str:
-    """Its first line: transformers' messages are pages long."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first[:200]}".rstrip(": .")
+        raise CNSError(f"{trouble} ({brief(error)}): {remedy}, or choose another captioner.") from error
 
 
 def picture_of(image: Tensor) -> Image.Image:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import CNSError
+from ...errors import CNSError, brief
 from ..interruptions import check_cancelled
 
 logger = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ def download(source: Source, target: Path, on_download: Callable[[str], None]) -
         raise error
     if error is not None:  # of whatever kind: those of the network are the download libraries' own
         raise CNSError(
-            f"{source.repository} could not be downloaded to {target}: {error} Check the network, or put its files there "
-            "yourself."
+            f"{source.repository} could not be downloaded to {target} ({brief(error)}): check the network, or put its "
+            "files there yourself."
         ) from error
     return target
 

@@ -56,12 +56,14 @@ class LiveState(Live):
 @dataclass
 class LiveTraining(Live):
     """``rows``: instance, prior and regularization loss of each step done; ``progress``: running, done or stopped;
-    ``samples``: step, prompt and picture (a data URL) of the newest previews.
+    ``samples``: step, prompt and picture (a data URL) of the newest previews; ``seconds``: since the training began or was
+    resumed, when ``earlier`` steps had been done.
     """
 
     kind, most = "training", 32
 
     steps: int = 0
+    earlier: int = 0
     progress: str = "running"
     seconds: float = 0.0
     rows: list[list[float]] = field(default_factory=list)

@@ -24,6 +24,10 @@ class Progress:
             self._bar.update_absolute(self._done)
         check_cancelled()
 
+    def skip(self, units: int) -> None:
+        """Counts units that were done earlier."""
+        self._done += units
+
     def text(self, text: str) -> None:
         """A line of text in the node."""
         server = running_server()

@@ -54,6 +54,12 @@ class TrainingProgress:
         with self._on_page:
             self._live.add_sample(step, caption, data_url(picture))
 
+    def resumed(self, step: int, rows: list[list[float]]) -> None:
+        """The training goes on after so many steps, which are shown as if they had been done just now."""
+        self._progress.skip(step)
+        self._live.earlier = step
+        self.report(step, rows)
+
     def report(self, step: int, rows: list[list[float]]) -> None:
         with self._on_page:
             self._live.advance(rows, time.perf_counter() - self._started)

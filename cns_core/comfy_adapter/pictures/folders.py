@@ -18,8 +18,10 @@ from ...captions import read_captions
 from ...errors import CNSError
 from .pictures import Unreadable, read_picture
 
-PICTURE_SUFFIXES = {".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl", ".png"}
-PICTURE_SUFFIXES |= {".tif", ".tiff", ".webp"}
+PICTURE_SUFFIXES = {
+    *(".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl"),
+    *(".png", ".tif", ".tiff", ".webp"),
+}
 CAPTION_SUFFIXES = (".txt", ".caption")  # the first takes precedence
 MASK_ENDINGS = ("-masklabel", "-condlabel")  # as OneTrainer names them
 MASK_ENDINGS_BESIDE_A_PICTURE = ("_mask", "-mask", ".mask")  # a picture may be called so, a picture's companion is a mask
@@ -155,7 +157,7 @@ def _is_caption(name: str) -> bool:
 def _why_left_out(path: Path, pictures: set[str]) -> str:
     """Empty for pictures and their captions; ``pictures`` are the folder's, case folded and without suffix."""
     stem = path.stem.casefold()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, False where it may not be asked for
         return "left out (folder)"
     if _is_caption(path.name):
         return "" if stem in pictures else "left out (no picture of the same name)"
