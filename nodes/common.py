@@ -27,9 +27,8 @@ ConceptSocket = io.Custom("CNS_CONCEPT")
 NeuronsSocket = io.Custom("CNS_NEURONS")
 StateSocket = io.Custom("CNS_STATE")
 RegionsSocket = io.Custom("CNS_REGIONS")
-BoundingBoxSocket = io.Custom("BOUNDING_BOX")  # ComfyUI's own; 0.3.75 has no class for it yet
 
-_LISTS = (io.Conditioning.io_type, BoundingBoxSocket.io_type)  # outputs that are lists themselves; their nodes look into them
+_LISTS = ("CONDITIONING", "BOUNDING_BOX")  # what is on these is a list itself; the nodes look into it
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can hold a surrogate without its partner
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 
@@ -116,8 +115,7 @@ def _check_value(spec: io.Input, value: Any) -> None:
     if value is None and spec.optional:
         return
     if not isinstance(spec, io.WidgetInput):
-        json = (str, int, float) if spec.io_type in _LISTS else (str, int, float, list, dict)  # most nodes give objects
-        if value is None or isinstance(value, json):
+        if value is None or isinstance(value, (str, int, float, *(() if spec.io_type in _LISTS else (list, dict)))):
             raise CNSError(f"{spec.id} got {reprlib.repr(value)} instead of an output: wire a node there.")
     elif isinstance(spec, (io.String.Input, io.Combo.Input)):
         if not isinstance(value, str):

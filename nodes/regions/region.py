@@ -5,7 +5,9 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.regions.region import Region as RegionOfPicture
 from ...cns_core.comfy_adapter.regions.region import mask_of_bounding_boxes
 from ...cns_core.errors import CNSError
-from ..common import CATEGORY_REGIONS, BoundingBoxSocket, RegionsSocket, Schema, advanced, checked
+from ..common import CATEGORY_REGIONS, RegionsSocket, Schema, advanced, checked
+
+_BoundingBox = io.Custom("BOUNDING_BOX")  # ComfyUI 0.3.75 has no class for it yet
 
 
 def _canvas(name: str) -> io.Int.Input:
@@ -42,7 +44,7 @@ class Region(io.ComfyNode):
                     optional=True,
                     tooltip="White where the region is, grey for soft edges. It is stretched to the size of the picture.",
                 ),
-                BoundingBoxSocket.Input(
+                _BoundingBox.Input(
                     "bboxes",
                     optional=True,
                     extra_dict={"forceInput": True},
