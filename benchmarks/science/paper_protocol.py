@@ -1,4 +1,4 @@
-"""The paper's protocol (section 4.1) on the drawn world.
+"""The paper's protocol (section 5.1) on the drawn world.
 
 Three sets of seven concepts; for each 35 single, 4 double and 3 triple prompts.
 """

@@ -1,4 +1,4 @@
-"""L_reg, equation 7, and its λ_prev from the gradients of the training's first steps, as the paper does not give it.
+"""L_reg (Eq. 7), and its λ_prev from the gradients of the training's first steps, as the paper does not give it.
 
 A number that suits one model holds nothing on another, where losses and weights have another size. Adam moves a weight by
 about its learning rate a step, so after n steps against the task's gradient g the term's own gradient is ``2 λ_prev n lr``:

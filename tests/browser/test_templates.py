@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from demo.editor.workflows import WORKFLOWS
 from demo.training.random_checkpoint import NAME
-from docs.build.workflows import WORKFLOWS
 from tests.support.editor import LITEGRAPH, open_template, press_run, screenshot, set_widgets, wait_idle
 from tests.support.graphs import small_workflow
 
@@ -19,7 +19,6 @@ SMALL = {
     "CNS_LoadConceptImages": {"folder": "my_dog"},
 }
 SHORT = {"CNS_TrainStep": {"steps": 20, "preview_every": 10}}  # on the demo model
-NAMES = [build.__name__ for build in WORKFLOWS]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,7 +48,7 @@ def saved_state(server, base, pictures) -> str:
 
 @pytest.mark.parametrize("editor", [LITEGRAPH], indirect=True)
 @pytest.mark.parametrize("server", ["bundled"], indirect=True)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WORKFLOWS)
 def test_template(page, saved_state, name):
     open_template(page, name)
     kinds = page.evaluate("() => app.graph.nodes.map(n => n.type)")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .workflow_file import Workflow
+from demo.editor.graph import Graph
 
 ROW, ROW_HEIGHT = 1340, 1260  # of what teaches one concept: Train CNS Step grows by its chart, previews and concepts
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 
 
-def photographs(flow: Workflow, x: int, y: int, count: int):
+def photographs(flow: Graph, x: int, y: int, count: int):
     """LoadImage nodes in a column, batched."""
     batch = None
     for index in range(count):
@@ -48,7 +48,7 @@ DEMO_TRAINING = {
 }
 
 
-def sampled(flow: Workflow, x: int, y: int, loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):
+def sampled(flow: Graph, x: int, y: int, loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):
     """ComfyUI's own text-to-image nodes."""
     model, clip, vae = loaded
     positive = flow.add("CLIPTextEncode", (x, y), size=(320, 0), clip=clip, text=prompt)()
@@ -84,7 +84,7 @@ class Material:
     strategy: str = "concept"
 
 
-def choose(flow: Workflow, x: int, y: int, loaded, general, material: Material, previous=None):
+def choose(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None):
     """Captions to neurons; what the concept is, and the node that has chosen its neurons."""
     described = flow.add(
         "CNS_CaptionConceptImages",
@@ -109,7 +109,7 @@ def choose(flow: Workflow, x: int, y: int, loaded, general, material: Material, 
     return described(), chosen
 
 
-def train(flow: Workflow, x: int, y: int, loaded, described, chosen, material: Material, previous=None, **training: object):
+def train(flow: Graph, x: int, y: int, loaded, described, chosen, material: Material, previous=None, **training: object):
     """Train CNS Step."""
     model, clip, vae = loaded
     optional = {"previous_state": previous} if previous else {}
@@ -119,7 +119,7 @@ def train(flow: Workflow, x: int, y: int, loaded, described, chosen, material: M
     return flow.add("CNS_TrainStep", (x, y), size=(360, 0), **wired, **optional, **training)
 
 
-def teach(flow: Workflow, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
+def teach(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
     """Captions to state: the column of selection nodes, Train CNS Step, and what they show."""
     described, chosen = choose(flow, x, y, loaded, general, material, previous)
     trained = train(flow, x + 380, y, loaded, described, chosen, material, previous, **training)
@@ -130,6 +130,6 @@ def teach(flow: Workflow, x: int, y: int, loaded, general, material: Material, p
     return trained()
 
 
-def loaders(flow: Workflow, x: int, y: int):
+def loaders(flow: Graph, x: int, y: int):
     checkpoint = flow.add("CheckpointLoaderSimple", (x, y), size=(340, 0), ckpt_name=CHECKPOINT)
     return checkpoint("MODEL"), checkpoint("CLIP"), checkpoint("VAE")

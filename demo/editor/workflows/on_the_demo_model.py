@@ -16,7 +16,7 @@ from demo.editor.canvas.parts import (
     teach,
     train,
 )
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.graph import Graph
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.new_surroundings import NEW_PLACES
 from demo.world.scene import prompt, random_scene, with_article
@@ -26,7 +26,7 @@ CONCEPTS = ("fox", "candyland")  # of the tour: a thing, then a place
 HELD = ("fox", "turtle")  # of with_and_without_l_reg
 
 
-def no_gpu_tour(flow: Workflow) -> None:
+def no_gpu_tour(flow: Graph) -> None:
     thing, place = (NEW_CONCEPTS[name] for name in CONCEPTS)
     flow.note(
         (0, 0),
@@ -78,7 +78,7 @@ def no_gpu_tour(flow: Workflow) -> None:
     flow.group("4  Compare", (2740, 0, 1440, ROW + ROW_HEIGHT), "#8a5a9e")
 
 
-def with_and_without_l_reg(flow: Workflow) -> None:
+def with_and_without_l_reg(flow: Graph) -> None:
     first, second = (NEW_CONCEPTS[name] for name in HELD)
     flow.note(
         (0, 0),
@@ -123,7 +123,7 @@ def with_and_without_l_reg(flow: Workflow) -> None:
         flow.group(f"{row + 4}  Teach <new2>: {title}", (x - 20, y, 1880, ROW_HEIGHT), "#8a5a9e")
 
 
-def _demo_material(flow: Workflow, x: int, y: int, number: int) -> Material:
+def _demo_material(flow: Graph, x: int, y: int, number: int) -> Material:
     token = f"<new{number + 1}>"
     pictures = flow.add("CNS_DemoConcept", (x, y), size=(300, 0), concept=HELD[number])
     flow.add("PreviewImage", (x, y + 230), f"{token}: what it is shown", (300, 320), images=pictures("images"))

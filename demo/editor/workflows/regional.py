@@ -18,7 +18,7 @@ from demo.editor.canvas.parts import (
     sampled,
     train,
 )
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.graph import Graph
 from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
 from demo.world.new_concepts import NEW_CONCEPTS
 
@@ -38,7 +38,7 @@ class _Prompts:
     right: str
 
 
-def two_of_a_kind(flow: Workflow) -> None:
+def two_of_a_kind(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 400),
@@ -54,7 +54,7 @@ def two_of_a_kind(flow: Workflow) -> None:
     _with_and_without(flow, 400, 2, loaded, stored(), prompts, SD15, 2)
 
 
-def two_of_a_kind_no_gpu(flow: Workflow) -> None:
+def two_of_a_kind_no_gpu(flow: Graph) -> None:
     noun = NEW_CONCEPTS[PAIR[0]].noun
     flow.note(
         (0, 0),
@@ -86,7 +86,7 @@ def two_of_a_kind_no_gpu(flow: Workflow) -> None:
 
 
 def _with_and_without(
-    flow: Workflow, x: int, number: int, loaded, state, prompts: _Prompts, sampling: Sampling, count: int
+    flow: Graph, x: int, number: int, loaded, state, prompts: _Prompts, sampling: Sampling, count: int
 ) -> None:
     """From a state to pictures with and without regions; groups are numbered from ``number``."""
     model, clip, vae = loaded
@@ -113,7 +113,7 @@ def _with_and_without(
         flow.group(f"{number + 2 + row}  {title}", (x, y, 1320, 840), "#8a5a9e")
 
 
-def _halves(flow: Workflow, x: int, y: int):
+def _halves(flow: Graph, x: int, y: int):
     """Masks of the left and the right half, with a soft seam."""
     nothing = flow.add("SolidMask", (x, y), "Nothing", (220, 0), value=0.0, width=512, height=512)()
     half = {"value": 1.0, "width": 256 + _SEAM // 2, "height": 512}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from demo.editor.canvas.parts import ROW, ROW_HEIGHT, Material, loaders, photographs, sampled, teach
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.graph import Graph
 
 
-def first_steps(flow: Workflow) -> None:
+def first_steps(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 260),
@@ -32,7 +32,7 @@ def first_steps(flow: Workflow) -> None:
     flow.group("3  Save and use", (2220, 0, 1150, ROW_HEIGHT), "#8a5a9e")
 
 
-def continual_training(flow: Workflow) -> None:
+def continual_training(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 330),
@@ -60,7 +60,7 @@ def continual_training(flow: Workflow) -> None:
         flow.group("Save both" if row else "Save the first alone", (2940, y, 400, 290), "#8a5a9e")
 
 
-def add_a_third_concept(flow: Workflow) -> None:
+def add_a_third_concept(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 330),
@@ -87,7 +87,7 @@ def add_a_third_concept(flow: Workflow) -> None:
     flow.group("4  Save and use", (2940, 0, 900, ROW_HEIGHT), "#8a5a9e")
 
 
-def style_and_object(flow: Workflow) -> None:
+def style_and_object(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 330),
@@ -117,7 +117,7 @@ def style_and_object(flow: Workflow) -> None:
     flow.group("4  Save and use", (2220, 0, 1180, 1900), "#8a5a9e")
 
 
-def captions_from_files(flow: Workflow) -> None:
+def captions_from_files(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 330),

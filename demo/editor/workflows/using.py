@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from demo.editor.canvas.parts import loaders, sampled
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.graph import Graph
 
 
-def multi_concept_generation(flow: Workflow) -> None:
+def multi_concept_generation(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 250),
@@ -26,7 +26,7 @@ def multi_concept_generation(flow: Workflow) -> None:
     flow.group("3  Result", (1120, 0, 600, 780), "#8a5a9e")
 
 
-def inspect(flow: Workflow) -> None:
+def inspect(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 300),
