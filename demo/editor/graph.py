@@ -36,8 +36,8 @@ class Input:
 
     @property
     def default(self) -> object:
-        choices = self.type if isinstance(self.type, list) else self.options.get("options", [None])
-        return self.options.get("default", choices[0])
+        choices = self.type if isinstance(self.type, list) else self.options.get("options", [])
+        return self.options.get("default", next(iter(choices), None))
 
 
 def inputs_of(info: dict) -> Iterator[Input]:
