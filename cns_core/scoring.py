@@ -67,7 +67,7 @@ def common_mask(
     top_fraction: float,
     on_layer: Callable[[], None] = lambda: None,
 ) -> NeuronMask:
-    """Logical AND of ``M(p)`` over the contexts (tokens, in) of several prompts: base neurons (Eq. 4) or general neurons (Eq. 5).
+    """Logical AND of ``M(p)`` over the contexts (tokens, in) of several prompts: base (Eq. 4) or general neurons (Eq. 5).
 
     ``on_layer`` is called after each weight.
 
