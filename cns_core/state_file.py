@@ -32,7 +32,7 @@ from .state import CNSState, LearnedConcept
 FORMAT = "cns_state"
 FORMAT_VERSION = 1
 _T = TypeVar("_T")
-_ANOTHER = "Copy it anew from where it came, or load an earlier state."
+_ANOTHER = "Copy it again from where it came from, or load an earlier state."
 
 
 def save_state(state: CNSState, path: Path) -> None:

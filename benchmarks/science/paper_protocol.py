@@ -43,7 +43,7 @@ def token(index: int) -> str:
 
 @dataclass(frozen=True)
 class Test:
-    """A scene with concepts in it. ``prompt`` has their tokens, ``plain`` the class nouns alone."""
+    """A scene with concepts in it. ``prompt`` has their tokens, ``plain`` only the class nouns."""
 
     scene: Scene
     concepts: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Every kind of thing as a list of parts in a square from -1 to 1, y down.
 
 A part is (tone, shape, numbers). Tones: body, shade and tint follow the thing's colour, others such as ink and paper are
-fixed, ``#rrggbb`` is any; the pattern is drawn on the body alone.
+fixed, ``#rrggbb`` is any; only the body has the pattern.
 """
 
 from __future__ import annotations

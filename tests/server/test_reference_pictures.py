@@ -2,7 +2,7 @@
 
 A training differs in its last bits from one kind of CPU to the next, so the state is stored and not taught again. Where the
 demo model, the sampler's settings or the state's meaning change on purpose: ``python dev.py test --write-reference
-tests/server/test_reference_pictures.py`` teaches and draws anew; look at the pictures before they are committed.
+tests/server/test_reference_pictures.py`` teaches and draws again; look at the pictures before they are committed.
 """
 
 from __future__ import annotations

@@ -100,12 +100,12 @@ def untaught(bench: Bench) -> list[dict]:
 
 
 def table1(bench: Bench) -> None:
-    """CNS beside tuning all K/V and the token alone."""
+    """CNS beside tuning all K/V and only the token."""
     compare(bench, "table1", {key: PAPER[key] for key in ("cns", "full", "token")})
 
 
 def table2(bench: Bench) -> None:
-    """CNS, without L_reg, with as many random neurons, all K/V, the token alone."""
+    """CNS, without L_reg, with as many random neurons, all K/V, only the token."""
     compare(bench, "table2", PAPER)
     multi_grid(bench, PAPER, "table2")
 

@@ -48,7 +48,7 @@ class LiveTraining:
         self._send(len(self.rows), self.samples[-1:])
 
     def end(self, done: bool) -> None:
-        """Call it whatever happened."""
+        """Call it after an error or Cancel too."""
         self.state = "done" if done else "stopped"
         self._send(len(self.rows))
 

@@ -32,7 +32,7 @@ def inspect(flow: Graph) -> None:
         (340, 300),
         "## What is in a state, and what does a prompt select?\n**Inspect CNS State** shows where each concept's neurons "
         "are, how many, and which are shared. It needs no checkpoint. Choose your state in **Load CNS "
-        "State**.\n\n**Inspect CNS Neurons** draws the paper's figures 3 and 7 "
+        "State**.\n\n**Inspect Prompt Neurons** draws the paper's figures 3 and 7 "
         "for your checkpoint and your prompts.",
     )
     loaded = loaders(flow, 0, 360)
