@@ -35,9 +35,7 @@ class RemoveConcept(io.ComfyNode):
                 ),
             ],
             outputs=[
-                StateSocket.Output(
-                    display_name="state", tooltip="The state without the concept; wire it to Save, Apply or Train."
-                ),
+                StateSocket.Output(display_name="state", tooltip="The state without it; wire it to Save, Apply or Train."),
                 io.String.Output(display_name="summary", tooltip="What is left of the concept, and how far the others moved."),
             ],
         )

@@ -39,7 +39,7 @@ class ExportState(io.ComfyNode):
                 io.Combo.Input(
                     "precision",
                     options=list(PRECISIONS),
-                    tooltip="float16 is half the size and as exact as a float16 checkpoint. A checkpoint keeps its own precision.",
+                    tooltip="float16: half the size, as exact as a float16 checkpoint. A checkpoint keeps its own precision.",
                 ),
                 io.String.Input(
                     "filename_prefix",

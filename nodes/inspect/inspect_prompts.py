@@ -22,8 +22,8 @@ class InspectPrompts(io.ComfyNode):
             node_id="CNS_InspectPrompts",
             display_name="Inspect Prompt Neurons",
             category=CATEGORY_INSPECT,
-            description="Plots which neurons prompts select: how many all of them share (the paper's figure 3), and how similar "
-            "queries are without those (its figure 7).",
+            description="Plots which neurons prompts select: how many all of them share (the paper's figure 3), and how "
+            "similar queries are without those (its figure 7).",
             search_aliases=["plot", "overlap", "wanda", "similarity", "analyze"],
             hidden=[io.Hidden.unique_id],
             inputs=[
@@ -45,12 +45,8 @@ class InspectPrompts(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(display_name="shared", tooltip="Share of a selection that 1, 2, … prompts have in common."),
-                io.Image.Output(
-                    display_name="similarity", tooltip="Overlap of the queries' neurons, without the general ones."
-                ),
-                io.Image.Output(
-                    display_name="shares", tooltip="Share of K/V each query selects, and how much of it is not general."
-                ),
+                io.Image.Output(display_name="similarity", tooltip="Overlap of the queries' neurons without general ones."),
+                io.Image.Output(display_name="shares", tooltip="Share of K/V each query selects, and how much is its own."),
             ],
         )
 

@@ -77,8 +77,8 @@ def hyper_parameters() -> list:
                 "prompt_mode",
                 options=list(PROMPT_MODES),
                 default=_DEFAULT.prompt_mode,
-                tooltip="caption: each image's caption with '<token> noun' in place of the noun. template: one line for all images. "
-                "mix: each step draws one of the two.",
+                tooltip="caption: each image's caption with '<token> noun' in place of the noun. template: one line for all "
+                "images. mix: each step draws one of the two.",
             )
         ),
         advanced(

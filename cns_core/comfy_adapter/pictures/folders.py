@@ -1,4 +1,4 @@
-"""Folders of pictures inside ComfyUI's ``input``: which files are pictures, which hold their captions, and what else is there."""
+"""Folders of pictures inside ComfyUI's ``input``: which files are pictures, which hold captions, and what else is there."""
 
 from __future__ import annotations
 

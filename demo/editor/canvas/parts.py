@@ -133,3 +133,30 @@ def teach(flow: Graph, x: int, y: int, loaded, general, material: Material, prev
 def loaders(flow: Graph, x: int, y: int):
     checkpoint = flow.add("CheckpointLoaderSimple", (x, y), size=(340, 0), ckpt_name=CHECKPOINT)
     return checkpoint("MODEL"), checkpoint("CLIP"), checkpoint("VAE")
+
+
+def general_neurons(flow: Graph, y: int, loaded, **prompts: str):
+    return flow.add("CNS_ComputeGeneralNeurons", (0, y), size=(340, 330), model=loaded[0], clip=loaded[1], **prompts)()
+
+
+def checkpoint_and_general(flow: Graph, y: int):
+    """The left column: a checkpoint, and its general neurons."""
+    loaded = loaders(flow, 0, y)
+    general = general_neurons(flow, y + 160, loaded)
+    flow.group("1  Checkpoint and general neurons", (-20, y - 50, 380, 560))
+    return loaded, general
+
+
+def demo_model_and_general(flow: Graph, y: int, calibration: list[str]):
+    """The same with the demo model."""
+    demo = flow.add("CNS_LoadDemoModel", (0, y), size=(340, 0))
+    loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
+    general = general_neurons(flow, y + 140, loaded, calibration_prompts="\n".join(calibration))
+    flow.group("1  Demo model and general neurons", (-20, y - 50, 380, 540))
+    return loaded, general
+
+
+def applied(flow: Graph, at: tuple[int, int], loaded, state, width: int = 300):
+    """MODEL, CLIP and VAE that know a state's concepts."""
+    node = flow.add("CNS_ApplyState", at, size=(width, 0), model=loaded[0], clip=loaded[1], state=state)
+    return node("model"), node("clip"), loaded[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demo.editor.canvas.parts import loaders, sampled
+from demo.editor.canvas.parts import applied, loaders, sampled
 from demo.editor.graph import Graph
 
 
@@ -18,9 +18,9 @@ def multi_concept_generation(flow: Graph) -> None:
     loaded = loaders(flow, 0, 320)
     stored = flow.add("CNS_LoadState", (0, 500), size=(340, 160), state_name="concepts_00001_.safetensors")
     flow.group("1  Checkpoint and state", (-20, 270, 380, 410))
-    applied = flow.add("CNS_ApplyState", (420, 60), size=(300, 0), model=loaded[0], clip=loaded[1], state=stored())
+    taught = applied(flow, (420, 60), loaded, stored())
     prompt = "photo of a <new1> dog wearing a <new2> hat"
-    image = sampled(flow, 420, 230, (applied("model"), applied("clip"), loaded[2]), prompt, 2, 7)
+    image = sampled(flow, 420, 230, taught, prompt, 2, 7)
     flow.group("2  Prompt and sample", (400, 0, 700, 780), "#3f8e5a")
     flow.add("SaveImage", (1140, 60), "Pictures", (560, 620), images=image, filename_prefix="cns/two_concepts")
     flow.group("3  Result", (1120, 0, 600, 780), "#8a5a9e")
