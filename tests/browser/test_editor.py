@@ -80,6 +80,7 @@ def test_previews_stand_under_the_chart(page, server):
     assert [text.split()[-1] for text in strip.locator("figure").all_inner_texts()] == ["2", "4"]
     loaded = "pictures => pictures.every(picture => picture.complete && picture.naturalWidth === 128)"
     assert strip.locator("img").evaluate_all(loaded)
+    assert strip.locator("img").evaluate_all("pictures => new Set(pictures.map(picture => picture.src)).size") == 2
     assert page.locator(".cns-sample-prompt").first.inner_text() == "a <new1> toy in a forest"
 
 

@@ -35,10 +35,15 @@ def test_bars_are_as_high_as_the_shares():
 def test_curves_go_where_the_losses_go():
     falling, constant = torch.linspace(0.4, 0.0, 50), torch.full((50,), 0.2)
     plot = loss_plot(torch.stack([falling, constant, torch.zeros(50), falling + constant], dim=1), "Teaching <new1> dog")
-    blue, orange = where(plot, BLUE), where(plot, ORANGE)
     assert len(where(plot, GREEN)) == 0  # there was no regularization
-    left, right = (blue[blue[:, 1] == column, 0].mean() for column in np.quantile(blue[:, 1], (0.1, 0.9)).round())
-    assert right - left > 60  # rows count from the top
-    lower = orange[orange[:, 1] < 600, 0]  # left of the legend
-    assert np.ptp(lower) < 6
-    assert left < lower.mean() < right
+    heights = {color: [height(plot, color, column) for column in (200, 540)] for color in (BLUE, ORANGE)}
+    assert heights[BLUE][0] - heights[BLUE][1] > 150
+    assert abs(heights[ORANGE][0] - heights[ORANGE][1]) < 3
+    assert heights[BLUE][1] < heights[ORANGE][1] < heights[BLUE][0]
+
+
+def height(plot: torch.Tensor, color: tuple[int, int, int], column: int) -> float:
+    """Of the curve around a column, in pixels from the bottom; the legend is to the right of both."""
+    pixels = where(plot, color)
+    near = pixels[abs(pixels[:, 1] - column) < 15, 0]
+    return 450 - float(near.mean())

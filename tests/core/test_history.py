@@ -70,8 +70,8 @@ def test_strengths_weigh_what_each_concept_changed(three, strengths, flat):
 
 
 def test_what_no_named_concept_trained_stays_to_the_bit(three):
-    """0.1 + (0.3 - 0.1) is not 0.3 in float32: a sum of all changes would differ."""
-    state = taught(taught(taught(EMPTY, "<a>", [0], [0.1]), "<b>", [0, 1], [0.3, 0.7]), "<c>", [5], [1.0])
+    """1 + (1e-8 - 1) is 0 in float32: a sum of all changes would differ."""
+    state = taught(taught(taught(EMPTY, "<a>", [0], [1.0]), "<b>", [0, 1], [1e-8, 0.7]), "<c>", [5], [1.0])
     assert torch.equal(with_strengths(state, {"<c>": 0.0}).delta.flat()[:5], state.delta.flat()[:5])
 
 

@@ -86,11 +86,23 @@ def test_progress_is_shown(taught):
     assert all(word in texts[-1] for word in ("step 3/3", "loss", "prior", "it/s", "left"))
 
 
-def test_plots_are_pictures_with_curves(taught):
-    for name in ("plot dog", "selection plot hat"):
-        picture = taught[4][name]
-        assert picture.shape == (450, 800, 3)
-        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+BLUE, ORANGE, GREEN, GRAY = (31, 119, 180), (255, 127, 14), (44, 160, 44), (127, 127, 127)  # matplotlib's C0, C1, C2, C7
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn", "absent"),
+    [
+        ("plot dog", {BLUE, ORANGE}, GREEN),  # instance and prior loss; for a first concept there is no L_reg
+        ("plot hat", {BLUE, ORANGE, GREEN}, GRAY),
+        ("selection plot hat", {BLUE, GRAY, ORANGE}, GREEN),  # base, general and chosen neurons
+    ],
+)
+def test_plots_draw_what_there_is(taught, name, drawn, absent):
+    picture = taught[4][name]
+    assert picture.shape == (450, 800, 3)
+    colors = {tuple(color) for color in np.unique(picture.reshape(-1, 3), axis=0).tolist()}
+    assert drawn <= colors
+    assert absent not in colors
 
 
 def test_training_figures(taught):

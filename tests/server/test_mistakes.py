@@ -90,7 +90,7 @@ def test_image_with_alpha(server, pictures):
 
 
 def selection(graph: Graph, pictures, count: int = 4):
-    loaded = graph.checkpoint()
+    loaded = graph.demo_model()
     general = graph.general(loaded[0], loaded[1], count)
     concept = graph.concept(graph.images(pictures["dog"]), "<new1>", "dog")
     return loaded, concept, general
@@ -105,7 +105,7 @@ def test_more_calibration_prompts_than_there_are(server, pictures):
 
 def test_no_neurons_left(server, pictures):
     graph = Graph(server)
-    loaded = graph.checkpoint()
+    loaded = graph.demo_model()
     concept = graph.concept(graph.images(pictures["dog"][:1]), "<new1>", "dog", captions="a house by a lake")
     general = graph.general(loaded[0], loaded[1], 1)
     graph.prompt[general[0]]["inputs"]["calibration_prompts"] = "a house by a lake"

@@ -26,11 +26,11 @@ def history_of(server: ComfyServer, graph: Graph, extra: object) -> dict:
     """Runs the prompt with ``extra`` for what the editor says about the workflow; what ComfyUI remembers of it."""
     body = {"prompt": graph.prompt, "extra_data": {"extra_pnginfo": extra}}
     identity = server.post("/prompt", body)["prompt_id"]
-    for _ in range(600):
+    for _ in range(3000):
         history = json.loads(server.get(f"/history/{identity}"))
         if identity in history:
             return history[identity]
-        time.sleep(1)
+        time.sleep(0.2)
     raise TimeoutError(server.log()[-2000:])
 
 

@@ -80,9 +80,15 @@ def test_nodes_do_not_overlap_and_groups_hold_theirs(name):
 
 def test_first_steps(server, pictures):
     prompt = small_workflow("first_steps", server, pictures)
-    result = server.run(prompt)
-    assert result.error is None, result.error
-    assert pixels(server, result, find(prompt, "SaveImage")[0]).shape == (64, 64, 3)
+    change(prompt, "CNS_TrainStep", neuron_lr=0.01)
+    (shown,), drawn = find(prompt, "SaveImage"), []
+    for strength in (1.0, 0.0):
+        change(prompt, "CNS_ApplyState", strength=strength)
+        result = server.run(prompt)
+        assert result.error is None, result.error
+        drawn.append(pixels(server, result, shown).astype(float))
+    assert drawn[0].shape == (64, 64, 3)
+    assert np.abs(drawn[0] - drawn[1]).mean() > 1  # what was taught is in the picture
 
 
 def test_continual_training_then_generation(server, pictures, base):
@@ -116,7 +122,7 @@ def test_two_of_a_kind_no_gpu(server):
     result = server.run(prompt)
     assert result.error is None, result.error
     saved = result.outputs[find(prompt, "CNS_SaveState")[0]]["text"][0].splitlines()
-    assert [line.split(":")[0] for line in saved[1:3]] == ["- `<new1> toy`", "- `<new2> toy`"]
+    assert [line.split(":")[0] for line in saved[1:3]] == ["- `<new1> animal`", "- `<new2> animal`"]
     drawn = [pixels(server, result, node).astype(float) for node in find(prompt, "SaveImage")]
     assert [picture.shape for picture in drawn] == [(128, 128, 3)] * 2
     assert np.abs(drawn[0] - drawn[1]).mean() > 5

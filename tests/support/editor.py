@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, sampled, teach
+from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, applied, sampled, teach
 from demo.editor.canvas.workflow_file import document
 from demo.editor.graph import Graph
 
@@ -109,8 +109,7 @@ def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] =
         settings = {**DEMO_TRAINING, "steps": steps, "seed": next(_seeds), "preview_every": 0, **training}
         state = teach(flow, 800, 1200 * row, loaded, general, material, state, **settings)
     saved = flow.add("CNS_SaveState", (2200, 0), state=state, filename_prefix="cns/browser")
-    applied = flow.add("CNS_ApplyState", (2200, 200), model=loaded[0], clip=loaded[1], state=saved())
-    taught = applied("model"), applied("clip"), loaded[2]
+    taught = applied(flow, (2200, 200), loaded, saved())
     image = sampled(flow, 2600, 200, taught, "a <new1> toy on a beach", 1, 1, DEMO)
     flow.add("SaveImage", (3300, 200), images=image, filename_prefix="cns/browser")
     return {"id": str(uuid.uuid4()), **document(flow)}  # as a workflow that was saved

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from benchmarks.science.bench import Bench
-from benchmarks.science.lab import Lab, kept
+from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import (
     SETS,
     Test,
     calibration_prompts,
-    noise_seed,
     ordinary_tests,
     single_tests,
     tokens_of,
@@ -55,10 +54,11 @@ def removal(bench: Bench) -> None:
 
 _COLUMNS = {
     "token": "drawn with its token, %",
+    "token clip_i": "CLIP-I with its token",
     "noun": "drawn for its class noun, %",
     "noun distance": "pixels off the plain model's for the class noun, %",
     "others": "the others drawn, %",
-    "others rest": "rest of their prompts, %",
+    "others clip_i": "their CLIP-I",
     "ordinary": "ordinary prompts right, %",
     "left": "K/V of its prompts off the checkpoint's, %",
     "others moved": "K/V of the others' prompts moved, %",
@@ -107,28 +107,30 @@ def _measured(lab: Lab, sequence: Sequence, state: CNSState | None, folder: Path
     known, flat = with_tokens(lab.checkpoint.clip, taught.tokens), torch.zeros(taught.layout.size)
     delta, before = state.delta.flat() if state else flat, taught.delta.flat()
     moments = {learned.token: moment_of(known, kept_prompts(learned), lambda: None) for learned in taught.concepts}
-    own_token = tokens[gone]
+    own_token, asked = tokens[gone], drawn("token", own)
     others = [drawn(name, single_tests(name, tokens, seed)) for name in names if name != gone]
     return {
-        "token": drawn("token", own)["concept"],
+        "token": asked["concept"],
+        "token clip_i": asked["clip_i"],
         "noun": drawn("noun", by_noun)["concept"],
-        "noun distance": _distance(lab, folder / "noun.npz", own, seed),
+        "noun distance": _distance(folder),
         "others": float(np.mean([score["concept"] for score in others])),
-        "others rest": float(np.mean([score["rest"] for score in others if "rest" in score])),
+        "others clip_i": float(np.mean([score["clip_i"] for score in others])),
         "ordinary": drawn("ordinary", ordinary_tests(_ORDINARY, seed), 1)["rest"],
         "left": moved(delta, weights, moments[own_token]),
         "others moved": max(moved(delta - before, weights, m) for token, m in moments.items() if token != own_token),
     }
 
 
-def _distance(lab: Lab, file: Path, tests: list[Test], seed: int) -> float:
+def _distance(folder: Path) -> float:
     """Root mean square difference, in parts of white, to what the plain model draws for the class noun from the same noise."""
-    with np.load(file) as archive:
-        pictures = archive["drawn"]
-    prompts = [test.plain for test in tests for _ in range(_COPIES)]
-    seeds = [noise_seed(seed, number, copy) for number in range(len(tests)) for copy in range(_COPIES)]
-    plain = kept(file.parent.parent / "removal plain.npz", lambda: lab.pictures(prompts, seeds))
-    return float(np.sqrt(np.mean((pictures.astype(float) - plain) ** 2)) / 255)
+    ours, plain = (_pictures(place) for place in (folder, folder.parent / "removal plain model"))
+    return float(np.sqrt(np.mean((ours.astype(float) - plain) ** 2)) / 255)
+
+
+def _pictures(folder: Path, what: str = "noun") -> np.ndarray:
+    with np.load(folder / f"{what}.npz") as archive:
+        return archive["drawn"]
 
 
 def _grid(bench: Bench, orders: tuple[tuple[str, ...], ...]) -> None:
@@ -139,8 +141,7 @@ def _grid(bench: Bench, orders: tuple[tuple[str, ...], ...]) -> None:
     for way in rows:
         line = []
         for what in ("token", "noun"):
-            with np.load(folder / f"removal {way}" / f"{what}.npz") as archive:
-                line += list(archive["drawn"][::_COPIES][:_SHOWN])
+            line += list(_pictures(folder / f"removal {way}", what)[::_COPIES][:_SHOWN])
         pictures.append(line)
     columns = ["with its token"] * _SHOWN + ["class noun"] * _SHOWN
     save_grid(pictures, rows, columns, f"removal_{key}")
