@@ -13,7 +13,7 @@ from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_pack.cns_core.comfy_adapter.lesson import Lesson
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, select_neurons
-from cns_pack.cns_core.comfy_adapter.page import live_training
+from cns_pack.cns_core.comfy_adapter.page import live
 from cns_pack.cns_core.comfy_adapter.page.training_progress import Display
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.comfy_adapter.teach import teach
@@ -66,7 +66,8 @@ def test_previews_differ_and_the_last_is_what_apply_draws(checkpoint):
             TrainConfig(steps=6, resolution=128, **settings),
             Display(preview_every=3, preview_prompt=PROMPT),
         )
-    first, last = (picture_of(sample) for sample in live_training.remembered()[-1]["samples"])
+    training = [shown for shown in live.shown() if shown["kind"] == "training"][-1]
+    first, last = (picture_of(sample) for sample in training["samples"])
     assert first.shape == last.shape == (128, 128, 3)
     assert distance(first, last) > 10
     assert distance(last, drawn(checkpoint, state, PROMPT)) < 3  # a JPEG
