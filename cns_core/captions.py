@@ -1,4 +1,4 @@
-"""Captions a user gives, brought into one caption for each image."""
+"""A user's captions, one for each image."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def random_neurons(base: NeuronMask, general: NeuronMask, generator: torch.Gener
 
 
 def base_neurons(base: NeuronMask, general: NeuronMask, generator: torch.Generator) -> NeuronMask:
-    """The base neurons with the general ones left in."""
+    """All base neurons, general ones included."""
     return base
 
 

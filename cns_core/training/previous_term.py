@@ -20,7 +20,7 @@ _PRETRAINED_SHARE = 0.1  # λ_pre / λ_prev
 
 
 class PreviousTerm:
-    """``λ_prev ‖(W_m − W_{m−1}) ⊙ M_reg‖² + λ_pre ‖(W_m − W_0) ⊙ M_reg‖²`` (paper, eq. 7; the norms squared as in eq. 8).
+    """``λ_prev ‖(W_m − W_{m−1}) ⊙ M_reg‖² + λ_pre ‖(W_m − W_0) ⊙ M_reg‖²`` (paper, Eq. 7; the norms squared as in Eq. 8).
 
     Args:
         shared: ``M_reg``, the positions among the n trained weights that an earlier concept trained too, int64 (k,).
