@@ -15,7 +15,7 @@ class LoadConceptImages(io.ComfyNode):
             node_id="CNS_LoadConceptImages",
             display_name="Load Concept Images",
             category=CATEGORY_FILES,
-            description="Loads every image of a folder inside ComfyUI's input, with the captions of the text files beside "
+            description="Loads every image in a folder inside ComfyUI's input, with the captions of the text files beside "
             "them, and shows what it loaded and what it left out.",
             search_aliases=["load folder", "image folder", "dataset", "sidecar captions"],
             hidden=[io.Hidden.unique_id],

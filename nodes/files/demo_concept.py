@@ -33,7 +33,7 @@ class DemoConcept(io.ComfyNode):
                     min=0,
                     max=2**31 - 1,
                     control_after_generate=False,
-                    tooltip="Other numbers show the concept in other surroundings.",
+                    tooltip="Each seed shows the concept in different surroundings.",
                 ),
             ],
             outputs=[

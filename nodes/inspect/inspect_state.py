@@ -26,7 +26,7 @@ class InspectState(io.ComfyNode):
                 io.Image.Output(
                     display_name="layers", tooltip="Share of each cross-attention matrix that each concept trains."
                 ),
-                io.Image.Output(display_name="overlaps", tooltip="Intersection over union of every two concepts' neurons."),
+                io.Image.Output(display_name="overlaps", tooltip="Intersection over union of each pair of concepts' neurons."),
                 io.String.Output(display_name="summary", tooltip="The concepts, one per line."),
             ],
         )

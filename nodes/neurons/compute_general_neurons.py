@@ -18,7 +18,7 @@ class ComputeGeneralNeurons(io.ComfyNode):
             display_name="Compute General Neurons",
             category=CATEGORY,
             description="Finds the K/V weights that matter for all kinds of prompts; concepts leave these alone. "
-            "Needed once for each checkpoint.",
+            "Needed once per checkpoint.",
             search_aliases=["neurons", "wanda", "mask", "calibration"],
             hidden=[io.Hidden.unique_id],
             inputs=[
@@ -44,7 +44,7 @@ class ComputeGeneralNeurons(io.ComfyNode):
                     "calibration_prompts",
                     default="\n".join(shipped_prompts()),
                     multiline=True,
-                    tooltip="One prompt per line, as different from each other as possible. Empty lines are left out.",
+                    tooltip="One prompt per line, as different from each other as possible. Empty lines are ignored.",
                 ),
             ],
             outputs=[

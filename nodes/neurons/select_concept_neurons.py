@@ -27,7 +27,7 @@ class SelectConceptNeurons(io.ComfyNode):
                     "strategy",
                     options=list(STRATEGIES),
                     default=next(iter(STRATEGIES)),
-                    tooltip="concept: the method. random: as many per row, drawn at random. base: general ones left in. "
+                    tooltip="concept: the method. random: as many per row, drawn at random. base: general neurons included. "
                     "all K/V: every weight. The last three are for comparison.",
                 ),
                 io.Int.Input(
@@ -36,7 +36,7 @@ class SelectConceptNeurons(io.ComfyNode):
                     min=0,
                     max=2**63 - 1,
                     control_after_generate=False,
-                    tooltip="Used by the strategy random alone.",
+                    tooltip="Only used by random.",
                 ),
                 StateSocket.Input(
                     "state", optional=True, tooltip="Earlier concepts, to report the overlap with their neurons."

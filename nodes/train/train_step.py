@@ -57,7 +57,7 @@ class TrainStep(io.ComfyNode):
                 NeuronsSocket.Input("neurons", tooltip="From Select Concept Neurons."),
                 *hyper_parameters(),
                 StateSocket.Input(
-                    "previous_state", optional=True, tooltip="The state of the concepts taught before; none for the first."
+                    "previous_state", optional=True, tooltip="The state with the concepts taught so far; empty for the first."
                 ),
                 io.Image.Input(
                     "prior_images",
@@ -71,7 +71,7 @@ class TrainStep(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     tooltip="The prompt the prior images were made with: one for all, or one for each, as lines or as a list. "
-                    "Without the token. Images without one: photo of a <noun>.",
+                    "Leave the token out. Images without a prompt: photo of a <noun>.",
                 ),
                 *file_inputs(),
             ],

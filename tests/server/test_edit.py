@@ -44,7 +44,7 @@ def removed(graph: Graph, loaded: tuple, state: list, token: str) -> str:
 
 
 def test_mute_remove_and_teach_again(server, pictures, autosaves):
-    graph = Graph()
+    graph = Graph(server)
     loaded = model, clip, vae = graph.demo_model()
     state = taught(graph, pictures, loaded, ("dog", "hat"), keep_steps="1")
     shown = {"as taught": drawn(graph, loaded, state)}
@@ -68,7 +68,7 @@ def test_mute_remove_and_teach_again(server, pictures, autosaves):
     assert summary.index("<new2> hat") < summary.index("<new1> dog")
     assert sum("step1_" in file.name for file in autosaves.iterdir()) == 3
 
-    later = Graph()
+    later = Graph(server)
     loaded = later.demo_model()
     stored = later.add("CNS_LoadState", state_name="again_00001_.safetensors")
     drawn(later, loaded, [stored, 0], "<new2> 0")
@@ -77,7 +77,7 @@ def test_mute_remove_and_teach_again(server, pictures, autosaves):
 
 
 def test_a_cancelled_training_goes_on(server, pictures, autosaves):
-    graph = Graph()
+    graph = Graph(server)
     state = taught(graph, pictures, graph.demo_model(), ("dog",), steps=40, keep_cancelled=True)
     figures = graph.text([state[0], 2])
     sent = []

@@ -26,7 +26,7 @@ def export(graph: Graph, loaded: tuple, state: list, target: str, precision: str
 def exports(server, pictures, base):
     """Two concepts with large changes, exported in every format; what Apply CNS State and the plain checkpoint draw."""
     shutil.rmtree(base / "output" / "cns_export", ignore_errors=True)
-    graph = Graph()
+    graph = Graph(server)
     loaded = model, clip, vae = graph.checkpoint()
     general, state = graph.general(model, clip), None
     for token, noun, vectors in (("<new1>", "dog", 2), ("<new2>", "hat", 1)):
@@ -64,7 +64,7 @@ def copies():
 
 
 def picture_of_lora(server, base, name: str) -> np.ndarray:
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.checkpoint()
     lora = graph.add(
         "LoraLoader", model=model, clip=clip, lora_name=f"{name}.safetensors", strength_model=1.0, strength_clip=1.0
@@ -90,7 +90,7 @@ def test_load_lora_and_embeddings_draw_what_apply_draws(server, base, exports, c
 def test_checkpoint_draws_what_apply_draws(server, base, exports, copies):
     applied, _, folder = exports
     installed(folder, base, "whole", "checkpoints", copies)
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.checkpoint("whole.safetensors")
     shown = graph.show(graph.sample(model, clip, vae, PROMPT.format("embedding:whole-new1", "embedding:whole-new2")))
     result = server.run(graph.prompt)
