@@ -12,7 +12,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..cns_core.comfy_adapter.page.live_states import show_state
+from ..cns_core.comfy_adapter.page.live import LiveState
 from ..cns_core.comfy_adapter.page.state_record import state_record
 from ..cns_core.comfy_adapter.side_effects import SideEffect
 from ..cns_core.errors import CNSError
@@ -87,7 +87,7 @@ def _entry(value: Any, key: Any) -> Any:
 def show(state: CNSState, hidden: Any) -> None:
     """Fills the running node's state panel."""
     with SideEffect("The state could not be shown in the node"):
-        show_state(state_record(state), node_id(hidden), workflow_id(hidden))
+        LiveState(node_id(hidden), workflow_id(hidden), state=state_record(state)).show()
 
 
 def checked(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeOutput]:

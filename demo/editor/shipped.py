@@ -17,8 +17,9 @@ def execute(server: ComfyServer, what: str, prompt: dict) -> Result:
     print(f"\n{what} …")
 
     def show(message: dict) -> None:
-        if message["type"] == "progress_text":
-            print(f"\r  {message['data']['text']:100}", end="", flush=True)
+        data = message["data"]
+        if message["type"] == "cns.live" and data["kind"] == "training":
+            print(f"\r  step {data['first'] + len(data['rows'])}/{data['steps']}, {data['seconds']:.0f} s", end="", flush=True)
 
     result = server.run(prompt, timeout=24 * 3600, on_message=show)
     print()

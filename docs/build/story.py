@@ -24,7 +24,7 @@ def make(server: ComfyServer) -> None:
     tour = shipped_prompt("no_gpu_tour", server.object_info())
     change(tour, "CNS_TrainStep", preview_every=_EVERY)
     result = execute(server, "The tour, with previews", tour)
-    trainings = json.loads(server.get("/cns/trainings"))[-2:]
+    trainings = [shown for shown in json.loads(server.get("/cns/live")) if shown["kind"] == "training"][-2:]
     taught = [
         fetched(server, result, node) for node in find(tour, "PreviewImage") if "is shown" in tour[node]["_meta"]["title"]
     ]

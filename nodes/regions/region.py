@@ -24,7 +24,8 @@ class Region(io.ComfyNode):
             search_aliases=["regional prompt", "attention couple", "area", "mask", "two characters"],
             inputs=[
                 io.Conditioning.Input(
-                    "conditioning", tooltip="What to draw in the region: a complete prompt, such as a <new1> dog on a beach."
+                    "conditioning",
+                    tooltip="What to draw there: a prompt for the whole picture, such as two dogs in a park, a <new1> dog.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -62,7 +63,7 @@ class Region(io.ComfyNode):
     def execute(
         cls, conditioning, strength: float, width: int, height: int, mask=None, bboxes=None, negative=None, regions=()
     ) -> io.NodeOutput:
-        if (mask is None) == (bboxes is None):
-            raise CNSError("Region needs to know where it is: wire a mask or bboxes, one of the two.")
         where = mask if bboxes is None else mask_of_bounding_boxes(bboxes, width, height)
+        if where is None or (mask is not None and bboxes is not None):
+            raise CNSError("Region needs to know where it is: wire a mask or bboxes, one of the two.")
         return io.NodeOutput((*regions, RegionOfPicture.of(conditioning, negative, where, strength)))

@@ -19,6 +19,10 @@ SMALL = {
     "CNS_LoadConceptImages": {"folder": "my_dog"},
 }
 SHORT = {"CNS_TrainStep": {"steps": 20, "preview_every": 10}}  # on the demo model
+PICTURES_SHOWN = """() => {
+    const shown = app.graph.nodes.filter(n => ['SaveImage', 'PreviewImage'].includes(n.type)).map(n => n.imgs ?? []);
+    return shown.length && shown.every(pictures => pictures.length && pictures.every(picture => picture.naturalWidth >= 64));
+}"""
 NAMES = [build.__name__ for build in WORKFLOWS]
 
 
@@ -61,13 +65,8 @@ def test_template(page, saved_state, name):
         set_widgets(page, SHORT)
     press_run(page)
     wait_idle(page, 900)
-    screenshot(page, f"template_{name}")
     assert page.evaluate("() => document.querySelector('.p-dialog, [role=dialog]')?.textContent ?? ''") == ""
-    shown = page.evaluate(
-        """() => app.graph.nodes.filter(n => ['SaveImage', 'PreviewImage'].includes(n.type))
-            .map(n => [n.title, n.imgs?.map(i => i.naturalWidth) ?? []])"""
-    )
-    assert shown
-    assert all(widths and min(widths) >= 64 for _, widths in shown), shown
+    page.wait_for_function(PICTURES_SHOWN, timeout=10_000)
+    screenshot(page, f"template_{name}")
     texts = "() => app.graph.nodes.filter(n => n.type === 'PreviewAny').map(n => n.widgets.map(w => w.value).join(''))"
     assert all(page.evaluate(texts))

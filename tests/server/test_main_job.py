@@ -75,15 +75,27 @@ STEPS = [(1, 3), (2, 3), (3, 3)]
 def test_progress_is_shown(taught):
     _, nodes, result, _, _ = taught
     node = nodes["train dog"]
-    heard = ((data["value"], data["max"]) for data in result.of("progress") if data["node"] == node)
-    progress = list(dict.fromkeys(heard))  # a preview comes with the value of its step once more
+    progress = [(data["value"], data["max"]) for data in result.of("progress") if data["node"] == node]
     encoding, training = progress[: -len(STEPS)], progress[-len(STEPS) :]
     assert training == STEPS
     images_and_prompts = encoding[-1][1]
     assert encoding == [(number, images_and_prompts) for number in range(1, images_and_prompts + 1)]
-    texts = [text for owner, text in result.texts if owner == node]
-    assert texts
-    assert all(word in texts[-1] for word in ("step 3/3", "loss", "prior", "it/s", "left"))
+
+
+def test_losses_reach_the_page_once(taught):
+    """Each step's three losses, in order; and no line of text or picture beside them, which would draw the chart twice."""
+    _, nodes, result, _, _ = taught
+    node = nodes["train hat"]
+    messages = [data for data in result.of("cns.live") if (data["kind"], data["node"]) == ("training", node)]
+    assert [message["first"] for message in messages] == list(
+        np.cumsum([0, *(len(message["rows"]) for message in messages)])[:-1]
+    )
+    rows = [row for message in messages for row in message["rows"]]
+    assert len(rows) == 3
+    assert all(instance > 0 and prior > 0 and regularization >= 0 for instance, prior, regularization in rows)
+    assert [message["progress"] for message in messages][-2:] == ["running", "done"]
+    assert node not in {owner for owner, _ in result.texts}
+    assert result.of("preview") == []
 
 
 def test_plots_are_pictures_with_curves(taught):

@@ -104,7 +104,7 @@ def test_two_of_a_kind_no_gpu(server):
     result = server.run(prompt)
     assert result.error is None, result.error
     saved = result.outputs[find(prompt, "CNS_SaveState")[0]]["text"][0].splitlines()
-    assert [line.split(":")[0] for line in saved[1:3]] == ["- `<new1> toy`", "- `<new2> toy`"]
+    assert [line.split(":")[0] for line in saved[1:3]] == ["- `<new1> animal`", "- `<new2> animal`"]
     drawn = [pixels(server, result, node).astype(float) for node in find(prompt, "SaveImage")]
     assert [picture.shape for picture in drawn] == [(128, 128, 3)] * 2
     assert np.abs(drawn[0] - drawn[1]).mean() > 5

@@ -24,13 +24,12 @@ from demo.world.palette import COLORS
 from demo.world.places import PLACES
 from demo.world.scene import background_words, with_article
 
-PAIRS = (("robot", "guitar"), ("bee", "panda"))  # two toys, two animals
-PICTURES = 54  # of each pair and seed
-_BATCH = 27
+PAIRS = (("bee", "panda"), ("robot", "guitar"))  # two animals, two toys
+PICTURES = 18  # of each pair and seed
 _SEAM = 3 / 16  # of the width, over which one half fades into the other, as in the workflow two_of_a_kind
 
-Prompts = list[list[str]]  # of both, of the left and of the right half: one for each picture
-Draw = Callable[[Lab, ModelPatcher, CLIP, Prompts, list[int]], np.ndarray]
+Words = dict[str, list[str]]  # a prompt for each picture
+Draw = Callable[[Lab, ModelPatcher, CLIP, Words, list[int]], np.ndarray]
 
 
 def regions(bench: Bench) -> None:
@@ -50,7 +49,7 @@ def regions(bench: Bench) -> None:
         rows.append([title, *map(mean_sd, found.values())])
     table(["of pictures, %", *_OUTCOMES], rows)
     order = [(names, title) for names in PAIRS for title in WAYS]
-    labels = [f"{title}: {' left of '.join(names)}" for names, title in order]
+    labels = [f"{title}: {' and '.join(names)}" for names, title in order]
     save_grid([lines[key] for key in order], labels, [""] * 8, "regions")
     write(bench, "regions", {"pairs": PAIRS, "pictures of each seed": PICTURES * len(PAIRS), "ways": figures})
 
@@ -64,38 +63,51 @@ def _pictures(bench: Bench, names: tuple[str, str], seed: int, title: str) -> np
 def _drawn(bench: Bench, sequence: Sequence, draw: Draw) -> np.ndarray:
     with torch.inference_mode():
         model, clip = bench.lab.applied(load_states(bench.lab, sequence)[-1])
-    behind, nouns = [*COLORS, *PLACES], [NEW_CONCEPTS[name].noun for name in sequence.names]
-    things = [with_article(f"<new{number}> {noun}") for number, noun in enumerate(nouns, start=1)]
-    done = []
-    for start in range(0, PICTURES, _BATCH):
-        numbers = range(start, min(start + _BATCH, PICTURES))
-        where = [background_words(behind[number % len(behind)]) for number in numbers]
-        prompts = [[f"{text} {place}" for place in where] for text in (" left of ".join(things), *things)]
-        done.append(draw(bench.lab, model, clip, prompts, [noise_seed(sequence.seed, number) for number in numbers]))
-    return np.concatenate(done)
+    first, second = (
+        with_article(f"<new{number}> {NEW_CONCEPTS[name].noun}") for number, name in enumerate(sequence.names, start=1)
+    )
+    texts = {
+        "and": f"{first} and {second}",
+        "left of": f"{first} left of {second}",
+        # The composition of the whole picture in each half: a prompt for one thing would put it into the middle.
+        "left": f"{first} left of {first}",
+        "right": f"{second} left of {second}",
+    }
+    where = [background_words(name) for name in [*COLORS, *PLACES][:PICTURES]]
+    words = {name: [f"{text} {place}" for place in where] for name, text in texts.items()}
+    return draw(bench.lab, model, clip, words, [noise_seed(sequence.seed, number) for number in range(len(where))])
 
 
 @torch.inference_mode()
-def _without(lab: Lab, model: ModelPatcher, clip: CLIP, prompts: Prompts, seeds: list[int]) -> np.ndarray:
-    return lab.drawn(model, clip, [[contexts(clip, prompts[0]), {}]], seeds)
+def _with_regions(lab: Lab, model: ModelPatcher, clip: CLIP, words: Words, seeds: list[int]) -> np.ndarray:
+    both = tuple(
+        Region.of([[contexts(clip, words[side]), {}]], None, mask, 1.0) for side, mask in zip(_SIDES, _halves(), strict=True)
+    )
+    return lab.drawn(apply_regions(model, both), clip, [[contexts(clip, words["and"]), {}]], seeds)
 
 
 @torch.inference_mode()
-def _with_regions(lab: Lab, model: ModelPatcher, clip: CLIP, prompts: Prompts, seeds: list[int]) -> np.ndarray:
-    whole, left, right = ([[contexts(clip, texts), {}]] for texts in prompts)
-    both = tuple(Region.of(text, None, mask, 1.0) for text, mask in zip((left, right), _halves(), strict=True))
-    return lab.drawn(apply_regions(model, both), clip, whole, seeds)
-
-
-@torch.inference_mode()
-def _with_masks(lab: Lab, model: ModelPatcher, clip: CLIP, prompts: Prompts, seeds: list[int]) -> np.ndarray:
+def _with_masks(lab: Lab, model: ModelPatcher, clip: CLIP, words: Words, seeds: list[int]) -> np.ndarray:
     """ComfyUI's Conditioning Set Mask: a pass through the whole UNet for each prompt."""
-    texts = (contexts(clip, prompts) for prompts in prompts[1:])
-    masked = [[text, {"mask": mask, "mask_strength": 1.0}] for text, mask in zip(texts, _halves(), strict=True)]
+    sides = zip(_SIDES, _halves(), strict=True)
+    masked = [[contexts(clip, words[side]), {"mask": mask, "mask_strength": 1.0}] for side, mask in sides]
     return lab.drawn(model, clip, masked, seeds)
 
 
-WAYS: dict[str, Draw] = {"one prompt": _without, "regions": _with_regions, "Conditioning Set Mask": _with_masks}
+def _with_one_prompt(which: str) -> Draw:
+    def draw(lab: Lab, model: ModelPatcher, clip: CLIP, words: Words, seeds: list[int]) -> np.ndarray:
+        return lab.drawn(model, clip, [[contexts(clip, words[which]), {}]], seeds)
+
+    return draw
+
+
+WAYS: dict[str, Draw] = {
+    "one prompt, A and B": _with_one_prompt("and"),
+    "one prompt, A left of B": _with_one_prompt("left of"),
+    "A and B, with regions": _with_regions,
+    "Conditioning Set Mask": _with_masks,
+}
+_SIDES = ("left", "right")
 
 
 def _halves(width: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,16 +117,21 @@ def _halves(width: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
     return left, 1 - left
 
 
-_OUTCOMES = ("each in its half", "both, anywhere", "the first one only", "the second one only", "neither")
+_OUTCOMES = ("each recognized in its half", "each half more like its own", "both recognized, anywhere")
 
 
 @torch.inference_mode()
 def _judged(lab: Lab, pictures: np.ndarray, names: tuple[str, str]) -> np.ndarray:
-    """Bool (pictures, outcomes). A thing stands where the recognizer's best position of it is."""
+    """Bool (pictures, outcomes), by the recognizer's best position of each thing in each half."""
     maps = lab.recognizer.things(lab.recognizer.trunk(as_input(pictures)))
-    first, second = (maps[:, PRESENT.index(name)] for name in names)
-    there = [(of.amax((1, 2)) > 0).numpy() for of in (first, second)]
-    column = [(of.amax(1).argmax(1) < of.shape[2] // 2).numpy() for of in (first, second)]
-    both = there[0] & there[1]
-    right = both & column[0] & ~column[1]
-    return np.stack([right, both, there[0] & ~there[1], there[1] & ~there[0], ~there[0] & ~there[1]], axis=1)
+    first, second = (_of_halves(maps[:, PRESENT.index(name)]) for name in names)
+    recognized = (first[0] > 0) & (second[1] > 0) & (first[0] > first[1]) & (second[1] > second[0])
+    alike = (first[0] > second[0]) & (second[1] > first[1])
+    anywhere = (torch.stack(first).amax(0) > 0) & (torch.stack(second).amax(0) > 0)
+    return torch.stack([recognized, alike, anywhere], dim=1).numpy()
+
+
+def _of_halves(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(b, rows, columns) to the highest of the left and of the right half, each (b,)."""
+    left, right = logits.chunk(2, dim=2)
+    return left.amax((1, 2)), right.amax((1, 2))

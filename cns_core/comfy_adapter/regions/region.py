@@ -82,17 +82,20 @@ def _boxes(value: object) -> Iterator[Box]:
         for entry in value:
             yield from _boxes(entry)
         return
-    numbers = [value.get(name) for name in ("x", "y", "width", "height")] if isinstance(value, dict) else [None]
-    if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
+    sides = ("x", "y", "width", "height")
+    if not isinstance(value, dict) or not all(_is_number(value.get(side)) for side in sides):
         raise CNSError(f"{reprlib.repr(value)} is no bounding box: it needs x, y, width and height in pixels.")
-    left, top, width, height = numbers
-    yield left, top, width, height
+    yield value["x"], value["y"], value["width"], value["height"]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _contexts(conditioning: object, name: str) -> tuple[TimedContext, ...]:
     if not isinstance(conditioning, list) or not conditioning or not all(map(_is_prompt, conditioning)):
         raise CNSError(f"The {name} wired into Region holds no prompt: wire CLIP Text Encode there.")
-    return tuple(_context(*entry, name) for entry in conditioning)
+    return tuple(_context(features, settings, name) for features, settings in conditioning)
 
 
 def _is_prompt(entry: object) -> bool:

@@ -21,13 +21,14 @@ from demo.editor.canvas.parts import (
 from demo.editor.canvas.workflow_file import Workflow
 from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
 from demo.world.new_concepts import NEW_CONCEPTS
+from demo.world.scene import with_article
 
-PAIR = ("robot", "guitar")  # both are toys
+PAIR = ("bee", "panda")  # both are animals
 _SEAM = 96  # pixels of 512 over which one half fades into the other
 _HOW = (
-    "Asked for in one prompt they mix. **Region** gives each part of the picture a prompt of its own; **Apply Regions** puts "
-    "them into the model.\n\nThe pictures on the right come from the same state, prompt and seed: above with regions, below "
-    "without.\n\n"
+    "In one prompt nothing says which is where. **Region** gives each part of the picture a prompt of its own; **Apply "
+    "Regions** puts them into the model.\n\nThe pictures on the right come from the same state, prompt and seed: above with "
+    "regions, below without.\n\nEach region's prompt describes the whole picture, with one of the two in it.\n\n"
 )
 
 
@@ -49,8 +50,8 @@ def two_of_a_kind(flow: Workflow) -> None:
     loaded = loaders(flow, 0, 470)
     stored = flow.add("CNS_LoadState", (0, 640), size=(340, 200), state_name="concepts_00001_.safetensors")
     flow.group("1  Checkpoint and state", (-20, 420, 380, 440))
-    dogs = ("<new1> dog", "<new2> dog")
-    prompts = _Prompts(f"photo of a {dogs[0]} and a {dogs[1]} in a park", *(f"photo of a {dog} in a park" for dog in dogs))
+    dogs = ("a <new1> dog", "a <new2> dog")
+    prompts = _Prompts(*(f"photo of two dogs in a park, {which}" for which in (" and ".join(dogs), *dogs)))
     _with_and_without(flow, 400, 2, loaded, stored(), prompts, SD15, 2)
 
 
@@ -80,8 +81,8 @@ def two_of_a_kind_no_gpu(flow: Workflow) -> None:
         state = train(flow, 1140, y + 60, loaded, described, chosen, material, state, **settings)()
         flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
     flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/two_of_a_kind")
-    toys = (f"a <new1> {noun}", f"a <new2> {noun}")
-    prompts = _Prompts(f"{toys[0]} left of {toys[1]} on a beach", *(f"{toy} on a beach" for toy in toys))
+    both = [with_article(f"<new{number}> {noun}") for number in (1, 2)]
+    prompts = _Prompts(f"{' and '.join(both)} on a beach", *(f"{one} left of {one} on a beach" for one in both))
     _with_and_without(flow, 1560, 4, loaded, state, prompts, DEMO, 6)
 
 
