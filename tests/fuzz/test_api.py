@@ -110,7 +110,7 @@ OPTIONAL = {
     "CNS_TrainStep": ["prior_images", "prior_prompts"],
     "CNS_SelectConceptNeurons": ["state"],
 }
-PLACES = [(kind, name) for kind, inputs in NODES.items() for name in [*inputs, *OPTIONAL.get(kind, []), "nowhere"]]
+PLACES = [(kind, name) for kind, inputs in NODES.items() for name in [*inputs, *OPTIONAL.get(kind, [])]]
 
 
 class Weights:
