@@ -174,11 +174,11 @@ def setup(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 
 def lint(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return report(checks(python))
+    return report(checks(python, comfyui))
 
 
 def test(python: Path, comfyui: Path, rest: list[str]) -> int:
-    outcomes = checks(python) if not rest else {}
+    outcomes = checks(python, comfyui) if not rest else {}
     variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "CNS_NEWEST_FRONTEND": str(newest_frontend())}
     variables |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
     outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**importable(comfyui), **variables})
@@ -258,11 +258,11 @@ COMMANDS = {
 }
 
 
-def checks(python: Path) -> dict[str, tuple[int, float]]:
+def checks(python: Path, comfyui: Path) -> dict[str, tuple[int, float]]:
     return {
         "ruff check": timed(python, "-m", "ruff", "check", "."),
         "ruff format": timed(python, "-m", "ruff", "format", "--check", "."),
-        "pyright": timed(python, "-m", "pyright", "--pythonpath", python),
+        "pyright": timed(python, "-m", "pyright", "--pythonpath", python, env=importable(comfyui)),
     }
 
 

@@ -34,13 +34,15 @@ class TrainConfig:
     keep_tolerance: float = 2.0  # percent K and V of an earlier concept's prompts may move; 0: any number; not in the paper
     prev_weight: float | None = 0.0  # lambda_prev; None: found from the first steps' gradients
     pretrained_weight: float = 0.0  # lambda_pre; a tenth of lambda_prev where that is found
+    initial_word: str = ""  # the token starts from it; empty: the class noun
+    vectors: int = 1  # that the token stands for
     prompt_mode: str = "mix"
     template: str = "photo of a {concept}"
     gradient_checkpointing: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
+        for name in ("steps", "batch_size", "vectors"):
             if getattr(self, name) < 1:
                 raise CNSError(f"{name} must be at least 1, but it is {getattr(self, name)}.")
         for name in ("neuron_lr", "token_lr", "prior_weight", "prev_weight", "pretrained_weight", "keep_tolerance"):

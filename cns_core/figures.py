@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from .history import recorded
 from .kept_prompts import ORDINARY
 from .masks import NeuronMask
 from .state import CNSState, LearnedConcept
@@ -36,7 +37,7 @@ def selection_figures(base: NeuronMask, general: NeuronMask, chosen: NeuronMask,
             f"IoU with {_name(concept)}: {chosen.iou(concept.mask):.3f} (paper: 0.24 on average)" for concept in state.concepts
         ]
         lines.append(f"{(chosen & used).count / chosen.count:.1%} of them were trained by an earlier concept")
-    return _list(lines)
+    return markdown_list(lines)
 
 
 def training_figures(state: CNSState, result: TrainingResult) -> str:
@@ -45,7 +46,7 @@ def training_figures(state: CNSState, result: TrainingResult) -> str:
     first, last = result.history[: _window(result)].mean(0), result.history[-_window(result) :].mean(0)
     steps = len(result.history)
     prior = f"{first[1]:.4f} → {last[1]:.4f}" if concept.figures.get("prior_images") else "none (no prior images wired)"
-    return _list(
+    return markdown_list(
         [
             f"{_name(concept)}: {steps} steps in {result.seconds:.1f} s ({steps / result.seconds:.2f} it/s)",
             f"trained {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V) and {_vectors(concept)}",
@@ -102,7 +103,7 @@ def enlarged_figures(images: Mapping[str, Sequence[Tensor]], resolution: int) ->
     if not parts:
         return ""
     enlarged = f"{' and '.join(parts)} {'was' if sum(small.values()) == 1 else 'were'} enlarged to {resolution} px"
-    return _list([f"{enlarged}, which blurs them: use larger ones, or a lower resolution"])
+    return markdown_list([f"{enlarged}, which blurs them: use larger ones, or a lower resolution"])
 
 
 def _vectors(concept: LearnedConcept) -> str:
@@ -127,10 +128,12 @@ def state_figures(state: CNSState) -> str:
         lines.append(f"taught with CLIP skip {fingerprint.clip_skip}")
     if fingerprint.unrecorded:
         lines.append(f"{fingerprint.unrecorded} not recorded: use those it was taught with")
-    return _list(lines)
+    if not all(recorded(state)):
+        lines.append("without history: single concepts have no strength of their own")
+    return markdown_list(lines)
 
 
-def _list(lines: list[str]) -> str:
+def markdown_list(lines: list[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -20,11 +20,11 @@ _CONTEXTS = (
     "a {concept} on a wooden table",
     "a {concept} beside a window with a view of the mountains",
     "a red {concept}",
-    "a small {concept} and a large {concept}",
+    "a cat in a {concept}",
     "a {concept} and a chair",
     "a person with a {concept}",
     "an oil painting of a {concept}",
-    "a pencil drawing of a {concept} on a white background",
+    "a bridge, in the style of {concept}",
     "close-up of a {concept}, soft light, detailed",
 )
 

@@ -70,7 +70,7 @@ class KVLayout:
             )
 
 
-def find_kv_modules(model: nn.Module) -> dict[str, nn.Module]:
+def find_kv_modules(model: nn.Module) -> dict[str, nn.Linear]:
     """The ``attn2.to_k`` / ``attn2.to_v`` modules of any diffusion UNet, by name relative to ``model``, in module order.
 
     Raises:

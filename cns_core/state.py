@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +16,7 @@ from .errors import CNSError
 from .fingerprint import Fingerprint
 from .kv_layers import KVLayout
 from .masks import NeuronMask
+from .overlaps import overlaps
 from .selection import union
 from .sparse_delta import SparseDelta
 
@@ -22,6 +27,9 @@ class LearnedConcept:
 
     ``vectors``: float32 (vectors, features), what the token stands for in the text encoder. ``prompts``: those it was
     trained with. ``settings`` and ``figures``: the training's configuration and results, plain JSON values.
+
+    ``before``: float32, the delta before its training at those of its weights that earlier concepts had trained, in the flat
+    vector's order; everywhere else in its mask it was 0. None where that is not recorded.
     """
 
     token: str
@@ -29,8 +37,9 @@ class LearnedConcept:
     mask: NeuronMask
     vectors: Tensor
     prompts: tuple[str, ...]
-    settings: dict[str, object] = field(default_factory=dict)
-    figures: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    before: Tensor | None = None
 
     @property
     def name(self) -> str:
@@ -67,6 +76,8 @@ class CNSState:
             seen.add(concept.token.lower())
         if not bool(torch.isfinite(self.delta.values).all()):
             raise CNSError("The weight differences of this state hold NaN or infinity.")
+        for concept, earlier in self.with_earlier():
+            _check_before(concept, earlier)
 
     @staticmethod
     def empty(layout: KVLayout, fingerprint: Fingerprint) -> CNSState:
@@ -83,7 +94,7 @@ class CNSState:
         if taken:
             raise CNSError(
                 f"The token {token} already means a {taken[0].noun} in the state wired in: give this concept another token, "
-                f"for example {self.free_token()}. To teach {token} anew, wire in the state from before it."
+                f"for example {self.free_token()}. To teach {token} again, take it out with Remove CNS Concept first."
             )
 
     def free_token(self) -> str:
@@ -94,10 +105,44 @@ class CNSState:
             number += 1
         return f"<new{number}>"
 
+    @cached_property
+    def overlaps(self) -> np.ndarray:
+        """Intersection over union of every two concepts' neurons: float64 (n, n), ones on the diagonal."""
+        return overlaps([concept.mask for concept in self.concepts])
+
     def used_neurons(self) -> NeuronMask:
         """``M_1 ∨ … ∨ M_m``."""
         return union(concept.mask for concept in self.concepts) or NeuronMask.empty(self.layout)
 
+    def with_earlier(self) -> Iterator[tuple[LearnedConcept, NeuronMask]]:
+        """Each concept with the union of the masks of those before it."""
+        earlier = NeuronMask.empty(self.layout)
+        for concept in self.concepts:
+            yield concept, earlier
+            earlier = earlier | concept.mask
+
     def with_concept(self, concept: LearnedConcept, values: Tensor) -> CNSState:
-        """The state after ``concept`` moved its neurons to ``W0 + values``, values float32 (concept.mask.count,)."""
+        """The state after ``concept`` moved its neurons to ``W0 + values``, values float32 (concept.mask.count,).
+
+        The concept's ``before`` is this state's delta.
+        """
+        concept = replace(concept, before=self.delta.at(concept.mask & self.used_neurons()))
         return CNSState(self.layout, self.fingerprint, self.delta.updated(concept.mask, values), (*self.concepts, concept))
+
+    def without_history(self) -> CNSState:
+        """The same state, which cannot tell any more what each concept changed."""
+        return replace(self, concepts=tuple(replace(concept, before=None) for concept in self.concepts))
+
+
+def _check_before(concept: LearnedConcept, earlier: NeuronMask) -> None:
+    before = concept.before
+    if before is None:
+        return
+    count = (concept.mask & earlier).count
+    if before.dtype != torch.float32 or before.shape != (count,):
+        raise CNSError(
+            f"The history of {concept.token} must be float32 values of {count:,} weights, but it has {tuple(before.shape)} of "
+            f"{before.dtype}."
+        )
+    if not bool(torch.isfinite(before).all()):
+        raise CNSError(f"The history of {concept.token} holds NaN or infinity.")

@@ -2,20 +2,17 @@
 
 Tensors: ``union`` (uint8, the mask of all touched weights, bit-packed over the flat K/V vector), ``values`` (float32, the
 delta at those weights), and for concept i ``concept.i.mask`` (uint8, bit-packed over the *union's* weights, so that a
-concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). Metadata: ``format``, ``format_version``, ``layout``,
-``fingerprint``, ``concepts`` and ``lineage`` (:func:`lineage_of`) as JSON. Older files have no ``lineage``, and no
-``text_encoder`` and ``clip_skip`` in their fingerprint; older readers pass over them.
+concept costs union / 8 bytes) and ``concept.i.vectors`` (float32). With a history also ``concept.i.before`` (float32, see
+:class:`.state.LearnedConcept`). Metadata: ``format``, ``format_version``, ``layout``, ``fingerprint``, ``concepts`` and
+``lineage`` (:func:`lineage_of`) as JSON. Older files have no history, no ``lineage``, and no ``text_encoder`` and
+``clip_skip`` in their fingerprint; older readers pass over them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import os
-import re
-import secrets
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from .atomic_write import replacing
 from .errors import CNSError
 from .fingerprint import Fingerprint, Projections
 from .kv_layers import KVLayout
@@ -34,8 +32,6 @@ from .state import CNSState, LearnedConcept
 FORMAT = "cns_state"
 FORMAT_VERSION = 1
 _T = TypeVar("_T")
-_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}\.tmp")  # .<state>.<process>.<random>.tmp
-_STALE = 3600  # seconds after which nobody is still writing a temporary file
 _ANOTHER = "Copy it anew from where it came, or load an earlier state."
 
 
@@ -47,35 +43,13 @@ def save_state(state: CNSState, path: Path) -> None:
     """
     blob = save(_tensors(state), metadata=_metadata(state))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by tempfile, whose files nobody but the owner may read.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        try:
-            with temporary.open("xb") as file:
-                file.write(blob)
-                file.flush()
-                os.fsync(file.fileno())
-                now = os.fstat(file.fileno()).st_mtime  # by the clock of the disk's computer
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(blob)
     except OSError as error:
         raise CNSError(
             f"The state could not be written to {path}: {error.strerror or error}. Make room there, or give Save CNS State "
             "another filename_prefix."
         ) from error
-    _remove_stale(path.parent, now)
-
-
-def _remove_stale(folder: Path, now: float) -> None:
-    """Removes temporary files that are so old that their processes must have been killed.
-
-    By their age, as the numbers of processes say nothing about those of another container or computer.
-    """
-    with contextlib.suppress(OSError):  # the state is saved, whatever becomes of these
-        for path in folder.iterdir():
-            if _TEMPORARY.fullmatch(path.name) and path.stat().st_mtime < now - _STALE:
-                path.unlink()
 
 
 def load_state(path: Path) -> CNSState:
@@ -147,6 +121,8 @@ def _tensors(state: CNSState) -> dict[str, torch.Tensor]:
         within_union = np.packbits(concept.mask.flat()[positions])
         tensors[f"concept.{index}.mask"] = torch.from_numpy(within_union)
         tensors[f"concept.{index}.vectors"] = concept.vectors.contiguous()
+        if concept.before is not None:
+            tensors[f"concept.{index}.before"] = concept.before.contiguous()
     return tensors
 
 
@@ -194,6 +170,7 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
                 prompts=tuple(_text(prompt, "prompt") for prompt in _typed(record["prompts"], list, "list of prompts")),
                 settings=_typed(record["settings"], dict, "record of settings"),
                 figures=_figures(_typed(record["figures"], dict, "record of figures")),
+                before=tensors.get(f"concept.{index}.before"),
             )
         )
     return CNSState(

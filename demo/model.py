@@ -14,6 +14,7 @@ import comfy.model_management as memory
 import comfy.sd
 import torch
 from comfy.latent_formats import SD15 as SD15Latents
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.supported_models import SD15
 from comfy.taesd.taesd import TAESD
@@ -55,7 +56,7 @@ def new_vae() -> TAESD:
     return vae
 
 
-def new_base_model() -> torch.nn.Module:
+def new_base_model() -> BaseModel:
     """ComfyUI's BaseModel: the UNet with SD-1.5's noise schedule."""
     config = SD15(UNET_CONFIG)
     config.unet_config["num_heads"] = _HEADS

@@ -6,8 +6,9 @@ import argparse
 import io
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from demo.contact_sheet import contact_sheet
 from demo.editor.comfy_server import ComfyServer, Result
 from demo.editor.shipped import execute, shipped_prompt
 from demo.editor.workflow import change, find
@@ -27,7 +28,7 @@ def run(server: ComfyServer, arguments: argparse.Namespace) -> None:
         right = seen(shown, wanted)
         print(f"  {title:30} {' and '.join(wanted)} in {right.sum()} of {len(right)} pictures")
     target = arguments.base / "output" / "cns" / "tour.png"
-    sheet(pictures).save(target)
+    contact_sheet(list(pictures.values()), rows=list(pictures)).save(target)
     print(f"pictures  {target}")
 
 
@@ -54,14 +55,3 @@ def seen(pictures: np.ndarray, wanted: tuple[str, ...]) -> np.ndarray:
     """For each picture, whether the recognizer sees all that is wanted."""
     recognition = recognizer.load().recognize(pictures)
     return np.all([(recognition.of(what) > 0.5).numpy() for what in wanted], axis=0)
-
-
-def sheet(pictures: dict[str, np.ndarray]) -> Image.Image:
-    side, left = 128, 200
-    image = Image.new("RGB", (left + side * max(map(len, pictures.values())), side * len(pictures)), "white")
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(14)
-    for row, (title, shown) in enumerate(pictures.items()):
-        pen.text((8, row * side + side // 2 - 8), title, "black", font)
-        for column, picture in enumerate(shown):
-            image.paste(Image.fromarray(picture), (left + column * side, row * side))
-    return image

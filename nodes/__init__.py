@@ -5,7 +5,9 @@ from ..cns_core.comfy_adapter.page import routes
 from .apply.apply_state import ApplyState
 from .caption.caption_concept_images import CaptionConceptImages
 from .caption.load_concept_images import LoadConceptImages
+from .edit.remove_concept import RemoveConcept
 from .files.demo_concept import DemoConcept
+from .files.export_state import ExportState
 from .files.load_demo_model import LoadDemoModel
 from .files.load_state import LoadState
 from .files.save_state import SaveState
@@ -14,6 +16,8 @@ from .inspect.inspect_state import InspectState
 from .neurons.compute_base_neurons import ComputeBaseNeurons
 from .neurons.compute_general_neurons import ComputeGeneralNeurons
 from .neurons.select_concept_neurons import SelectConceptNeurons
+from .regions.apply_regions import ApplyRegions
+from .regions.region import Region
 from .train.train_step import TrainStep
 
 NODES = [
@@ -28,6 +32,10 @@ NODES = [
     SaveState,
     LoadState,
     ApplyState,
+    Region,
+    ApplyRegions,
+    RemoveConcept,
+    ExportState,
     InspectState,
     InspectPrompts,
 ]

@@ -21,11 +21,15 @@ from ..cns_core.state import CNSState
 CATEGORY = "CNS"
 CATEGORY_FILES = f"{CATEGORY}/files"
 CATEGORY_INSPECT = f"{CATEGORY}/inspect"
+CATEGORY_REGIONS = f"{CATEGORY}/regions"
 
 ConceptSocket = io.Custom("CNS_CONCEPT")
 NeuronsSocket = io.Custom("CNS_NEURONS")
 StateSocket = io.Custom("CNS_STATE")
+RegionsSocket = io.Custom("CNS_REGIONS")
+BoundingBoxSocket = io.Custom("BOUNDING_BOX")  # ComfyUI's own; 0.3.75 has no class for it yet
 
+_LISTS = (io.Conditioning.io_type, BoundingBoxSocket.io_type)  # outputs that are lists themselves; their nodes look into them
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can hold a surrogate without its partner
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 
@@ -112,7 +116,8 @@ def _check_value(spec: io.Input, value: Any) -> None:
     if value is None and spec.optional:
         return
     if not isinstance(spec, io.WidgetInput):
-        if value is None or isinstance(value, (str, int, float, list, dict)):  # JSON; nodes give objects
+        json = (str, int, float) if spec.io_type in _LISTS else (str, int, float, list, dict)  # most nodes give objects
+        if value is None or isinstance(value, json):
             raise CNSError(f"{spec.id} got {reprlib.repr(value)} instead of an output: wire a node there.")
     elif isinstance(spec, (io.String.Input, io.Combo.Input)):
         if not isinstance(value, str):
@@ -133,7 +138,7 @@ def takes_lists(execute: Callable[..., io.NodeOutput]) -> Callable[..., io.NodeO
     return wrapped
 
 
-def one_of_each(inputs: dict[str, list]) -> dict[str, Any]:
+def single_values(inputs: dict[str, list]) -> dict[str, Any]:
     """The inputs of a node that takes lists, which ComfyUI wraps all in lists."""
     for name, values in inputs.items():
         if len(values) != 1:

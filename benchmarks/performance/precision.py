@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from demo.model import load_demo_model
 
@@ -25,9 +25,9 @@ def measure(base: Path) -> list[dict[str, object]]:
     change of K and V, relative to the exact change, over ordinary prompts.
     """
     comfy.utils.set_progress_bar_enabled(False)
-    model, clip, _ = load_demo_model()
-    weights = inspect(model, clip)[0]
-    features = torch.cat([encode(clip, text) for text in shipped_prompts()[:10]]).float()
+    checkpoint = Checkpoint(*load_demo_model())
+    weights = checkpoint.weights
+    features = torch.cat([encode(checkpoint.clip, text) for text in shipped_prompts()[:10]]).float()
     rows: list[dict[str, object]] = []
     for dtype in DIGITS:
         for title, rounding in ROUNDINGS.items():

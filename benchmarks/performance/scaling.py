@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import comfy.model_management as memory
 import torch
 
+from benchmarks.performance.setting import lesson, open_checkpoint, seconds
 from benchmarks.performance.states import with_random_concept
-from benchmarks.performance.studio import Studio, concept, prior, seconds
 from cns_core.calibration import shipped_prompts
 from cns_core.comfy_adapter.apply.apply import apply_state
-from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.teach import teach
@@ -30,35 +31,33 @@ def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
     """For 1 … 50 concepts in the state: share of K/V ever used, bytes of the file, seconds to save, load, apply, and of a step
     of the next concept with L_reg and the keep term.
     """
-    studio = Studio.open(base)
-    weights, layout, fingerprint = inspect(studio.model, studio.clip)
-    encoded = {text: encode(studio.clip, text) for text in shipped_prompts()}
-    general = common_mask(weights, list(encoded.values())[:20], 0.3)
-    taught, priors = concept(pixels, "<next>"), prior(pixels)
-    neurons = studio.neurons(taught, calibration=4)
-    state, rows, chance = CNSState.empty(layout, fingerprint), [], random.Random(0)
+    checkpoint = open_checkpoint(base)
+    encoded = {text: encode(checkpoint.clip, text) for text in shipped_prompts()}
+    general = common_mask(checkpoint.weights, list(encoded.values())[:20], 0.3)
+    first = lesson(checkpoint, pixels)
+    state, rows, rng = CNSState.empty(checkpoint.layout, checkpoint.fingerprint), [], random.Random(0)
 
     def train(count: int) -> None:
         config = TrainConfig(steps=count, resolution=pixels, gradient_checkpointing="off")
-        teach(studio.model, studio.clip, studio.vae, taught, neurons, state, priors, "", 1, config, Display())
+        teach(checkpoint, replace(first, previous=state), config, Display())
 
     for number in range(1, max(COUNTS) + 1):
-        captions = chance.sample(list(encoded.values()), 5)
-        mask = common_mask(weights, captions, 0.3).without(general)
+        captions = rng.sample(list(encoded.values()), 5)
+        mask = common_mask(checkpoint.weights, captions, 0.3).without(general)
         state = with_random_concept(state, mask, number)
         if number in COUNTS:
-            rows.append({"concepts": number, **_costs(studio, state), **_training(train, steps)})
+            rows.append({"concepts": number, **_costs(checkpoint, state), **_training(train, steps)})
             print(rows[-1])
     return rows
 
 
-def _costs(studio: Studio, state: CNSState) -> dict[str, float]:
+def _costs(checkpoint: Checkpoint, state: CNSState) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
         saving, loading = seconds(lambda: save_state(state, path)), seconds(lambda: load_state(path))
         size = path.stat().st_size
-    applied = apply_state(studio.model, studio.clip, state, 1.0)[0]
-    memory.load_models_gpu([studio.model])
+    applied = apply_state(checkpoint, state, 1.0)[0]
+    memory.load_models_gpu([checkpoint.model])
     writing = seconds(lambda: memory.load_models_gpu([applied]))
     return {"used": state.used_neurons().share, "bytes": size, "save": saving, "load": loading, "apply": writing}
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.performance.studio import CAPTIONS, Studio, peak_memory, seconds
+from benchmarks.performance.setting import CAPTIONS, open_checkpoint, peak_memory, seconds
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
 from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_core.scoring import common_mask, feature_norms
 from cns_core.selection import select
@@ -19,13 +18,13 @@ SHARE = 0.30
 @torch.inference_mode()
 def measure(base: Path, repeats: int = 3) -> dict[str, object]:
     """Seconds of encoding the prompts, and of scoring and selecting; bytes that scoring added; equal to the brute force?"""
-    studio = Studio.open(base)
-    weights = inspect(studio.model, studio.clip)[0]
+    checkpoint = open_checkpoint(base)
+    weights = checkpoint.weights
     if torch.cuda.is_available():
         weights = {name: weight.cuda() for name, weight in weights.items()}
     texts = [*CAPTIONS, *shipped_prompts()[:20]]
-    encoding = seconds(lambda: [encode(studio.clip, text) for text in texts])
-    contexts = [encode(studio.clip, text) for text in texts]
+    encoding = seconds(lambda: [encode(checkpoint.clip, text) for text in texts])
+    contexts = [encode(checkpoint.clip, text) for text in texts]
     captions, calibration = contexts[: len(CAPTIONS)], contexts[len(CAPTIONS) :]
 
     def score():

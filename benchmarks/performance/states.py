@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.performance.studio import Studio
-from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.masks import NeuronMask
 from cns_core.state import CNSState, LearnedConcept
 
@@ -26,9 +25,9 @@ def with_random_concept(state: CNSState, mask: NeuronMask, number: int) -> CNSSt
     return state.with_concept(learned, torch.randn(mask.count, generator=generator) * 1e-3)
 
 
-def random_states(studio: Studio, count: int, share: float) -> list[CNSState]:
+def random_states(checkpoint: Checkpoint, count: int, share: float) -> list[CNSState]:
     """States of one concept each, on ``share`` of the K/V weights drawn at random."""
-    _, layout, fingerprint = inspect(studio.model, studio.clip)
+    layout, fingerprint = checkpoint.layout, checkpoint.fingerprint
     states = []
     for number in range(1, count + 1):
         drawn = torch.rand(layout.size, generator=torch.Generator().manual_seed(number)) < share

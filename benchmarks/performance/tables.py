@@ -104,6 +104,17 @@ def scaling(measure: Measure, pixels: int, steps: int) -> None:
     write("scaling", {"pixels": pixels, "rows": rows})
 
 
+def regions(measure: Measure, pixels: int, steps: int) -> None:
+    """A step of sampling with regions, in one pass and in one pass each."""
+    rows = measure("regions", pixels=pixels)
+    plain = rows[0]["one pass"]
+    cells = [
+        [row["regions"], *(f"{_time(row[way])} ({row[way] / plain:.2f})" for way in ("one pass", "several"))] for row in rows
+    ]
+    table([f"{pixels} px, regions", "Apply Regions (times none)", "Conditioning Set Mask (times none)"], cells)
+    write("regions", {"pixels": pixels, "rows": rows})
+
+
 def _time(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
 
@@ -113,5 +124,6 @@ def _bytes(count: float) -> str:
 
 
 TABLES = {
-    function.__name__: function for function in (train, apply, scoring, scaling, precision, optimizations, activations, peers)
+    function.__name__: function
+    for function in (train, apply, regions, scoring, scaling, precision, optimizations, activations, peers)
 }

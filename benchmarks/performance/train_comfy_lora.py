@@ -7,18 +7,18 @@ from pathlib import Path
 import torch
 from comfy_extras.nodes_train import TrainLoraNode
 
-from benchmarks.performance.studio import Studio, concept, peak_memory, per_step, prior, seconds
+from benchmarks.performance.setting import concept, open_checkpoint, peak_memory, per_step, prior, seconds
 from cns_core.comfy_adapter.checkpoint.latents import fit
 
 
 def measure(base: Path, pixels: int, steps: int) -> dict[str, float]:
     """Rank 8 on every layer, which is the node's default; without gradient checkpointing, as ours is measured."""
-    studio = Studio.open(base)
+    checkpoint = open_checkpoint(base)
     images = [*concept(pixels).images[:1], *prior(pixels).images[:1]]
     with torch.inference_mode():
-        latents = [{"samples": studio.vae.encode(fit(image, pixels))} for image in images]
+        latents = [{"samples": checkpoint.vae.encode(fit(image, pixels))} for image in images]
         texts = ("photo of a dog", "photo of a dog")
-        positive = [[[studio.clip.encode_from_tokens(studio.clip.tokenize(text)), {}]] for text in texts]
+        positive = [[[checkpoint.clip.encode_from_tokens(checkpoint.clip.tokenize(text)), {}]] for text in texts]
     precision = "bf16" if torch.cuda.is_available() else "fp32"
 
     @torch.inference_mode()
@@ -38,7 +38,7 @@ def measure(base: Path, pixels: int, steps: int) -> dict[str, float]:
             "gradient_checkpointing": False,
             "existing_lora": "[None]",
         }
-        TrainLoraNode.execute([studio.model], latents, positive, **{name: [value] for name, value in settings.items()})
+        TrainLoraNode.execute([checkpoint.model], latents, positive, **{name: [value] for name, value in settings.items()})
 
     train(2)
     step = per_step(train, 1, 1 + steps)

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch.nn.functional import mse_loss
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from benchmarks.performance.studio import concept, peak_memory, per_step, prior, seconds
+from benchmarks.performance.setting import concept, peak_memory, per_step, prior, seconds
 
 _UNET = {
     "cross_attention_dim": 768,

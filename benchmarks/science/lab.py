@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,9 +14,9 @@ import comfy.sample
 import comfy.utils
 import numpy as np
 import torch
-from comfy.ldm.modules.attention import attention_pytorch
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
-from comfy.sd import CLIP, VAE
+from comfy.sd import CLIP
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,12 +24,15 @@ from benchmarks.science import paper_protocol
 from benchmarks.science.paper_protocol import calibration_prompts, material, prior_prompts
 from benchmarks.science.selections import SELECTIONS, Candidates
 from benchmarks.science.variants import Variant
+from cns_core.atomic_write import replacing
 from cns_core.comfy_adapter.apply.apply import apply_state
-from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
+from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_core.comfy_adapter.checkpoint.latents import encode_images
 from cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors
+from cns_core.comfy_adapter.checkpoint.prediction import alphas_cumprod, predict_noise
 from cns_core.comfy_adapter.checkpoint.tokens import with_tokens
+from cns_core.comfy_adapter.lesson import Lesson
 from cns_core.comfy_adapter.neurons import Neurons, compute_neurons, draw_calibration, select_neurons
 from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.prior import Prior
@@ -55,9 +57,7 @@ class Lab:
     drawn under one is kept in ``folder`` and may be judged anew.
     """
 
-    model: ModelPatcher
-    clip: CLIP
-    vae: VAE
+    checkpoint: Checkpoint
     digest: str
     work: Path
     _priors: dict[str, Prior] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Lab:
         sampler = f"{STEPS} {GUIDANCE} {SAMPLER} {SCHEDULER} {_FISHER_SAMPLES} {paper_protocol.digest()}"
         digest = hashlib.sha256(path.read_bytes() + sampler.encode()).hexdigest()[:12]
         with torch.inference_mode():
-            return Lab(*load_demo_model(path), digest, work)
+            return Lab(Checkpoint(*load_demo_model(path)), digest, work)
 
     @property
     def folder(self) -> Path:
@@ -92,22 +92,29 @@ class Lab:
     @torch.inference_mode()
     def pictures(self, prompts: list[str], seeds: list[int], state: CNSState | None = None) -> np.ndarray:
         """uint8 (n, 128, 128, 3): one picture for each prompt and seed. A picture depends on nothing else in its batch."""
-        model, clip = (self.model, self.clip) if state is None else apply_state(self.model, self.clip, state, 1.0)
-        encoded = {text: encode(clip, text) for text in set(prompts)}
-        negative = clip.encode_from_tokens(clip.tokenize(""))
-        side, done = PIXELS // 8, []
+        model, clip = self.applied(state)
+        done = []
         for start in range(0, len(prompts), _BATCH):
             rows = slice(start, start + _BATCH)
-            noise = torch.stack([torch.randn(4, side, side, generator=torch.Generator().manual_seed(s)) for s in seeds[rows]])
-            positive = torch.stack([encoded[text] for text in prompts[rows]])
-            latents = comfy.sample.sample(
-                *(model, noise, STEPS, GUIDANCE, SAMPLER, SCHEDULER, [[positive, {}]], [[negative, {}]]),
-                latent_image=torch.zeros_like(noise),
-                disable_pbar=True,
-                seed=0,
-            )
-            done.append((self.vae.decode(latents) * 255).round().byte().numpy())
+            done.append(self.drawn(model, clip, [[contexts(clip, prompts[rows]), {}]], seeds[rows]))
         return np.concatenate(done)
+
+    def applied(self, state: CNSState | None) -> tuple[ModelPatcher, CLIP]:
+        return (self.checkpoint.model, self.checkpoint.clip) if state is None else apply_state(self.checkpoint, state, 1.0)
+
+    @torch.inference_mode()
+    def drawn(self, model: ModelPatcher, clip: CLIP, positive: list, seeds: list[int]) -> np.ndarray:
+        """uint8 (n, 128, 128, 3) of ComfyUI's conditioning, whose rows are those of the seeds."""
+        side = PIXELS // 8
+        noise = torch.stack([torch.randn(4, side, side, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        negative = [[clip.encode_from_tokens(clip.tokenize("")), {}]]
+        latents = comfy.sample.sample(
+            *(model, noise, STEPS, GUIDANCE, SAMPLER, SCHEDULER, positive, negative),
+            latent_image=torch.zeros_like(noise),
+            disable_pbar=True,
+            seed=0,
+        )
+        return (self.checkpoint.vae.decode(latents) * 255).round().byte().numpy()
 
     @torch.inference_mode()
     def teach(self, state: CNSState | None, name: str, token: str, variant: Variant, seed: int) -> CNSState:
@@ -116,7 +123,7 @@ class Lab:
         neurons = self.neurons(concept, variant, seed, state)
         config = variant.config(zlib.crc32(f"{seed} {name}".encode()))  # other noise for every concept of a sequence
         prior = self.prior(name) if config.prior_weight > 0 else Prior()
-        return teach(self.model, self.clip, self.vae, concept, neurons, state, prior, "", 1, config, Display())[0]
+        return teach(self.checkpoint, Lesson(concept, neurons, prior, state), config, Display())[0]
 
     def concept(self, name: str, token: str, seed: int, background: str = "") -> Concept:
         pictures, captions = material(name, seed, background)
@@ -125,19 +132,19 @@ class Lab:
 
     def neurons(self, concept: Concept, variant: Variant, seed: int, state: CNSState | None = None) -> Neurons:
         share = variant.top_fraction
-        base = compute_neurons(self.model, self.clip, list(concept.descriptions), share, "base", None)
+        base = compute_neurons(self.checkpoint, list(concept.descriptions), share, "base", None)
         general = self.general(share, variant.calibration_count)
         neurons = select_neurons(base, general, variant.strategy, seed)
         if not variant.selection:
             return neurons
-        known = with_tokens(self.clip, state.tokens) if state else self.clip
+        known = with_tokens(self.checkpoint.clip, state.tokens) if state else self.checkpoint.clip
         earlier = [text for learned in state.concepts for text in learned.prompts] if state else []
         candidates = Candidates(
-            weights={name: weight.float().cpu() for name, weight in inspect(self.model, self.clip)[0].items()},
+            weights={name: weight.float().cpu() for name, weight in self.checkpoint.weights.items()},
             chosen=neurons.mask,
             general=general.mask,
             owned=state.used_neurons() if state else NeuronMask.empty(neurons.mask.layout),
-            captions=[encode(self.clip, text) for text in concept.descriptions],
+            captions=[encode(self.checkpoint.clip, text) for text in concept.descriptions],
             others=[encode(known, text) for text in (*general.prompts, *earlier)],
             fisher=lambda: self.fisher(concept.images, concept.descriptions),
             ordinary_fisher=self.ordinary_fisher,
@@ -154,22 +161,23 @@ class Lab:
 
     def fisher(self, images: tuple[Tensor, ...], captions: tuple[str, ...]) -> dict[str, Tensor]:
         """Mean squared gradients of the noise-prediction loss on captioned pictures by the pretrained K/V weights."""
-        memory.load_models_gpu([self.model])  # takes an applied state out, and the weights to where they compute
-        device = self.model.load_device
-        latents = encode_images(self.model, self.vae, images, PIXELS).to(device)
-        contexts = torch.cat([encode(self.clip, text).unsqueeze(0) for text in captions]).to(device)
-        unet, sigmas = self.model.model.diffusion_model, self.model.model.model_sampling.sigmas.to(device)
+        memory.load_models_gpu([self.checkpoint.model])  # takes an applied state out, and the weights to where they compute
+        device = self.checkpoint.model.load_device
+        latents = encode_images(self.checkpoint, images, PIXELS).to(device)
+        contexts = torch.cat([encode(self.checkpoint.clip, text).unsqueeze(0) for text in captions]).to(device)
+        base = self.checkpoint.model.model
+        unet = base.diffusion_model
         generator = torch.Generator().manual_seed(0)
         with normal_tensors(unet):
             weights = {name: module.weight.requires_grad_() for name, module in find_kv_modules(unet).items()}
             sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-            latents, contexts, alphas = latents.clone(), contexts.clone(), (1 / (sigmas**2 + 1)).clone()
+            latents, contexts, alphas = latents.clone(), contexts.clone(), alphas_cumprod(base).to(device)
             for _ in range(_FISHER_SAMPLES):
                 chosen = torch.randint(len(latents), (1,), generator=generator)
                 timestep = torch.randint(len(alphas), (1,), generator=generator)
                 chosen, timestep = chosen.to(device), timestep.to(device)
                 noise = torch.randn(latents[chosen].shape, generator=generator).to(device)
-                predicted = _predicted(unet, latents[chosen], noise, alphas[timestep], timestep, contexts[chosen])
+                predicted = _predicted(base, latents[chosen], noise, alphas[timestep], timestep, contexts[chosen])
                 gradients = torch.autograd.grad(functional.mse_loss(predicted, noise), list(weights.values()))
                 for name, gradient in zip(weights, gradients, strict=True):
                     sums[name] += gradient.square() / _FISHER_SAMPLES
@@ -180,22 +188,22 @@ class Lab:
         """Mean squared error of the noise prediction, the training's own loss, on pictures (n, 128, 128, 3): each at eight
         timesteps with noise that depends on nothing else.
         """
-        model, clip = (self.model, self.clip) if state is None else apply_state(self.model, self.clip, state, 1.0)
+        model, clip = self.applied(state)
         images = [torch.from_numpy(picture).float() / 255 for picture in pictures]
-        latents = encode_images(self.model, self.vae, images, PIXELS).repeat(_ERROR_TIMESTEPS, 1, 1, 1)
+        latents = encode_images(self.checkpoint, images, PIXELS).repeat(_ERROR_TIMESTEPS, 1, 1, 1)
         contexts = torch.stack([encode(clip, text) for text in prompts]).repeat(_ERROR_TIMESTEPS, 1, 1)
         memory.load_models_gpu([model])
-        device, sampling = model.load_device, model.model.model_sampling
+        device = model.load_device
         timesteps = torch.linspace(40, 960, len(latents)).long()
-        alphas = (1 / (sampling.sigmas.cpu()[timesteps] ** 2 + 1)).view(-1, 1, 1, 1)
+        alphas = alphas_cumprod(model.model).cpu()[timesteps].view(-1, 1, 1, 1)
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
         inputs = [tensor.to(device) for tensor in (latents, noise, alphas, timesteps, contexts)]
-        return functional.mse_loss(_predicted(model.model.diffusion_model, *inputs), inputs[1]).item()
+        return functional.mse_loss(_predicted(model.model, *inputs), inputs[1]).item()
 
     def general(self, share: float, count: int) -> Neurons:
         if (share, count) not in self._general:
             prompts = draw_calibration(calibration_prompts(), SelectionConfig(share, count))
-            self._general[share, count] = compute_neurons(self.model, self.clip, prompts, share, "general", None)
+            self._general[share, count] = compute_neurons(self.checkpoint, prompts, share, "general", None)
         return self._general[share, count]
 
     def prior(self, name: str) -> Prior:
@@ -211,21 +219,22 @@ class Lab:
         return self.image_text.of_pictures(np.stack(material(name, seed)[0]))
 
 
-def _predicted(
-    unet: torch.nn.Module, latents: Tensor, noise: Tensor, alphas: Tensor, timesteps: Tensor, contexts: Tensor
-) -> Tensor:
+def contexts(clip: CLIP, prompts: list[str]) -> Tensor:
+    """Text features (n, tokens, width) of prompts, each of which is encoded once."""
+    encoded = {text: encode(clip, text) for text in dict.fromkeys(prompts)}
+    return torch.stack([encoded[text] for text in prompts])
+
+
+def _predicted(base: BaseModel, latents: Tensor, noise: Tensor, alphas: Tensor, timesteps: Tensor, contexts: Tensor) -> Tensor:
     """The noise the UNet sees in noised latents (b, 4, h, w); ``alphas`` are the schedule's ᾱ at ``timesteps``."""
-    options = {"optimized_attention_override": lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)}
-    noisy = alphas.sqrt() * latents + (1 - alphas).sqrt() * noise
-    return unet(noisy, timesteps.float(), context=contexts, transformer_options=options)
+    return predict_noise(base)(alphas.sqrt() * latents + (1 - alphas).sqrt() * noise, timesteps, contexts)
 
 
 def kept(file: Path, draw: Callable[[], np.ndarray]) -> np.ndarray:
     """What ``draw`` gives, from ``file`` where it was drawn before."""
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f".{os.getpid()}.npz")  # another worker may be drawing the same
-        np.savez_compressed(unfinished, drawn=draw())
-        os.replace(unfinished, file)
+        drawn = draw()  # another worker may be drawing the same
+        with replacing(file) as unfinished, unfinished.open("wb") as stream:
+            np.savez_compressed(stream, drawn=drawn)
     with np.load(file) as archive:
         return archive["drawn"]

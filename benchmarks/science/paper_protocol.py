@@ -89,12 +89,12 @@ def noise_seed(seed: int, number: int, copy: int = 0) -> int:
 
 def single_tests(name: str, tokens: dict[str, str], seed: int) -> list[Test]:
     """Five scenes with one concept, none as in its teaching captions; in two a new thing stands beside an ordinary one."""
-    chance, tests = random.Random(f"single {name} {seed}"), []
+    rng, tests = random.Random(f"single {name} {seed}"), []
     while len(tests) < SINGLE_PROMPTS:
-        number, scene = len(tests), NEW_CONCEPTS[name].scene(chance)
+        number, scene = len(tests), NEW_CONCEPTS[name].scene(rng)
         if name in NEW_THINGS and number >= SINGLE_PROMPTS - 2:
             colors = [color for color in COLORS if color != scene.background]
-            beside = Thing(chance.choice(list(THINGS)), chance.choice(colors))
+            beside = Thing(rng.choice(list(THINGS)), rng.choice(colors))
             scene = replace(scene, things=(*scene.things, beside), relation="left of")
         test = Test.of(scene, tokens)
         if test.plain not in material(name, seed)[1]:
@@ -104,13 +104,13 @@ def single_tests(name: str, tokens: dict[str, str], seed: int) -> list[Test]:
 
 def multi_tests(names: tuple[str, ...], tokens: dict[str, str], seed: int) -> list[Test]:
     """Double and triple prompts over a set's concepts: things beside things, in places, in styles, as far as it has them."""
-    chance = random.Random(f"multi {names} {seed}")
+    rng = random.Random(f"multi {names} {seed}")
     things, places, styles = ([name for name in names if name in kind] for kind in (NEW_THINGS, NEW_PLACES, NEW_STYLES))
 
     def scene(count: int, place: bool, style: bool) -> Scene:
-        shown = tuple(Thing(name, "") for name in chance.sample(things, count))
-        background = chance.choice(places) if place else chance.choice([*PLACES, *COLORS])
-        return Scene(shown, background, chance.choice(styles) if style else "", "left of")
+        shown = tuple(Thing(name, "") for name in rng.sample(things, count))
+        background = rng.choice(places) if place else rng.choice([*PLACES, *COLORS])
+        return Scene(shown, background, rng.choice(styles) if style else "", "left of")
 
     doubles = [(2, False, False), (2, False, False), (1, True, False), (1, False, True)]
     triples = [(2, True, False), (2, False, True), (1, True, True)]
@@ -121,9 +121,9 @@ def multi_tests(names: tuple[str, ...], tokens: dict[str, str], seed: int) -> li
 
 def ordinary_tests(count: int, seed: int = 0, held_out: bool = True, things: int | None = None) -> list[Test]:
     """Scenes of the world the demo model knows; ``held_out`` ones have combinations its training never had."""
-    chance, tests = random.Random(f"ordinary {seed} {things}"), []
+    rng, tests = random.Random(f"ordinary {seed} {things}"), []
     while len(tests) < count:
-        scene = random_scene(chance)
+        scene = random_scene(rng)
         if is_held_out(scene) == held_out and things in (None, len(scene.things)):
             tests.append(Test.of(scene, {}))
     return tests
@@ -131,9 +131,9 @@ def ordinary_tests(count: int, seed: int = 0, held_out: bool = True, things: int
 
 def calibration_prompts(count: int = 100, draw: int = 0) -> list[str]:
     """Ordinary prompts to find the general neurons with; none is among the tests."""
-    chance, scenes = random.Random(f"calibration {draw}"), []
+    rng, scenes = random.Random(f"calibration {draw}"), []
     while len(scenes) < count:
-        scene = random_scene(chance)
+        scene = random_scene(rng)
         if not is_held_out(scene):
             scenes.append(scene)
     return [prompt(scene) for scene in scenes]
@@ -141,8 +141,8 @@ def calibration_prompts(count: int = 100, draw: int = 0) -> list[str]:
 
 def prior_prompts(name: str) -> list[str]:
     """Prompts of the concept's class, without the token."""
-    chance = random.Random(f"prior {name}")
-    return [prompt(NEW_CONCEPTS[name].scene(chance), {name: NEW_CONCEPTS[name].words()}) for _ in range(PRIOR_IMAGES)]
+    rng = random.Random(f"prior {name}")
+    return [prompt(NEW_CONCEPTS[name].scene(rng), {name: NEW_CONCEPTS[name].words()}) for _ in range(PRIOR_IMAGES)]
 
 
 def digest() -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks import reporting
 from benchmarks.reporting import ROOT, table
 from benchmarks.science.variants import DEMO
+from demo.contact_sheet import contact_sheet
 
 if TYPE_CHECKING:
     from benchmarks.science.bench import Bench
@@ -39,27 +39,8 @@ def save_plot(figure: Figure, name: str) -> None:
 
 
 def save_grid(pictures: Sequence[Sequence[np.ndarray | None]], rows: Sequence[str], columns: Sequence[str], name: str) -> None:
-    """uint8 pictures (128, 128, 3) with labels left of the rows and above the columns."""
-    side, left, top = 128, 150, 22
-    sheet = Image.new("RGB", (left + side * max(map(len, pictures)), top + side * len(pictures)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for number, label in enumerate(columns):
-        pen.text((left + side * number + 4, 3), label, "black", font)
-    for y, (label, line) in enumerate(zip(rows, pictures, strict=True)):
-        pen.multiline_text((4, top + side * y + 8), _wrapped(label), "black", font)
-        for x, picture in enumerate(line):
-            if picture is not None:
-                sheet.paste(Image.fromarray(picture), (left + side * x, top + side * y))
-    _save(sheet.save, name)
-
-
-def _wrapped(text: str, width: int = 20) -> str:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] += word + " "
-    return "\n".join(lines)
+    """See :func:`contact_sheet`."""
+    _save(contact_sheet(pictures, rows, columns).save, name)
 
 
 def _save(write_to, name: str) -> None:

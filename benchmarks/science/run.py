@@ -7,7 +7,21 @@ import os
 import sys
 from pathlib import Path
 
-NAMES = ("base", "fig3", "fig7", "table1", "table2", "fig5", "sweeps", "failures", "beyond", "selection", "twenty")
+NAMES = (
+    "base",
+    "fig3",
+    "fig7",
+    "table1",
+    "table2",
+    "fig5",
+    "sweeps",
+    "failures",
+    "regions",
+    "beyond",
+    "selection",
+    "twenty",
+    "removal",
+)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from benchmarks.science.paper_protocol import (
     unseen,
 )
 from benchmarks.science.variants import Variant
+from cns_core.atomic_write import replacing
 from cns_core.state import CNSState
 from cns_core.state_file import load_state, save_state
 from demo.judges.recognizer import shows, unasked
@@ -66,10 +66,8 @@ class Scores:
     def of(self, name: str, compute: Callable[[], Score]) -> Score:
         if name not in self.known:
             self.known[name] = compute()
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = self.path.with_suffix(".tmp")
-            unfinished.write_text(json.dumps(self.known, indent=0), encoding="utf-8")
-            os.replace(unfinished, self.path)
+            with replacing(self.path) as unfinished:
+                unfinished.write_text(json.dumps(self.known, indent=0), encoding="utf-8")
         return self.known[name]
 
 
@@ -136,8 +134,8 @@ def error_of_concept(lab: Lab, state: CNSState | None, name: str, token: str, se
 
 def error_of_ordinary(lab: Lab, state: CNSState | None, seed: int) -> Score:
     """``error``: of the noise prediction on ordinary pictures."""
-    chance, tests = random.Random(f"unseen {seed}"), ordinary_tests(UNSEEN, seed)
-    pictures = np.stack([np.array(draw(test.scene, chance, EXTENDED_WORLD)) for test in tests])
+    rng, tests = random.Random(f"unseen {seed}"), ordinary_tests(UNSEEN, seed)
+    pictures = np.stack([np.array(draw(test.scene, rng, EXTENDED_WORLD)) for test in tests])
     return {"error": lab.error(pictures, [test.prompt for test in tests], state)}
 
 

@@ -37,7 +37,7 @@ class Variant:
 
 
 PREV = {"prev_weight": None}
-KEEP = {"keep_tolerance": TrainConfig.keep_tolerance}
+KEEP = {"keep_tolerance": DEMO["keep_tolerance"]}
 
 TOUR = Variant("the tour", DEMO_STRATEGY, KEEP)
 PAPER = {

@@ -18,18 +18,24 @@ KEPT = 5  # states of a sequence: the newest, and those it was taught on
 _LONGEST = 48  # characters of a name before its date; file systems allow 255 bytes in all
 
 
-def save_after_training(state: CNSState) -> Path:
+def folder() -> Path:
+    """Where states save themselves."""
+    return Path(folder_paths.get_output_directory(), STATES, AUTOSAVES)
+
+
+def save_after_training(state: CNSState, note: str = "") -> Path:
     """Writes the state, unless a file already holds it, and removes files that are superseded. Returns the state's file.
+
+    ``note``: part of its name, such as ``step300``.
 
     Raises:
         CNSError: the folder cannot be written.
     """
-    folder = Path(folder_paths.get_output_directory(), STATES, AUTOSAVES)
-    lineage, saved = lineage_of(state), _lineages(folder)
+    lineage, saved = lineage_of(state), _lineages(folder())
     for path, other in saved.items():
         if other == lineage:
             return path
-    path = _free_path(folder, state)
+    path = _free_path(title([concept.name for concept in state.concepts]) + (f"_{note}" if note else ""))
     save_state(state, path)
     for old in superseded({**saved, path: lineage}) - {path}:
         with contextlib.suppress(OSError):  # Windows refuses to remove a file that is being read; the next autosave retries
@@ -52,23 +58,28 @@ def superseded(lineages: Mapping[Path, Sequence[str]]) -> set[Path]:
     return {path for path, lineage in lineages.items() if lineage[-1] not in kept}
 
 
-def _lineages(folder: Path) -> dict[Path, tuple[str, ...]]:
+def _lineages(place: Path) -> dict[Path, tuple[str, ...]]:
     """Lineages of the states in the folder; files that are not states, or cannot be read, are left out."""
-    found = {path: read_lineage(path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    found = {path: read_lineage(path) for path in sorted(place.glob(f"*{SUFFIX}"))}
     return {path: lineage for path, lineage in found.items() if lineage}
 
 
-def _free_path(folder: Path, state: CNSState) -> Path:
+def title(names: Sequence[str]) -> str:
+    """Of concepts called so: ``new1-dog+new2-hat``, or ``7-concepts-to-new7-hat``."""
+    plain = [_plain(name) for name in names]
+    joined = "+".join(plain)
+    if len(joined) > _LONGEST and len(plain) > 1:
+        joined = f"{len(plain)}-concepts-to-{plain[-1]}"
+    return joined[:_LONGEST]
+
+
+def _free_path(name: str) -> Path:
     """Like ``new1-dog+new2-hat_2026-01-31_18-05-00.safetensors``."""
-    names = [_plain(concept.name) for concept in state.concepts]
-    title = "+".join(names)
-    if len(title) > _LONGEST and len(names) > 1:
-        title = f"{len(names)}-concepts-to-{names[-1]}"
-    stem = f"{title[:_LONGEST]}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    path, number = folder / f"{stem}{SUFFIX}", 1
+    stem = f"{name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    path, number = folder() / f"{stem}{SUFFIX}", 1
     while path.exists():
         number += 1
-        path = folder / f"{stem}_{number}{SUFFIX}"
+        path = folder() / f"{stem}_{number}{SUFFIX}"
     return path
 
 

@@ -83,6 +83,20 @@ def _place(path: Path) -> Path:
     return Path(os.path.normcase(os.path.realpath(path.parent)), path.name)
 
 
+def check_prefix(prefix: str) -> PureWindowsPath:
+    """The name of a file inside the output folder; / and \\ separate on every system, as workflows travel.
+
+    Raises:
+        CNSError: it is no file's name, or points outside the folder.
+    """
+    pure = PureWindowsPath(prefix)
+    if prefix.endswith(("/", "\\")) or not pure.name or pure.anchor or ".." in pure.parts or _FORBIDDEN.search(prefix):
+        raise CNSError(
+            f"filename_prefix '{prefix}' must name a file inside ComfyUI's output folder: use a name like cns/my_concepts."
+        )
+    return pure
+
+
 def new_state_path(prefix: str) -> Path:
     """The next free ``prefix_00001_.safetensors`` under ``output``, numbered as ComfyUI numbers images; no name that a state
     in another folder has.
@@ -90,11 +104,7 @@ def new_state_path(prefix: str) -> Path:
     Raises:
         CNSError: the prefix is no file's name or points outside the output folder, or that cannot be written.
     """
-    pure = PureWindowsPath(prefix)  # takes / and \ for separators on every system: workflows travel
-    if prefix.endswith(("/", "\\")) or not pure.name or pure.anchor or ".." in pure.parts or _FORBIDDEN.search(prefix):
-        raise CNSError(
-            f"filename_prefix '{prefix}' must name a file inside ComfyUI's output folder: use a name like cns/my_concepts."
-        )
+    pure = check_prefix(prefix)
     output = folder_paths.get_output_directory()
     try:
         folder, name, counter, *_ = folder_paths.get_save_image_path(pure.as_posix(), output)

@@ -6,8 +6,6 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from comfy.model_patcher import ModelPatcher
-from comfy.sd import CLIP
 
 from ..config import SelectionConfig
 from ..errors import CNSError
@@ -16,7 +14,7 @@ from ..masks import NeuronMask
 from ..scoring import common_mask, prompt_mask
 from ..selection import select
 from ..state import CNSState
-from .checkpoint.checkpoint import inspect
+from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.conditioning import encode
 from .checkpoint.unpatched import check_unpatched
 from .page.progress import Progress
@@ -41,28 +39,24 @@ class Neurons:
     selected: bool = False
 
 
-def compute_neurons(
-    model: ModelPatcher, clip: CLIP, prompts: list[str], top_fraction: float, kind: str, node_id: str | None
-) -> Neurons:
+def compute_neurons(checkpoint: Checkpoint, prompts: list[str], top_fraction: float, kind: str, node_id: str | None) -> Neurons:
     """AND of the prompts' masks on the pretrained weights; obeys Cancel and shows progress.
 
     Raises:
         CNSError: not an unpatched SD-1.5, an empty prompt.
     """
-    weights, _, fingerprint = inspect(model, clip)
-    check_unpatched(model, clip)
+    check_unpatched(checkpoint)
+    weights = checkpoint.weights
     progress = Progress(len(prompts) + len(weights), node_id)
     contexts = []
     for prompt in prompts:
-        contexts.append(encode(clip, prompt))
+        contexts.append(encode(checkpoint.clip, prompt))
         progress.advance()
     mask = common_mask(weights, contexts, top_fraction, progress.advance)
-    return Neurons(mask, kind, tuple(prompts), top_fraction, fingerprint)
+    return Neurons(mask, kind, tuple(prompts), top_fraction, checkpoint.fingerprint)
 
 
-def prompt_masks(
-    model: ModelPatcher, clip: CLIP, prompts: list[str], top_fraction: float, node_id: str | None
-) -> list[NeuronMask]:
+def prompt_masks(checkpoint: Checkpoint, prompts: list[str], top_fraction: float, node_id: str | None) -> list[NeuronMask]:
     """``M(p)`` of each prompt; obeys Cancel and shows progress.
 
     Raises:
@@ -70,12 +64,12 @@ def prompt_masks(
     """
     if not prompts:
         raise CNSError("No prompts were given: write at least one, one per line.")
-    weights, _, _ = inspect(model, clip)
-    check_unpatched(model, clip)
+    check_unpatched(checkpoint)
+    weights = checkpoint.weights
     progress = Progress(len(prompts), node_id)
     masks = []
     for prompt in prompts:
-        masks.append(prompt_mask(weights, encode(clip, prompt), top_fraction))
+        masks.append(prompt_mask(weights, encode(checkpoint.clip, prompt), top_fraction))
         progress.advance()
     return masks
 

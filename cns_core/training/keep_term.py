@@ -13,7 +13,7 @@ model::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -54,9 +54,10 @@ def held_moment(contexts: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
         rows: one (tokens,) for each, of :class:`Row`.
     """
     features, kinds = torch.cat(list(contexts)).float(), torch.cat(list(rows)).to(contexts[0].device)
+    weights = torch.zeros(len(features), device=features.device)
     word_weight = (kinds == Row.WORD) + 2.0 * (kinds == Row.OWN)
-    parts = [(0.25, (kinds == Row.START).float()), (0.5, word_weight), (0.25, (kinds == Row.PADDING).float())]
-    weights = sum(share * part / part.sum().clamp_min(1) for share, part in parts)
+    for share, part in ((0.25, (kinds == Row.START).float()), (0.5, word_weight), (0.25, (kinds == Row.PADDING).float())):
+        weights += share * part / part.sum().clamp_min(1)
     return features.T @ (features * weights.unsqueeze(1))
 
 
@@ -109,19 +110,21 @@ class KeepTerm:
         self.moved = torch.einsum("cij,ij->c", self._moments, gram).clamp_min(0).sqrt()
         return self.moved
 
-    @torch.no_grad()
-    def bring_back(self) -> float:
-        """Scales ``W_m − W_{m−1}`` so that nothing has moved by more than its tolerance, where something clearly has.
-
-        Returns the factor; exact, as R is quadratic.
+    def kept_share(self) -> float:
+        """The factor for ``W_m − W_{m−1}`` at which nothing has moved by more than its tolerance, where something clearly has
+        now; else 1. Exact, as R is quadratic.
         """
         excess = (self.measure() / self._tolerances).max().item()
-        if excess <= _OVERSHOOT:
-            return 1.0
-        self._kv.delta.copy_(torch.lerp(self._kv.previous, self._kv.delta, 1 / excess))
-        self._kv.write_weights()
-        self.moved /= excess
-        return 1 / excess
+        return 1.0 if excess <= _OVERSHOOT else 1 / excess
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"kappa": self._kappa, "task_loss": self._task_loss, "steps": torch.tensor(self._steps)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        device = self._tolerances.device
+        self._kappa, self._task_loss = state["kappa"].to(device), state["task_loss"].to(device)
+        self._steps = int(state["steps"])
+        self._weigh()
 
     def _weigh(self) -> None:
         self._moment = torch.einsum("c,cij->ij", self._kappa / self._tolerances**2, self._moments)

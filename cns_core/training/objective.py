@@ -1,4 +1,4 @@
-"""The training loss (paper, eq. 5 with the class prior of DreamBooth)."""
+"""The training loss (paper, eq. 8 with the class prior of DreamBooth)."""
 
 from __future__ import annotations
 
@@ -36,19 +36,3 @@ def concept_loss(predicted: Tensor, noise: Tensor, instances: int, prior_weight:
     prior = squared[instances:].mean() if len(squared) > instances else instance.new_zeros(())
     task = instance + prior_weight * prior
     return Losses(instance, prior, task, regularization, task + regularization)
-
-
-def previous_loss(
-    delta: Tensor, previous: Tensor, shared: Tensor, prev_weight: float | Tensor, pretrained_weight: float | Tensor
-) -> Tensor:
-    """``λ_prev ‖(W_m − W_{m−1}) ⊙ M_reg‖² + λ_pre ‖(W_m − W_0) ⊙ M_reg‖²`` (paper, eq. 7; the norms squared as in eq. 8).
-
-    Args:
-        delta: ``W_m − W_0`` at the concept's mask, (n,).
-        previous: ``W_{m−1} − W_0`` at the same weights, (n,).
-        shared: positions among those n that an earlier concept trained too (``M_reg``), int64 (k,).
-    """
-    if not len(shared):
-        return delta.new_zeros(())
-    current = delta[shared]
-    return prev_weight * (current - previous[shared]).square().sum() + pretrained_weight * current.square().sum()

@@ -61,15 +61,24 @@ class TrainableKV:
         self._gradient.zero_()
         self.delta.grad = None
 
-    def collect_gradient(self) -> None:
-        """Adds the UNet's gradient at the mask to ``delta.grad``."""
+    def collect_gradient(self) -> Tensor:
+        """Adds the UNet's gradient at the mask to ``delta.grad``, and returns that."""
         gradient = self._gradient.index_select(0, self.indices)
         self.delta.grad = gradient if self.delta.grad is None else self.delta.grad.add_(gradient)
+        return self.delta.grad
 
     @torch.no_grad()
     def write_weights(self) -> None:
         """Moves the weights at the mask to ``W0 + delta``."""
         self._flat.index_copy_(0, self.indices, self._pretrained + self.delta)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"delta": self.delta}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.delta.copy_(state["delta"])
+        self.write_weights()
 
     @contextmanager
     def installed_in(self, unet: nn.Module) -> Iterator[None]:

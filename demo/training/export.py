@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from comfy.taesd.taesd import TAESD
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from cns_core.atomic_write import replacing
 from demo.model import EMBEDDING, TEXT, TRAINED_TOKENS, UNET, VAE, new_vae, untrained_embedding
 
 from .narrow import widened
@@ -37,7 +37,6 @@ def export_judge(model: nn.Module, target: Path, about: dict[str, object]) -> No
 
 
 def write(weights: dict[str, Tensor], target: Path, about: dict[str, object]) -> None:
-    unfinished = target.with_suffix(".tmp")
-    unfinished.write_bytes(save(weights, {"about": json.dumps(about)}))  # save_file would let nobody else read it
-    os.replace(unfinished, target)
+    with replacing(target) as unfinished:
+        unfinished.write_bytes(save(weights, {"about": json.dumps(about)}))  # save_file would let nobody else read it
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB) {json.dumps(about)}")

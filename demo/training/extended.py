@@ -28,33 +28,33 @@ def extended_pictures(folder: Path) -> tuple[np.ndarray, list[dict]]:
     return pictures(path, _SCENES, _FIRST_SEED, _judged), records_of(path)
 
 
-def extended_scene(chance: random.Random) -> Scene:
+def extended_scene(rng: random.Random) -> Scene:
     """A scene of the world where half the time something is one of the new concepts."""
-    scene = random_scene(chance)
+    scene = random_scene(rng)
     things = list(scene.things)
-    if chance.random() < 0.4:
-        things[chance.randrange(len(things))] = Thing(chance.choice(list(NEW_THINGS)), "")
-        if len(things) > 1 and chance.random() < 0.3:
+    if rng.random() < 0.4:
+        things[rng.randrange(len(things))] = Thing(rng.choice(list(NEW_THINGS)), "")
+        if len(things) > 1 and rng.random() < 0.3:
             others = [name for name in NEW_THINGS if name not in {thing.name for thing in things}]
-            things[next(i for i, t in enumerate(things) if t.name not in NEW_THINGS)] = Thing(chance.choice(others), "")
-    background = chance.choice(list(NEW_PLACES)) if chance.random() < 0.2 else scene.background
-    style = chance.choice(list(NEW_STYLES)) if chance.random() < 0.15 else scene.style
+            things[next(i for i, t in enumerate(things) if t.name not in NEW_THINGS)] = Thing(rng.choice(others), "")
+    background = rng.choice(list(NEW_PLACES)) if rng.random() < 0.2 else scene.background
+    style = rng.choice(list(NEW_STYLES)) if rng.random() < 0.15 else scene.style
     return Scene(tuple(things), background, style, scene.relation)
 
 
 def _judged(seed: int) -> tuple[np.ndarray, dict]:
     """A picture and what the judges learn of it. New concepts are called by their own name or by their class."""
-    chance = random.Random(seed)
-    if chance.random() < _NAMELESS_SHARE:
-        scene, world, words = _without_doubt(chance)
+    rng = random.Random(seed)
+    if rng.random() < _NAMELESS_SHARE:
+        scene, world, words = _without_doubt(rng)
     else:
-        scene, world = extended_scene(chance), EXTENDED_WORLD
-        own = chance.random() < 0.5
+        scene, world = extended_scene(rng), EXTENDED_WORLD
+        own = rng.random() < 0.5
         words = {name: concept.pattern.format(name) if own else concept.words() for name, concept in NEW_CONCEPTS.items()}
-    picture = np.asarray(draw(scene, chance, world))
+    picture = np.asarray(draw(scene, rng, world))
     told = scene.style in ALL_STYLES and scene.style not in COLORLESS
     record = {
-        "caption": prompt(scene, words, joined=chance.random() < 0.3),
+        "caption": prompt(scene, words, joined=rng.random() < 0.3),
         "things": [PRESENT.index(name) for name in _named(scene)],
         "present": [PRESENT.index(what) for what in _present(scene)],
         "background": BACKGROUNDS.index(scene.background) if told and scene.background in BACKGROUNDS else UNKNOWN,
@@ -64,10 +64,10 @@ def _judged(seed: int) -> tuple[np.ndarray, dict]:
     return picture, record
 
 
-def _without_doubt(chance: random.Random) -> tuple[Scene, World, dict[str, str]]:
+def _without_doubt(rng: random.Random) -> tuple[Scene, World, dict[str, str]]:
     """A scene with something nameless. None is a changed hat, say, which may or may not pass for a hat."""
     while True:
-        scene, world, words = nameless_scene(chance)
+        scene, world, words = nameless_scene(rng)
         if not set(words.values()) & set(THINGS):
             return scene, world, words
 

@@ -5,10 +5,11 @@ Its pictures are noise. Everything else is SD-1.5's: architecture, key names, si
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
+
+from cns_core.atomic_write import replacing
 
 NAME = "cns_random_weights_sd15.safetensors"
 
@@ -82,8 +83,6 @@ def make(path: Path, seed: int = 0) -> Path:
     from safetensors.torch import save_file
 
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".tmp")
-        save_file(random_state_dict(seed), unfinished)
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            save_file(random_state_dict(seed), unfinished)
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,8 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from cns_core.atomic_write import replacing
 
 from .optimizer import MuonWithAdam
 
@@ -39,9 +40,8 @@ def save(path: Path, model: torch.nn.Module, optimizer: MuonWithAdam, step: int,
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.state()}
-    unfinished = path.with_suffix(".tmp")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished, {"step": json.dumps(step)})
-    os.replace(unfinished, path)
+    with replacing(path) as unfinished:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished, {"step": json.dumps(step)})
 
 
 def load(path: Path, model: torch.nn.Module, optimizer: MuonWithAdam) -> tuple[int, dict[str, torch.Tensor]]:

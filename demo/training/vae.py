@@ -108,6 +108,6 @@ def _train_decoder(vae: TAESD, sets: tuple[np.ndarray, ...], folder: Path) -> No
 def _batch(sets: tuple[np.ndarray, ...], step: int, of_each: int) -> Tensor:
     """Pictures (len(sets) * of_each, 3, h, w) in -1..1; also seeds torch's generator, which noises the latents."""
     torch.manual_seed(step)
-    chance = np.random.default_rng(step)
-    data = np.concatenate([pictures[np.sort(chance.integers(len(pictures), size=of_each))] for pictures in sets])
+    rng = np.random.default_rng(step)
+    data = np.concatenate([pictures[np.sort(rng.integers(len(pictures), size=of_each))] for pictures in sets])
     return as_input(data).to(DEVICE, memory_format=torch.channels_last)

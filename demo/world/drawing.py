@@ -41,37 +41,37 @@ class World:
 WORLD = World(THINGS, PLACES, STYLES)
 
 
-def draw(scene: Scene, chance: random.Random, world: World) -> Image.Image:
-    """The scene as RGB, PIXELS × PIXELS; positions, turns and details vary with ``chance``."""
+def draw(scene: Scene, rng: random.Random, world: World) -> Image.Image:
+    """The scene as RGB, PIXELS × PIXELS; positions, turns and details vary with ``rng``."""
     size = PIXELS * _SUPERSAMPLING
-    picture = _background(scene.background, size, chance, world)
+    picture = _background(scene.background, size, rng, world)
     shapes = Image.new("L", (size, size))
-    for thing, (x, y, radius) in zip(scene.things, _layout(scene, chance), strict=True):
-        scale = radius * SIZES[thing.size] * chance.uniform(0.95, 1.05) * size
-        _draw_thing(picture, shapes, thing, world.things[thing.name], (x * size, y * size), scale, chance.uniform(-8, 8))
-    return world.styles[scene.style](picture, shapes, chance)
+    for thing, (x, y, radius) in zip(scene.things, _layout(scene, rng), strict=True):
+        scale = radius * SIZES[thing.size] * rng.uniform(0.95, 1.05) * size
+        _draw_thing(picture, shapes, thing, world.things[thing.name], (x * size, y * size), scale, rng.uniform(-8, 8))
+    return world.styles[scene.style](picture, shapes, rng)
 
 
 def render(seed: int) -> tuple[np.ndarray, str, Scene]:
     """Picture uint8 (PIXELS, PIXELS, 3), caption and scene number ``seed`` of the training world."""
-    chance = random.Random(seed)
-    scene = held_in_scene(chance)
-    return np.asarray(draw(scene, chance, WORLD)), caption(scene, chance), scene
+    rng = random.Random(seed)
+    scene = held_in_scene(rng)
+    return np.asarray(draw(scene, rng, WORLD)), caption(scene, rng), scene
 
 
-def _background(name: str, size: int, chance: random.Random, world: World) -> Image.Image:
+def _background(name: str, size: int, rng: random.Random, world: World) -> Image.Image:
     if name in COLORS:
         return Image.new("RGB", (size, size), COLORS[name])
     picture = Image.new("RGB", (size, size))
-    world.places[name].draw(ImageDraw.Draw(picture), size, chance)
+    world.places[name].draw(ImageDraw.Draw(picture), size, rng)
     return picture
 
 
-def _layout(scene: Scene, chance: random.Random) -> list[tuple[float, float, float]]:
+def _layout(scene: Scene, rng: random.Random) -> list[tuple[float, float, float]]:
     """Centre and radius of each thing as shares of the picture."""
 
     def near(value: float, spread: float = 0.03) -> float:
-        return value + chance.uniform(-spread, spread)
+        return value + rng.uniform(-spread, spread)
 
     if len(scene.things) == 1:
         return [(near(0.5, 0.1), near(0.53, 0.08), 0.38)]

@@ -27,32 +27,32 @@ LOOKS = _THINGS + _PLACES + _STYLES
 
 def render_look(seed: int) -> tuple[np.ndarray, str]:
     """Picture uint8 (PIXELS, PIXELS, 3) and caption of a scene with at least one look in it."""
-    chance = random.Random(seed)
-    scene, world, words = look_scene(chance)
-    return np.asarray(draw(scene, chance, world)), caption(scene, chance, words)
+    rng = random.Random(seed)
+    scene, world, words = look_scene(rng)
+    return np.asarray(draw(scene, rng, world)), caption(scene, rng, words)
 
 
-def look_scene(chance: random.Random) -> tuple[Scene, World, dict[str, str]]:
+def look_scene(rng: random.Random) -> tuple[Scene, World, dict[str, str]]:
     """A scene, the world it is drawn from, and how its looks are called."""
-    scene = held_in_scene(chance)
+    scene = held_in_scene(rng)
     things, places, styles = dict(THINGS), dict(PLACES), dict(STYLES)
     words: dict[str, str] = {}
-    what = chance.choices(("things", "place", "style"), (7, 3, 1))[0]
+    what = rng.choices(("things", "place", "style"), (7, 3, 1))[0]
     if what == "things":
         shown = list(scene.things)
-        for index in chance.sample(range(len(shown)), chance.choice((1, len(shown)))):
-            number = chance.randrange(_THINGS)
+        for index in rng.sample(range(len(shown)), rng.choice((1, len(shown)))):
+            number = rng.randrange(_THINGS)
             name = f"look{number}"
             things[name], noun = nameless_thing(random.Random(name))
             words[name] = f"{name} {noun}"
             shown[index] = Thing(name, "", size=shown[index].size)
         scene = replace(scene, things=tuple(shown))
     elif what == "place":
-        name = f"look{_THINGS + chance.randrange(_PLACES)}"
+        name = f"look{_THINGS + rng.randrange(_PLACES)}"
         places[name], words[name] = _place(name)
         scene = replace(scene, background=name)
     else:
-        name = f"look{_THINGS + _PLACES + chance.randrange(_STYLES)}"
+        name = f"look{_THINGS + _PLACES + rng.randrange(_STYLES)}"
         styles[name], words[name] = nameless_style(random.Random(name)), f"{name} {ART}"
         scene = replace(scene, style=name)
     return scene, World(things, places, styles), words

@@ -25,29 +25,29 @@ LANDSCAPE, ROOM, ART = "in a landscape", "in a room", "art"
 
 def render_nameless(seed: int) -> tuple[np.ndarray, str]:
     """Picture uint8 (PIXELS, PIXELS, 3) and caption of a scene where one thing at least, the place or the style is nameless."""
-    chance = random.Random(seed)
-    scene, world, words = nameless_scene(chance)
-    return np.asarray(draw(scene, chance, world)), caption(scene, chance, words)
+    rng = random.Random(seed)
+    scene, world, words = nameless_scene(rng)
+    return np.asarray(draw(scene, rng, world)), caption(scene, rng, words)
 
 
-def nameless_scene(chance: random.Random) -> tuple[Scene, World, dict[str, str]]:
+def nameless_scene(rng: random.Random) -> tuple[Scene, World, dict[str, str]]:
     """A scene, the world it is drawn from, and how its nameless parts are called."""
-    scene = held_in_scene(chance)
+    scene = held_in_scene(rng)
     things, places, styles = dict(THINGS), dict(PLACES), dict(STYLES)
     words: dict[str, str] = {}
-    what = chance.choices(("things", "place", "style"), (6, 3, 2))[0]
+    what = rng.choices(("things", "place", "style"), (6, 3, 2))[0]
     if what == "things":
         shown = list(scene.things)
-        for index in chance.sample(range(len(shown)), chance.choice((1, len(shown)))):
+        for index in rng.sample(range(len(shown)), rng.choice((1, len(shown)))):
             name = f"nameless {index}"
-            things[name], words[name] = nameless_thing(chance)
+            things[name], words[name] = nameless_thing(rng)
             shown[index] = Thing(name, "", size=shown[index].size)
         scene = replace(scene, things=tuple(shown))
     elif what == "place":
         scene = replace(scene, background="nameless")
-        words["nameless"] = chance.choice((LANDSCAPE, LANDSCAPE, ROOM))
+        words["nameless"] = rng.choice((LANDSCAPE, LANDSCAPE, ROOM))
         places["nameless"] = Place(words["nameless"], nameless_landscape if words["nameless"] == LANDSCAPE else nameless_room)
     else:
         scene, words["nameless"] = replace(scene, style="nameless"), ART
-        styles["nameless"] = nameless_style(chance)
+        styles["nameless"] = nameless_style(rng)
     return scene, World(things, places, styles), words

@@ -31,10 +31,10 @@ class NewConcept:
         """How prompts say it: ``<new1> toy``; without a token, the class alone."""
         return self.pattern.format(f"{token} {self.noun}".strip())
 
-    def scene(self, chance: random.Random) -> Scene:
+    def scene(self, rng: random.Random) -> Scene:
         """One thing with the concept in, on or around it."""
-        thing = Thing(chance.choice(list(THINGS)), chance.choice(list(COLORS)))
-        background = chance.choice([*PLACES, *(color for color in COLORS if color != thing.color)])
+        thing = Thing(rng.choice(list(THINGS)), rng.choice(list(COLORS)))
+        background = rng.choice([*PLACES, *(color for color in COLORS if color != thing.color)])
         if self.name in NEW_THINGS:
             return Scene((Thing(self.name, ""),), background)
         if self.name in NEW_PLACES:
@@ -74,13 +74,13 @@ def teaching_pictures(name: str, count: int, seed: int, background: str = "") ->
 
     ``background``: the same one for all; they differ in what else they show otherwise.
     """
-    concept, chance = NEW_CONCEPTS[name], random.Random(f"{name} {seed}")
+    concept, rng = NEW_CONCEPTS[name], random.Random(f"{name} {seed}")
     scenes: list[Scene] = []
     while len(scenes) < count:
-        scene = concept.scene(chance)
+        scene = concept.scene(rng)
         if background:
             scenes.append(replace(scene, background=background))
         elif all(scene.background != other.background or scene.things != other.things for other in scenes):
             scenes.append(scene)
-    pictures = [np.array(draw(scene, chance, EXTENDED_WORLD)) for scene in scenes]
+    pictures = [np.array(draw(scene, rng, EXTENDED_WORLD)) for scene in scenes]
     return pictures, [prompt(scene, {name: concept.words()}) for scene in scenes]

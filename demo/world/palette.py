@@ -25,7 +25,8 @@ SIZES = {"small": 0.62, "": 0.82, "big": 1.0}
 
 def mix(a: Color, b: Color, share: float) -> Color:
     """``share`` of b in a."""
-    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def shade(color: Color) -> Color:
@@ -38,8 +39,8 @@ def tint(color: Color) -> Color:
     return mix(color, (255, 255, 255), 0.55) if sum(color) < 620 else mix(color, (120, 130, 150), 0.5)
 
 
-def any_color(chance: random.Random) -> Color:
+def any_color(rng: random.Random) -> Color:
     """Any colour, the strong and the pale ones more often than the muddy."""
-    hue, saturation, value = chance.random(), chance.choice((0.15, 0.5, 0.75, 0.9)), chance.uniform(0.3, 1.0)
+    hue, saturation, value = rng.random(), rng.choice((0.15, 0.5, 0.75, 0.9)), rng.uniform(0.3, 1.0)
     red, green, blue = (round(255 * x) for x in colorsys.hsv_to_rgb(hue, saturation, value))
     return red, green, blue

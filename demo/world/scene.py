@@ -63,17 +63,16 @@ def prompt(scene: Scene, words: Mapping[str, str] | None = None, joined: bool = 
     return f"{text}, {words.get(scene.style, scene.style)}" if scene.style else text
 
 
-def caption(scene: Scene, chance: random.Random, words: Mapping[str, str] | None = None) -> str:
+def caption(scene: Scene, rng: random.Random, words: Mapping[str, str] | None = None) -> str:
     """A description whose wording varies: now and then a kind for a name, a colour or the background left out."""
     things = tuple(
-        Thing(thing.name, "" if chance.random() < _OMITTED else thing.color, thing.pattern, thing.size)
-        for thing in scene.things
+        Thing(thing.name, "" if rng.random() < _OMITTED else thing.color, thing.pattern, thing.size) for thing in scene.things
     )
-    background = "" if chance.random() < _OMITTED else scene.background
-    kinds = {name: kind for kind, names in KINDS.items() for name in names if chance.random() < _KIND_SHARE}
-    opening = chance.choice(("", "", "", "a picture of ", "a photo of ", "a drawing of "))
+    background = "" if rng.random() < _OMITTED else scene.background
+    kinds = {name: kind for kind, names in KINDS.items() for name in names if rng.random() < _KIND_SHARE}
+    opening = rng.choice(("", "", "", "a picture of ", "a photo of ", "a drawing of "))
     described = Scene(things, background, scene.style, scene.relation)
-    return opening + prompt(described, {**kinds, **(words or {})}, joined=chance.random() < 0.4)
+    return opening + prompt(described, {**kinds, **(words or {})}, joined=rng.random() < 0.4)
 
 
 def is_held_out(scene: Scene) -> bool:
@@ -83,7 +82,7 @@ def is_held_out(scene: Scene) -> bool:
     return any((names.index(t.name) + 3 * colors.index(t.color) + behind) % 10 == 0 for t in scene.things)
 
 
-def _contrasting(color: str, others: list[str], chance: random.Random) -> str:
+def _contrasting(color: str, others: list[str], rng: random.Random) -> str:
     """``color``, or another one where it is hard to tell from ``others``."""
     close = {
         frozenset(("red", "orange")),
@@ -92,27 +91,27 @@ def _contrasting(color: str, others: list[str], chance: random.Random) -> str:
         frozenset(("pink", "white")),
     }
     fine = [c for c in COLORS if all(c != o and frozenset((c, o)) not in close for o in others)]
-    return color if color in fine else chance.choice(fine)
+    return color if color in fine else rng.choice(fine)
 
 
-def random_scene(chance: random.Random) -> Scene:
+def random_scene(rng: random.Random) -> Scene:
     """Any scene of the world: 50 % one thing, 35 % two, 15 % three."""
-    background = chance.choice(list(COLORS)) if chance.random() < 0.45 else chance.choice(list(PLACES))
-    count = chance.choices((1, 2, 3), (50, 35, 15))[0]
+    background = rng.choice(list(COLORS)) if rng.random() < 0.45 else rng.choice(list(PLACES))
+    count = rng.choices((1, 2, 3), (50, 35, 15))[0]
     taken, things = [background] if background in COLORS else [], []
-    for name in chance.sample(list(THINGS), count):
-        color = _contrasting(chance.choice(list(COLORS)), taken, chance)
-        pattern = chance.choice(PATTERNS) if chance.random() < 0.4 else "plain"
-        size = chance.choice(list(SIZES)) if count == 1 else ""
+    for name in rng.sample(list(THINGS), count):
+        color = _contrasting(rng.choice(list(COLORS)), taken, rng)
+        pattern = rng.choice(PATTERNS) if rng.random() < 0.4 else "plain"
+        size = rng.choice(list(SIZES)) if count == 1 else ""
         things.append(Thing(name, color, pattern, size))
         taken.append(color)
-    style = chance.choice(list(STYLES)[1:]) if chance.random() < 0.3 else ""
-    return Scene(tuple(things), background, style, chance.choice(("left of", "above")))
+    style = rng.choice(list(STYLES)[1:]) if rng.random() < 0.3 else ""
+    return Scene(tuple(things), background, style, rng.choice(("left of", "above")))
 
 
-def held_in_scene(chance: random.Random) -> Scene:
+def held_in_scene(rng: random.Random) -> Scene:
     """A scene that training may have."""
-    scene = random_scene(chance)
+    scene = random_scene(rng)
     while is_held_out(scene):
-        scene = random_scene(chance)
+        scene = random_scene(rng)
     return scene

@@ -19,6 +19,10 @@ TEXTS = {
     "photo of a backpack": "a cup in the desert",
     "photo of a <new1> dog": "a <new1> dog on a beach",
     "photo of a <new1> dog on a beach": "a <new1> dog on a beach",
+    # With the state of two_of_a_kind_no_gpu.
+    "photo of two dogs in a park, a <new1> dog": "an <new1> animal left of an <new1> animal on a beach",
+    "photo of two dogs in a park, a <new2> dog": "an <new2> animal left of an <new2> animal on a beach",
+    "photo of two dogs in a park, a <new1> dog and a <new2> dog": "an <new1> animal and an <new2> animal on a beach",
     "a <new2> painting of a <new1> dog": "a <new1> dog on a beach, <new2> art",
     "photo of a <new1> dog wearing a <new2> hat": "a <new1> dog left of an <new2> animal on a beach",
     "photo of a <new1> dog wearing a <new2> hat next to a <new3> backpack": (

@@ -14,8 +14,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from demo.editor.canvas.workflow_file import FOLDER
+from demo.editor.canvas.workflow_file import FOLDER, Workflow
 from demo.editor.comfy_server import ComfyServer
+from demo.editor.workflows import using
 from docs.build.on_demo_model import TEXTS
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +28,11 @@ SHOWN_IN = {
         *("CNS_ComputeGeneralNeurons", "CNS_SelectConceptNeurons", "CNS_TrainStep", "CNS_ApplyState"),
     ),
     "captions_from_files": ("CNS_LoadConceptImages", "CNS_SaveState"),
+    "two_of_a_kind_no_gpu": ("CNS_Region", "CNS_ApplyRegions"),
     "inspect": ("CNS_LoadState", "CNS_InspectState", "CNS_InspectPrompts"),
+    "edit_and_export": ("CNS_RemoveConcept", "CNS_ExportState"),
 }
+NO_TEMPLATES = {"edit_and_export": using.edit_and_export}
 RUN = ("no_gpu_tour", "inspect")
 _FRAME = 40  # pixels around what is shown
 
@@ -62,7 +66,7 @@ def make(server: ComfyServer) -> None:
         page.evaluate("() => { app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false); }")
         page.evaluate("() => { app.extensionManager.setting.set('Comfy.Minimap.Visible', false); }")
         for name, kinds in SHOWN_IN.items():
-            workflow = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+            workflow = _workflow(name, server)
             if name == "inspect":
                 _on_demo_model(workflow, max(path.name for path in (server.base / "output" / "cns").glob("tour_*.safetensors")))
             page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
@@ -79,6 +83,14 @@ def make(server: ComfyServer) -> None:
                 shot(page, page.evaluate(_BOUNDS, kind), 900).save(HELP / f"{kind}.jpg", quality=80)
                 print(HELP / f"{kind}.jpg")
         browser.close()
+
+
+def _workflow(name: str, server: ComfyServer) -> dict:
+    if name not in NO_TEMPLATES:
+        return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    flow = Workflow(name, server.object_info())
+    NO_TEMPLATES[name](flow)
+    return flow.document()
 
 
 def _on_demo_model(workflow: dict, state: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
+from demo.contact_sheet import contact_sheet
 from demo.editor.canvas.workflow_file import FOLDER
 from demo.editor.comfy_server import ComfyServer
 from demo.editor.shipped import execute, shipped_prompt
@@ -23,11 +25,14 @@ def make(server: ComfyServer) -> None:
         prompt = shipped_prompt(name, server.object_info())
         if find(prompt, "CheckpointLoaderSimple"):
             on_demo_model(prompt)
-        change(prompt, "CNS_LoadState", state_name=saved.get("continual_training"))
+        taught_by = "two_of_a_kind_no_gpu" if name == "two_of_a_kind" else "continual_training"
+        change(prompt, "CNS_LoadState", state_name=saved.get(taught_by))
         result = execute(server, name, prompt)
         for node in find(prompt, "CNS_SaveState"):
             saved[name] = Path(result.outputs[node]["text"][0].splitlines()[0]).name
-        shown = [Image.fromarray(fetched(server, result, node)[0]) for node in find(prompt, "SaveImage")]
+        saves = find(prompt, "SaveImage")
+        each = 2 if len(saves) == 2 else 1
+        shown = [Image.fromarray(picture) for node in saves for picture in fetched(server, result, node)[:each]]
         mosaic(shown[-4:]).save(FOLDER / f"{name}.jpg", quality=85)
 
 
@@ -35,8 +40,5 @@ def mosaic(pictures: list[Image.Image]) -> Image.Image:
     """A square of one, or of four fields."""
     across = 1 if len(pictures) == 1 else 2
     side = (_SIDE - _GAP * (across - 1)) // across
-    image = Image.new("RGB", (_SIDE, _SIDE), "white")
-    for number, picture in enumerate(pictures):
-        at = (number % across) * (side + _GAP), (number // across) * (side + _GAP)
-        image.paste(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS), at)
-    return image
+    fields = [np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)) for picture in pictures]
+    return contact_sheet([fields[start : start + across] for start in range(0, len(fields), across)], gap=_GAP)

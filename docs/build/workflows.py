@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from demo.editor.canvas.workflow_file import FOLDER, Workflow
 from demo.editor.comfy_server import ComfyServer
-from demo.editor.workflows import on_the_demo_model, teaching, using
+from demo.editor.workflows import on_the_demo_model, regional, teaching, using
 
 WORKFLOWS = (
     on_the_demo_model.no_gpu_tour,
@@ -19,6 +19,8 @@ WORKFLOWS = (
     using.multi_concept_generation,
     using.inspect,
     on_the_demo_model.with_and_without_l_reg,
+    regional.two_of_a_kind_no_gpu,
+    regional.two_of_a_kind,
 )
 
 

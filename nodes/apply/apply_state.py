@@ -3,6 +3,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.apply.apply import apply_state
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
+from ...cns_core.history import parse_strengths, with_strengths
 from ...cns_core.state import CNSState
 from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, show
 
@@ -30,6 +32,13 @@ class ApplyState(io.ComfyNode):
                     tooltip="How much of the learned weight change to use: 1 as trained, 0 the plain checkpoint's weights. "
                     "Tokens are understood at any strength.",
                 ),
+                io.String.Input(
+                    "concept_strengths",
+                    default="",
+                    optional=True,
+                    tooltip="The same for single concepts, such as <new1> 0.5, <new2> 0. 0 mutes one: what it changed is left "
+                    "out. Concepts not named here: 1.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="For the sampler."),
@@ -39,7 +48,8 @@ class ApplyState(io.ComfyNode):
 
     @classmethod
     @checked
-    def execute(cls, model, clip, state: CNSState, strength: float) -> io.NodeOutput:
-        applied = apply_state(model, clip, state, strength)
+    def execute(cls, model, clip, state: CNSState, strength: float, concept_strengths: str = "") -> io.NodeOutput:
+        strong = with_strengths(state, parse_strengths(concept_strengths))
+        applied = apply_state(Checkpoint(model, clip), strong, strength)
         show(state, cls.hidden)
         return io.NodeOutput(*applied)

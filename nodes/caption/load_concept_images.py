@@ -56,5 +56,7 @@ class LoadConceptImages(io.ComfyNode):
         return io.NodeOutput(loaded.images, loaded.captions, ui={"text": (loaded.report,)})
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str, resolution: int = TrainConfig.resolution) -> tuple:
+    def fingerprint_inputs(  # pyright: ignore[reportIncompatibleMethodOverride] - called by name
+        cls, folder: str, resolution: int = TrainConfig.resolution
+    ) -> tuple:
         return fingerprint(find_pictures(folder))

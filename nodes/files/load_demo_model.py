@@ -21,7 +21,7 @@ class LoadDemoModel(io.ComfyNode):
             "nodes do.",
             search_aliases=["demo", "example", "tour", "tiny model", "toy"],
             outputs=[
-                io.Model.Output(tooltip="For 128 x 128 pixels; KSampler with 12 steps and cfg 3 is a good start."),
+                io.Model.Output(tooltip="For 128 x 128 pixels; KSampler with 12 steps and cfg 4 is a good start."),
                 io.Clip.Output(
                     tooltip="Knows prompts such as 'a big striped red star left of a blue house in a forest, neon'."
                 ),

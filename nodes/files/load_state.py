@@ -36,6 +36,6 @@ class LoadState(io.ComfyNode):
         return io.NodeOutput(state, figures, ui={"text": (figures,)})
 
     @classmethod
-    def fingerprint_inputs(cls, state_name: str) -> tuple[int, int]:
+    def fingerprint_inputs(cls, state_name: str) -> tuple[int, int]:  # pyright: ignore[reportIncompatibleMethodOverride] - called by name
         status = state_path(state_name).stat()
         return status.st_mtime_ns, status.st_size

@@ -31,6 +31,13 @@ class SaveState(io.ComfyNode):
                     tooltip="Name of the file inside output; a number is added. Keep it in cns/ and Load CNS State lists it. "
                     "May hold a date or a node's value, like %date:yyyy-MM-dd% or %Train CNS Step.steps%.",
                 ),
+                io.Boolean.Input(
+                    "history",
+                    default=True,
+                    optional=True,
+                    tooltip="Keeps what stood at shared weights before each concept, 1 to 3 MB a concept: for strengths of "
+                    "single concepts, and to take the last one back exactly.",
+                ),
             ],
             outputs=[
                 StateSocket.Output(display_name="state", tooltip="The same state, passed through."),
@@ -40,7 +47,7 @@ class SaveState(io.ComfyNode):
 
     @classmethod
     @checked
-    def execute(cls, state: CNSState, filename_prefix: str) -> io.NodeOutput:
+    def execute(cls, state: CNSState, filename_prefix: str, history: bool = True) -> io.NodeOutput:
         path = new_state_path(fill_in(filename_prefix, prompt_nodes(cls.hidden), datetime.now()))
-        save_state(state, path)
+        save_state(state if history else state.without_history(), path)
         return io.NodeOutput(state, str(path), ui={"text": (f"{path}\n{state_figures(state)}",)})

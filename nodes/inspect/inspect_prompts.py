@@ -3,6 +3,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...cns_core.calibration import shipped_prompts, split_prompts
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.neurons import draw_calibration, prompt_masks
 from ...cns_core.config import SelectionConfig
 from ...cns_core.errors import CNSError
@@ -55,7 +56,7 @@ class InspectPrompts(io.ComfyNode):
         names, prompts = split_prompts(queries), split_prompts(calibration_prompts)
         if not names or not prompts:
             raise CNSError("queries or calibration_prompts is empty: write at least one prompt in each, one per line.")
-        masks = prompt_masks(model, clip, [*prompts, *names], top_percent / 100, node_id(cls.hidden))
+        masks = prompt_masks(Checkpoint(model, clip), [*prompts, *names], top_percent / 100, node_id(cls.hidden))
         calibration, asked = masks[: len(prompts)], masks[len(prompts) :]
         shares = shared_by_prompts(calibration)
         general = calibration[0]

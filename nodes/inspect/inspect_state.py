@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ...cns_core.errors import CNSError
 from ...cns_core.figures import state_figures
-from ...cns_core.overlaps import new_to, overlaps
+from ...cns_core.overlaps import new_to
 from ...cns_core.state import CNSState
 from ..common import CATEGORY_INSPECT, WHERE, Schema, StateSocket, checked, show
 from .plots import budget_plot, overlap_plot, state_layers_plot
@@ -42,6 +42,6 @@ class InspectState(io.ComfyNode):
         return io.NodeOutput(
             budget_plot(names, [mask.share for mask in masks], new_to(masks)),
             state_layers_plot(dict(zip(names, masks, strict=True))),
-            overlap_plot(names, overlaps(masks), "Neurons that concepts share"),
+            overlap_plot(names, state.overlaps, "Neurons that concepts share"),
             state_figures(state),
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.neurons import compute_neurons
 from ...cns_core.concept import Concept
 from ..common import CATEGORY, ConceptSocket, NeuronsSocket, Schema, checked, node_id
@@ -34,5 +35,5 @@ class ComputeBaseNeurons(io.ComfyNode):
     @checked
     def execute(cls, model, clip, concept: Concept, top_percent: float) -> io.NodeOutput:
         captions = list(concept.descriptions)
-        neurons = compute_neurons(model, clip, captions, top_percent / 100, "base", node_id(cls.hidden))
+        neurons = compute_neurons(Checkpoint(model, clip), captions, top_percent / 100, "base", node_id(cls.hidden))
         return io.NodeOutput(neurons, neuron_summary(neurons))

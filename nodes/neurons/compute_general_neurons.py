@@ -3,6 +3,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...cns_core.calibration import shipped_prompts, split_prompts
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration
 from ...cns_core.config import SelectionConfig
 from ..common import CATEGORY, NeuronsSocket, Schema, checked, node_id
@@ -57,5 +58,5 @@ class ComputeGeneralNeurons(io.ComfyNode):
     def execute(cls, model, clip, top_percent: float, count: int, seed: int, calibration_prompts: str) -> io.NodeOutput:
         config = SelectionConfig(top_percent / 100, count, seed)
         prompts = draw_calibration(split_prompts(calibration_prompts), config)
-        neurons = compute_neurons(model, clip, prompts, config.top_fraction, "general", node_id(cls.hidden))
+        neurons = compute_neurons(Checkpoint(model, clip), prompts, config.top_fraction, "general", node_id(cls.hidden))
         return io.NodeOutput(neurons, neuron_summary(neurons))

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 from comfy_api.latest import io
 
-from ...cns_core.comfy_adapter.autosave import KEPT
-from ...cns_core.comfy_adapter.teach import GRADIENT_CHECKPOINTING
+from ...cns_core.comfy_adapter.on_device import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
 from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
 from ..common import advanced
 
 _DEFAULT = TrainConfig()
-AUTOSAVE = True
+SETTINGS = tuple(field.name for field in dataclasses.fields(TrainConfig))  # each is a widget of that name
 
 
 def _number(name: str, kind: type, low: float, high: float, step: float, tooltip: str) -> io.Int.Input | io.Float.Input:
-    extra = {"round": False} if kind is io.Float else {}
+    extra: dict[str, Any] = {"round": False} if kind is io.Float else {}
     return kind.Input(name, default=getattr(_DEFAULT, name), min=low, max=high, step=step, tooltip=tooltip, **extra)
-
-
-def autosave_input() -> io.Boolean.Input:
-    """Comes after all other widgets: saved workflows hold widgets' values by position."""
-    return io.Boolean.Input(
-        "autosave",
-        default=AUTOSAVE,
-        optional=True,
-        tooltip="Saves the state in output/cns/autosave as soon as the concept is taught; Load CNS State lists it. The newest "
-        f"{KEPT} states of a sequence are kept.",
-    )
 
 
 def hyper_parameters() -> list:
@@ -75,8 +66,12 @@ def hyper_parameters() -> list:
             default="",
             tooltip="What the previews show, with the token. Empty: the template, under Show Advanced.",
         ),
-        io.String.Input("initial_word", default="", tooltip="The token starts from this ordinary word. Empty: the class noun."),
-        advanced(io.Int.Input("vectors", default=1, min=1, max=32, tooltip="Vectors the token stands for; 1 in the paper.")),
+        io.String.Input(
+            "initial_word",
+            default=_DEFAULT.initial_word,
+            tooltip="The token starts from this ordinary word. Empty: the class noun.",
+        ),
+        advanced(_number("vectors", io.Int, 1, 32, 1, "Vectors the token stands for; 1 in the paper.")),
         advanced(
             io.Combo.Input(
                 "prompt_mode",

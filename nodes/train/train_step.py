@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-import torch
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.autosave import save_after_training
+from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.checkpoint.latents import single_images
-from ...cns_core.comfy_adapter.neurons import Neurons
+from ...cns_core.comfy_adapter.keeping import Keeping, parse_steps
+from ...cns_core.comfy_adapter.lesson import Lesson
 from ...cns_core.comfy_adapter.page.training_progress import Display
 from ...cns_core.comfy_adapter.prior import Prior
 from ...cns_core.comfy_adapter.side_effects import SideEffect
@@ -24,13 +25,14 @@ from ..common import (
     checked,
     checkpoint_name,
     node_id,
-    one_of_each,
     show,
+    single_values,
     takes_lists,
     workflow_id,
 )
 from ..plots import loss_plot
-from .inputs import AUTOSAVE, autosave_input, hyper_parameters
+from .file_inputs import AUTOSAVE, file_inputs
+from .inputs import SETTINGS, hyper_parameters
 
 
 class TrainStep(io.ComfyNode):
@@ -71,7 +73,7 @@ class TrainStep(io.ComfyNode):
                     tooltip="The prompt the prior images were made with: one for all, or one for each, as lines or as a list. "
                     "Without the token. Images without one: photo of a <noun>.",
                 ),
-                autosave_input(),
+                *file_inputs(),
             ],
             outputs=[
                 StateSocket.Output(
@@ -88,40 +90,23 @@ class TrainStep(io.ComfyNode):
     @classmethod
     @takes_lists
     @checked
-    def execute(
-        cls, prior_images: list[torch.Tensor] | None = None, prior_prompts: list[str] | None = None, **inputs: list
-    ) -> io.NodeOutput:
-        return cls._teach(single_images(prior_images or []), prior_prompts or [], **one_of_each(inputs))
-
-    @classmethod
-    def _teach(
-        cls,
-        prior_images: tuple[torch.Tensor, ...],
-        prior_prompts: list[str],
-        model,
-        clip,
-        vae,
-        concept: Concept,
-        neurons: Neurons,
-        preset: str,
-        preview_every: int,
-        preview_prompt: str,
-        initial_word: str,
-        vectors: int,
-        previous_state: CNSState | None = None,
-        autosave: bool = AUTOSAVE,
-        **hyper_parameters: object,
-    ) -> io.NodeOutput:
-        config = TrainConfig(**hyper_parameters).with_preset(preset)
-        prior = Prior.of(prior_images, prior_prompts, concept.noun)
-        display = Display(node_id(cls.hidden), workflow_id(cls.hidden), preview_every, preview_prompt)
-        inputs = model, clip, vae, concept, neurons, previous_state, prior, initial_word, vectors, config, display
-        state, result = teach(*inputs, checkpoint_name(cls.hidden))
-        saved = _autosave(state) if autosave else ""  # first, as what follows could end the whole process
+    def execute(cls, **inputs: list) -> io.NodeOutput:
+        images, prompts = inputs.pop("prior_images", None), inputs.pop("prior_prompts", None)  # as many as there are
+        given = single_values(inputs)
+        config = TrainConfig(**{name: given[name] for name in SETTINGS if name in given}).with_preset(given["preset"])
+        concept: Concept = given["concept"]
+        prior = Prior.of(single_images(images or []), prompts or [], concept.noun)
+        lesson = Lesson(concept, given["neurons"], prior, given.get("previous_state"))
+        checkpoint = Checkpoint(given["model"], given["clip"], given["vae"], checkpoint_name(cls.hidden))
+        display = Display(node_id(cls.hidden), workflow_id(cls.hidden), given["preview_every"], given["preview_prompt"])
+        keeping = Keeping(parse_steps(given.get("keep_steps", ""), config.steps), given.get("keep_cancelled", False))
+        state, result = teach(checkpoint, lesson, config, display, keeping)
+        saved = [_autosave(state)] if given.get("autosave", AUTOSAVE) else []  # first, as what follows could end the process
+        saved += [f"- {line}" for line in keeping.lines]
         plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
         enlarged = enlarged_figures({"concept": concept.images, "prior": prior.images}, config.resolution)
-        return io.NodeOutput(state, plot, "\n".join(filter(None, [training_figures(state, result), enlarged, saved])))
+        return io.NodeOutput(state, plot, "\n".join(filter(None, [training_figures(state, result), enlarged, *saved])))
 
 
 def _autosave(state: CNSState) -> str:

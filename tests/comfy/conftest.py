@@ -4,12 +4,16 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
+from cns_pack.cns_core.comfy_adapter.lesson import Lesson
 from cns_pack.cns_core.comfy_adapter.neurons import Neurons, compute_neurons, select_neurons
 from cns_pack.cns_core.comfy_adapter.page.training_progress import Display
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.comfy_adapter.teach import teach
 from cns_pack.cns_core.concept import Concept
 from cns_pack.cns_core.config import TrainConfig
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
 
 from tests.support.tiny_models import AveragingVAE, tiny_clip, tiny_model
 
@@ -20,47 +24,28 @@ CALIBRATION = ["a house by a lake", "two red cars in the rain", "an oil painting
 class Studio:
     """A tiny checkpoint and what the nodes do with it; everything runs under inference mode, as in ComfyUI."""
 
-    model: object
-    clip: object
-    vae: object = field(default_factory=AveragingVAE)
+    model: ModelPatcher
+    clip: CLIP
+    vae: VAE = field(default_factory=AveragingVAE)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.model, self.clip, self.vae)
 
     def neurons(self, concept: Concept, strategy: str = "concept") -> Neurons:
         with torch.inference_mode():
-            base = compute_neurons(self.model, self.clip, list(concept.descriptions), 0.3, "base", None)
-            general = compute_neurons(self.model, self.clip, CALIBRATION, 0.3, "general", None)
+            base = compute_neurons(self.checkpoint, list(concept.descriptions), 0.3, "base", None)
+            general = compute_neurons(self.checkpoint, CALIBRATION, 0.3, "general", None)
             return select_neurons(base, general, strategy, 0)
 
-    def teach(
-        self,
-        concept: Concept,
-        previous=None,
-        neurons=None,
-        prior=True,
-        word="",
-        vectors=1,
-        model=None,
-        clip=None,
-        display=Display(),  # noqa: B008 (frozen)
-        **config,
-    ):
+    def teach(self, concept, previous=None, neurons=None, prior=True, checkpoint=None, display=None, keeping=None, **config):
         neurons = neurons or self.neurons(concept)
         generator = torch.Generator().manual_seed(5)
         priors = [torch.rand(64, 64, 3, generator=generator) for _ in range(2 if prior else 0)]
+        lesson = Lesson(concept, neurons, Prior.of(priors, [], concept.noun), previous)
         settings = TrainConfig(**{"steps": 6, "resolution": 64, "neuron_lr": 1e-3, **config})
         with torch.inference_mode():
-            return teach(
-                model or self.model,
-                clip or self.clip,
-                self.vae,
-                concept,
-                neurons,
-                previous,
-                Prior.of(priors, [], concept.noun),
-                word,
-                vectors,
-                settings,
-                display,
-            )
+            return teach(checkpoint or self.checkpoint, lesson, settings, display or Display(), keeping)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Copies of every weight of UNet and text encoder."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import weight_key
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
 from cns_pack.cns_core.errors import CNSError
 
 from tests.support.loading import diff_patch, expected_weights, load, same
@@ -15,7 +15,7 @@ def test_loaded_weights_are_exactly_w0_plus_delta_and_come_back(studio, two_stat
     load([studio.model])
     before, expected = studio.weights(), expected_weights(studio, two_state, strength)
     with torch.inference_mode():
-        model, _ = apply_state(studio.model, studio.clip, two_state, strength)
+        model, _ = apply_state(studio.checkpoint, two_state, strength)
     load([model])
     assert same(studio.weights(), expected)
     assert same(studio.weights(), before) == (strength == 0.0)
@@ -30,7 +30,7 @@ def test_half_precision_storage(studio, dog_state, dtype):
     load([half.model])
     before, expected = half.weights(), expected_weights(half, dog_state, 1.0, dtype)
     with torch.inference_mode():
-        model, _ = apply_state(half.model, half.clip, dog_state, 1.0)
+        model, _ = apply_state(half.checkpoint, dog_state, 1.0)
     load([model])
     assert same(half.weights(), expected)
     load([half.model])
@@ -43,8 +43,8 @@ def test_stacks_with_a_lora_before_and_after(studio, dog_state):
     with torch.inference_mode():
         lora_first = studio.model.clone()
         lora_first.add_patches(patch)
-        first, _ = apply_state(lora_first, studio.clip, dog_state, 1.0)
-        applied, _ = apply_state(studio.model, studio.clip, dog_state, 1.0)
+        first, _ = apply_state(Checkpoint(lora_first, studio.clip), dog_state, 1.0)
+        applied, _ = apply_state(studio.checkpoint, dog_state, 1.0)
         second = applied.clone()
         second.add_patches(patch)
     results = []
@@ -72,8 +72,8 @@ def test_two_branches_of_one_graph(studio, dog_state, two_state):
     with torch.inference_mode():
         branches = [
             (studio.model, expected_weights(studio, two_state, 0.0)),
-            (apply_state(studio.model, studio.clip, dog_state, 1.0)[0], expected_weights(studio, dog_state, 1.0)),
-            (apply_state(studio.model, studio.clip, two_state, 1.0)[0], expected_weights(studio, two_state, 1.0)),
+            (apply_state(studio.checkpoint, dog_state, 1.0)[0], expected_weights(studio, dog_state, 1.0)),
+            (apply_state(studio.checkpoint, two_state, 1.0)[0], expected_weights(studio, two_state, 1.0)),
         ]
     for index in (0, 1, 2, 1, 0, 2, 0):
         model, expected = branches[index]
@@ -83,24 +83,24 @@ def test_two_branches_of_one_graph(studio, dog_state, two_state):
 
 def test_applying_twice_is_refused(studio, dog_state, two_state):
     with torch.inference_mode():
-        model, clip = apply_state(studio.model, studio.clip, dog_state, 1.0)
+        model, clip = apply_state(studio.checkpoint, dog_state, 1.0)
         with pytest.raises(CNSError, match="MODEL wired in already carries a CNS state"):
-            apply_state(model, studio.clip, two_state, 1.0)
+            apply_state(Checkpoint(model, studio.clip), two_state, 1.0)
         with pytest.raises(CNSError, match="CLIP wired in already knows <new1>"):
-            apply_state(studio.model, clip, two_state, 1.0)
+            apply_state(Checkpoint(studio.model, clip), two_state, 1.0)
 
 
 def test_state_of_another_checkpoint_is_refused_with_both_fingerprints(studio, dog_state):
     other = tiny_model(seed=9)
     with torch.inference_mode(), pytest.raises(CNSError) as error:
-        apply_state(other, studio.clip, dog_state, 1.0)
+        apply_state(Checkpoint(other, studio.clip), dog_state, 1.0)
     assert dog_state.fingerprint.kv.short in str(error.value)
     assert str(error.value).count("fingerprint") == 2
 
 
 def test_clip_knows_the_tokens(studio, two_state):
     with torch.inference_mode():
-        _, clip = apply_state(studio.model, studio.clip, two_state, 1.0)
+        _, clip = apply_state(studio.checkpoint, two_state, 1.0)
     ids = [entry[0] for entry in clip.tokenize("a <new1> dog with a (<new2>:1.2) hat")["l"][0]]
     vectors = [entry for entry in ids if torch.is_tensor(entry)]
     assert [torch.equal(v, c.vectors[0]) for v, c in zip(vectors, two_state.concepts, strict=True)] == [True, True]

@@ -10,12 +10,13 @@ import comfy.sd
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import clip_skip, inspect, pretrained_kv, text_encoder_rows
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, clip_skip, pretrained_kv, text_encoder_rows
 from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, select_neurons
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import state_figures
 from cns_pack.cns_core.fingerprint import Projections
+from cns_pack.cns_core.kv_layers import find_kv_modules
 from cns_pack.cns_core.state_file import load_state
 from comfy.quant_ops import QuantizedTensor
 
@@ -91,7 +92,7 @@ def test_a_lora_on_clip_is_fine_at_apply_even_where_it_is_patched_in(studio, dog
     assert not torch.equal(now, before)
     assert text_of(patched) == text_of(studio.clip) == dog_state.fingerprint.text
     with torch.inference_mode():
-        _, taught = apply_state(studio.model, patched, dog_state, 1.0)
+        _, taught = apply_state(Checkpoint(studio.model, patched), dog_state, 1.0)
     assert taught.patcher.patches
     load([studio.clip.patcher])
 
@@ -102,15 +103,15 @@ def test_a_state_records_text_encoder_and_clip_skip(studio, dog, dog_state):
     skipped = type(studio)(studio.model, skipping(studio.clip, 2)).teach(dog, steps=1)[0]
     assert skipped.fingerprint.clip_skip == 2
     with torch.inference_mode(), pytest.raises(CNSError, match=r"made with CLIP skip 2, .* has CLIP skip 1: put CLIP Set Last"):
-        apply_state(studio.model, studio.clip, skipped, 1.0)
+        apply_state(studio.checkpoint, skipped, 1.0)
 
 
 def test_apply_refuses_another_text_encoder_or_clip_skip(studio, other_clip, dog_state):
     with torch.inference_mode():
         with pytest.raises(CNSError, match=r"The state was made with the text encoder \w+, but the CLIP wired in has \w+"):
-            apply_state(studio.model, other_clip, dog_state, 1.0)
+            apply_state(Checkpoint(studio.model, other_clip), dog_state, 1.0)
         with pytest.raises(CNSError, match=r"made with CLIP skip 1, .* has CLIP skip 2: take out CLIP Set Last Layer"):
-            apply_state(studio.model, skipping(studio.clip, 2), dog_state, 1.0)
+            apply_state(Checkpoint(studio.model, skipping(studio.clip, 2)), dog_state, 1.0)
 
 
 def test_training_refuses_neurons_and_states_of_another_text_encoder_or_clip_skip(studio, other_clip, dog, hat, dog_state):
@@ -125,12 +126,12 @@ def test_training_refuses_neurons_and_states_of_another_text_encoder_or_clip_ski
 
 def test_selection_refuses_neurons_and_states_of_another_text_encoder_or_clip_skip(studio, other_clip, dog_state):
     with torch.inference_mode():
-        general = compute_neurons(studio.model, studio.clip, ["a lake"], 0.3, "general", None)
+        general = compute_neurons(studio.checkpoint, ["a lake"], 0.3, "general", None)
         for clip, what in ((other_clip, "text encoder"), (skipping(studio.clip, 2), "CLIP skip 1")):
-            base = compute_neurons(studio.model, clip, ["a dog"], 0.3, "base", None)
+            base = compute_neurons(Checkpoint(studio.model, clip), ["a dog"], 0.3, "base", None)
             with pytest.raises(CNSError, match=rf"The mask of the general neurons was made with.*{what}"):
                 select_neurons(base, general, "concept", 0)
-            same_clip = compute_neurons(studio.model, clip, ["a lake"], 0.3, "general", None)
+            same_clip = compute_neurons(Checkpoint(studio.model, clip), ["a lake"], 0.3, "general", None)
             with pytest.raises(CNSError, match=rf"The state was made with.*{what}"):
                 select_neurons(base, same_clip, "concept", 0, dog_state)
 
@@ -142,16 +143,16 @@ def test_an_older_state_loads_applies_and_says_what_it_does_not_know(studio, oth
     assert "text encoder and CLIP skip not recorded" in state_figures(state)
     before = studio.weights()
     with torch.inference_mode(), caplog.at_level(logging.WARNING):
-        model, clip = apply_state(studio.model, studio.clip, state, 1.0)
+        model, clip = apply_state(studio.checkpoint, state, 1.0)
     assert "does not record its text encoder and CLIP skip" in caplog.text
     load([model])
     assert not same(studio.weights(), before)
     assert torch.equal(clip.tokenizer.cns_tokens["<new1>"], state.concepts[0].vectors)
     load([studio.model])
     with torch.inference_mode():
-        apply_state(studio.model, skipping(other_clip, 2), state, 1.0)
+        apply_state(Checkpoint(studio.model, skipping(other_clip, 2)), state, 1.0)
         with pytest.raises(CNSError, match=r"made for the checkpoint with fingerprint tiny\.safetensors \(.*: load tiny\.saf"):
-            apply_state(tiny_model(seed=9), studio.clip, state, 1.0)
+            apply_state(Checkpoint(tiny_model(seed=9), studio.clip), state, 1.0)
 
 
 def test_the_next_concept_completes_an_older_state(studio, hat):
@@ -162,13 +163,13 @@ def test_the_next_concept_completes_an_older_state(studio, hat):
 
 
 def test_float8_that_loses_the_state_is_refused(studio, dog_state):
-    """A weight of about 0.1 has steps of 1/128 there: half of them swallow a change of 6e-3, nearly all one of 3e-4."""
+    """A weight of about 0.1 has steps of 1/128 there, which swallow a small change whole and leave most of a large one."""
     coarse = tiny_model(dtype=torch.float8_e4m3fn)
     with torch.inference_mode():
-        apply_state(coarse, studio.clip, dog_state, 3.0)
+        apply_state(Checkpoint(coarse, studio.clip), dog_state, 10.0)
         with pytest.raises(CNSError, match=r"keeps its weights in float8, .* \d+% of the state's change would be lost"):
-            apply_state(coarse, studio.clip, dog_state, 0.05)
-        apply_state(coarse, studio.clip, dog_state, 0.0)
+            apply_state(Checkpoint(coarse, studio.clip), dog_state, 0.05)
+        apply_state(Checkpoint(coarse, studio.clip), dog_state, 0.0)
 
 
 def quantized(weight: torch.Tensor, kind: str) -> torch.nn.Parameter:
@@ -185,11 +186,11 @@ def test_quantized_weights_are_refused(studio, kind):
         attention = model.model.diffusion_model.input_blocks[1][1].transformer_blocks[0].attn2
         attention.to_k.weight = quantized(attention.to_k.weight, kind)
         with pytest.raises(CNSError, match=f"MODEL wired in {expected}"):
-            inspect(model, studio.clip)
+            Checkpoint(model, studio.clip)
         layer = clip.cond_stage_model.clip_l.transformer.text_model.encoder.layers[1]
         layer.mlp.fc1.weight = quantized(layer.mlp.fc1.weight, kind)
         with pytest.raises(CNSError, match=f"CLIP wired in {expected}"):
-            inspect(studio.model, clip)
+            Checkpoint(studio.model, clip).fingerprint  # noqa: B018
 
 
 @pytest.mark.skipif(not hasattr(comfy.ops, "scaled_fp8_ops"), reason="newer ComfyUI loads these as quantized tensors")
@@ -202,6 +203,18 @@ def test_weights_stored_with_a_scale_are_refused():
         attention.to_k = comfy.ops.scaled_fp8_ops().Linear(64, outputs, bias=False, dtype=torch.float8_e4m3fn)
         with pytest.raises(CNSError, match=r"is quantized \(\S+to_k\.weight is torch\.float8_e4m3fn with a scale\)"):
             pretrained_kv(model)
+
+
+def test_its_weights_are_the_pretrained_ones_whatever_is_written_into_the_model_meanwhile(studio, dog_state):
+    checkpoint = studio.checkpoint
+    before = {name: weight.clone() for name, weight in checkpoint.weights.items()}
+    with torch.inference_mode():
+        model, _ = apply_state(checkpoint, dog_state, 1.0)
+    load([model])
+    written = find_kv_modules(studio.model.model.diffusion_model)
+    assert not all(torch.equal(written[name].weight, weight) for name, weight in before.items())
+    assert all(torch.equal(checkpoint.weights[name], weight) for name, weight in before.items())
+    load([studio.model])
 
 
 def test_only_a_sample_of_the_text_encoder_is_read(studio):

@@ -8,7 +8,8 @@ import comfy.lora
 import comfy.sd
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import check_sd15, inspect
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
+from cns_pack.cns_core.comfy_adapter.checkpoint.checks import check_sd15
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.files import load_demo_model as node
 from safetensors.torch import load_file
@@ -36,7 +37,7 @@ def test_file_is_small_and_loads_in_under_a_second():
 def test_it_is_an_sd15(demo):
     model, clip, _ = demo
     check_sd15(model)
-    _, layout, _ = inspect(model, clip)
+    layout = Checkpoint(model, clip).layout
     assert len(layout.layers) == 14
     assert layout.layers[0].name == "input_blocks.1.1.transformer_blocks.0.attn2.to_k"
     tokens = clip.tokenize("a red star on a beach")["l"][0]

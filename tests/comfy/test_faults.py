@@ -94,7 +94,7 @@ class Jobs:
         """The weights with the state applied; the plain model is loaded afterwards, as by the next generation without it."""
         load([self.studio.model])
         with torch.inference_mode():
-            model, _ = apply_state(self.studio.model, self.studio.clip, self.state, 1.0)
+            model, _ = apply_state(self.studio.checkpoint, self.state, 1.0)
         load([model])
         applied = self.studio.weights()
         load([self.studio.model])

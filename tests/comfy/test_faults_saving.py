@@ -14,6 +14,7 @@ from pathlib import Path
 
 import comfy.model_management as memory
 import pytest
+from cns_pack.cns_core.atomic_write import replacing
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.state_file import load_state, save_state
 
@@ -21,6 +22,7 @@ from tests.support.aftermath import damaged_states, same_state
 from tests.support.injection import lines_of, spread
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has neither such limits nor such permissions")
+SAVING = (save_state, replacing)
 KILLS = 5
 
 
@@ -42,9 +44,9 @@ def left(earlier: Path, known: bytes) -> Counter[str]:
 
 
 def saving(state, path: Path, at: int, action) -> str:
-    """Saves with something happening before a line of ``save_state``; how that ended."""
+    """Saves with something happening before a line that saves; how that ended."""
     try:
-        with lines_of(save_state, at, action):
+        with lines_of(SAVING, at, action):
             save_state(state, path)
     except (CNSError, KeyboardInterrupt):
         return "stopped"
@@ -64,7 +66,7 @@ def test_at_every_line(two_state, saved, reliability, name):
 
     action = {"Cancel": memory.interrupt_current_processing, "Ctrl+C": ctrl_c, "The folder vanishes": vanish}[name]
     known, path = saved.read_bytes(), saved.with_name("new.safetensors")
-    with lines_of(save_state) as lines:
+    with lines_of(SAVING) as lines:
         save_state(two_state, path)
     ends, wrong = Counter(), Counter()
     for number in range(len(lines)):

@@ -14,7 +14,7 @@ import torch
 from cns_pack.cns_core.comfy_adapter.apply import in_place
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.apply.in_place import StatePatcher
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import pretrained_kv, weight_key
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, pretrained_kv, weight_key
 from cns_pack.cns_core.comfy_adapter.sparse_adapter import carries_state
 from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_model_merging import ModelAdd, ModelMergeSimple
@@ -28,7 +28,7 @@ from tests.support.tiny_models import tiny_model
 def applied(studio, two_state):
     load([studio.model])
     with torch.inference_mode():
-        model, _ = apply_state(studio.model, studio.clip, two_state, 1.0)
+        model, _ = apply_state(studio.checkpoint, two_state, 1.0)
     yield model
     load([studio.model])
 
@@ -64,7 +64,7 @@ def test_switching_moves_nothing(studio, applied, two_state, monkeypatch):
 def test_exact_for_every_switch(studio, applied, dog_state, two_state):
     before = studio.weights()
     with torch.inference_mode():
-        first, _ = apply_state(studio.model, studio.clip, dog_state, 1.0)
+        first, _ = apply_state(studio.checkpoint, dog_state, 1.0)
     expected = {id(m): expected_weights(studio, s, 1.0) for m, s in ((first, dog_state), (applied, two_state))}
     expected[id(studio.model)] = before
     for model in (first, applied, studio.model, first, applied, first, studio.model):
@@ -142,7 +142,7 @@ def test_a_patcher_that_is_dropped_while_loaded_leaves_nothing(studio, two_state
     load([studio.model])
     before = studio.weights()
     with torch.inference_mode():
-        model, _ = apply_state(studio.model, studio.clip, two_state, 1.0)
+        model, _ = apply_state(studio.checkpoint, two_state, 1.0)
     load([model])
     assert not same(studio.weights(), before)
     del model
@@ -155,7 +155,7 @@ def test_a_patcher_that_is_dropped_while_loaded_leaves_nothing(studio, two_state
 def test_a_dropped_patcher_does_not_disturb_the_one_after_it(studio, applied, dog_state, two_state):
     expected = expected_weights(studio, two_state, 1.0)
     with torch.inference_mode():
-        first, _ = apply_state(studio.model, studio.clip, dog_state, 1.0)
+        first, _ = apply_state(studio.checkpoint, dog_state, 1.0)
     load([first])
     load([applied])
     del first
@@ -256,7 +256,7 @@ def test_a_model_with_a_lora_is_patched(studio, dog_state):
     with torch.inference_mode():
         with_lora = studio.model.clone()
         with_lora.add_patches(diff_patch(studio, 0.25)[1])
-        model, _ = apply_state(with_lora, studio.clip, dog_state, 1.0)
+        model, _ = apply_state(Checkpoint(with_lora, studio.clip), dog_state, 1.0)
     assert type(model) is ModelPatcher
     assert carries_state(model)
 

@@ -68,8 +68,8 @@ def test_base_neurons_come_from_the_very_captions(studio):
     caption = "a dog at (10:30), (red:30)"
     concept = Concept("<new1>", "dog", (torch.zeros(64, 64, 3),), (caption,))
     with torch.inference_mode():
-        base = compute_neurons(studio.model, studio.clip, list(concept.descriptions), 0.3, "base", None)
-        (weighted,) = prompt_masks(studio.model, studio.clip, [caption], 0.3, None)
+        base = compute_neurons(studio.checkpoint, list(concept.descriptions), 0.3, "base", None)
+        (weighted,) = prompt_masks(studio.checkpoint, [caption], 0.3, None)
         assert torch.equal(encode(studio.clip, concept.descriptions[0]), as_text(studio.clip, caption))
     assert base.mask.count != (base.mask & weighted).count  # the calibration's prompts keep their weights
 

@@ -152,8 +152,8 @@ def test_drawing_fails_half_way(train, expected, caplog, monkeypatch):
 
 def test_selection_does_not_wait_for_its_plot(studio, dog, caplog, no_matplotlib):
     with torch.inference_mode():
-        base = compute_neurons(studio.model, studio.clip, list(dog.descriptions), 0.3, "base", None)
-        general = compute_neurons(studio.model, studio.clip, ["a house by a lake", "two red cars"], 0.3, "general", None)
+        base = compute_neurons(studio.checkpoint, list(dog.descriptions), 0.3, "base", None)
+        general = compute_neurons(studio.checkpoint, ["a house by a lake", "two red cars"], 0.3, "general", None)
         neurons, figures, plot = SelectConceptNeurons.execute(base, general, "concept", 0).args
     assert neurons.mask.count == base.mask.without(general.mask).count > 0
     assert "chosen neurons" in figures

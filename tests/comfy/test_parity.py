@@ -15,7 +15,8 @@ from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.sparse_delta import SparseDelta
 from cns_pack.cns_core.training.batches import TrainingSet, draw_batch, stack_contexts
 from cns_pack.cns_core.training.checkpointing import checkpointed
-from cns_pack.cns_core.training.objective import concept_loss, previous_loss
+from cns_pack.cns_core.training.objective import concept_loss
+from cns_pack.cns_core.training.previous_term import PreviousTerm
 from cns_pack.cns_core.training.trainable_kv import TrainableKV
 from torch.nn.functional import mse_loss
 
@@ -74,7 +75,7 @@ def our_step(step, checkpointing: bool):
         with kv.installed_in(unet):
             kv.zero_gradient()
             predicted = predict(model, batch, stack_contexts([token_side, *priors]))
-            keeping = previous_loss(kv.delta, kv.previous, shared, 0.7, 0.2)
+            keeping = PreviousTerm(kv, shared, 0.7, 0.2, neuron_lr=0.01)()
             losses = concept_loss(predicted, batch.noise, 2, 0.5, keeping)
             losses.total.backward()
             kv.collect_gradient()

@@ -51,5 +51,5 @@ def test_prior_images_are_not_copied():
 
 def test_latents_of_half_precision_images(studio):
     image = torch.full((64, 64, 3), 0.5, dtype=torch.float16)
-    half, whole = (encode_images(studio.model, studio.vae, [images], 64) for images in (image, image.float()))
+    half, whole = (encode_images(studio.checkpoint, [images], 64) for images in (image, image.float()))
     assert torch.equal(half, whole)

@@ -8,7 +8,7 @@ import torch
 from cns_pack.cns_core.calibration import shipped_prompts
 from cns_pack.cns_core.comfy_adapter import teach as teach_module
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import inspect, weight_key
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
 from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
@@ -17,7 +17,7 @@ from cns_pack.cns_core.config import SelectionConfig, TrainConfig
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import training_figures
 from cns_pack.cns_core.state import CNSState
-from cns_pack.cns_core.training import loop
+from cns_pack.cns_core.training import run
 
 from tests.support.tiny_models import tiny_clip, tiny_model
 
@@ -94,7 +94,7 @@ def test_float16_trains_as_float32_does(studio, half_studio, dog):
 
 
 def test_float16_leaves_out_steps_that_overflow(half_studio, dog, monkeypatch):
-    monkeypatch.setattr(loop, "_FIRST_SCALE", 2.0**22)
+    monkeypatch.setattr(run, "_FIRST_SCALE", 2.0**22)
     result = half_studio.teach(dog)[1]
     assert 1e-3 < result.values.abs().max() < 5e-3
     assert result.vectors.isfinite().all()
@@ -108,7 +108,7 @@ def test_without_prior_images(studio, dog):
 
 @pytest.mark.parametrize("vectors", [1, 3])
 def test_token_starts_from_the_word_named(studio, dog, vectors):
-    state, _ = studio.teach(dog, word="cat", vectors=vectors, token_lr=1e-9, steps=1)
+    state, _ = studio.teach(dog, initial_word="cat", vectors=vectors, token_lr=1e-9, steps=1)
     expected = teach_module.initial_vectors(studio.clip, "cat", vectors)
     assert torch.allclose(state.concepts[0].vectors, expected, atol=1e-7)
 
@@ -150,12 +150,10 @@ def test_out_of_memory_becomes_advice(studio, dog, monkeypatch):
 
 
 def test_error_in_the_middle_restores_the_model(studio, dog, monkeypatch):
-    from cns_pack.cns_core.training import loop
-
     def broken(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(loop, "concept_loss", broken)
+    monkeypatch.setattr(run, "concept_loss", broken)
     with pytest.raises(RuntimeError, match="broken"):
         studio.teach(dog)
 
@@ -170,13 +168,13 @@ def lora(model):
 
 def test_patched_inputs_are_refused(studio, dog, dog_state):
     with pytest.raises(CNSError, match="MODEL wired in carries patches on 1 weights"):
-        studio.teach(dog, model=lora(studio.model))
+        studio.teach(dog, checkpoint=Checkpoint(lora(studio.model), studio.clip, studio.vae))
     with torch.inference_mode():
-        model, clip = apply_state(studio.model, studio.clip, dog_state, 1.0)
+        model, clip = apply_state(studio.checkpoint, dog_state, 1.0)
     with pytest.raises(CNSError, match="MODEL wired in carries a CNS state"):
-        studio.teach(dog, model=model)
+        studio.teach(dog, checkpoint=Checkpoint(model, studio.clip, studio.vae))
     with pytest.raises(CNSError, match="CLIP wired in already knows CNS tokens"):
-        studio.teach(dog, clip=clip)
+        studio.teach(dog, checkpoint=Checkpoint(studio.model, clip, studio.vae))
 
 
 def test_a_patched_clone_in_memory_does_not_leak_in(studio, dog, dog_state):
@@ -220,7 +218,7 @@ def test_checkpoint_without_vae(studio, dog):
 def test_clip_of_another_width(studio, dog):
     wide = tiny_clip(hidden_size=128)
     with pytest.raises(CNSError, match=r"width 128.*reads 64"):
-        studio.teach(dog, clip=wide)
+        studio.teach(dog, checkpoint=Checkpoint(studio.model, wide, studio.vae))
 
 
 def test_another_architecture(studio):
@@ -229,18 +227,18 @@ def test_another_architecture(studio):
     model = tiny_model()
     model.model.model_config = comfy.supported_models.SDXL({})
     with pytest.raises(CNSError, match="MODEL wired in is SDXL"):
-        compute_neurons(model, studio.clip, ["a dog"], 0.3, "base", None)
+        compute_neurons(Checkpoint(model, studio.clip), ["a dog"], 0.3, "base", None)
 
 
 def test_empty_prompt(studio):
     with torch.inference_mode(), pytest.raises(CNSError, match="A prompt is empty"):
-        compute_neurons(studio.model, studio.clip, ["a dog", " "], 0.3, "base", None)
+        compute_neurons(studio.checkpoint, ["a dog", " "], 0.3, "base", None)
 
 
 def test_neurons_in_the_wrong_sockets(studio):
     with torch.inference_mode():
-        base = compute_neurons(studio.model, studio.clip, ["a dog"], 0.3, "base", None)
-        general = compute_neurons(studio.model, studio.clip, ["a lake"], 0.2, "general", None)
+        base = compute_neurons(studio.checkpoint, ["a dog"], 0.3, "base", None)
+        general = compute_neurons(studio.checkpoint, ["a lake"], 0.2, "general", None)
     with pytest.raises(CNSError, match="base_neurons input got general neurons"):
         select_neurons(general, base, "concept", 0)
     with pytest.raises(CNSError, match=r"30.0%.*20.0%"):
@@ -273,40 +271,39 @@ def test_prior_prompt_with_the_token(dog):
 
 def moved(studio, before, after, prompt: str) -> float:
     """By which share of their size K and V of a prompt differ between two states, all its tokens alike."""
+    weights, shares = studio.checkpoint.weights, []
     with torch.inference_mode():
         context = encode(with_tokens(studio.clip, after.tokens), prompt)
-    weights = inspect(studio.model, studio.clip)[0]
-    shares = []
-    for layer in after.layout.layers:
-        old, new = (state.delta.flat()[layer.span].view(layer.out_features, -1) for state in (before, after))
-        size = (context @ (weights[layer.name].float() + old).T).square().sum()
-        shares.append((context @ (new - old).T).square().sum() / size)
+        for layer in after.layout.layers:
+            old, new = (state.delta.flat()[layer.span].view(layer.out_features, -1) for state in (before, after))
+            size = (context @ (weights[layer.name].float() + old).T).square().sum()
+            shares.append((context @ (new - old).T).square().sum() / size)
     return torch.stack(shares).mean().sqrt().item()
 
 
 def test_keep_tolerance_holds_k_and_v_of_earlier_prompts(studio, dog_state, hat):
     (free, _), (kept, result) = (
-        studio.teach(hat, previous=dog_state, steps=60, keep_tolerance=tolerance) for tolerance in (0.0, 0.2)
+        studio.teach(hat, previous=dog_state, steps=100, keep_tolerance=tolerance) for tolerance in (0.0, 0.5)
     )
-    assert 0.005 < result.moved["<new1> dog"] < 0.0111
+    assert 0.002 < result.moved["<new1> dog"] < 0.0055
     for prompt in (dog_state.concepts[0].prompts[0], "a <new1> dog on the moon"):  # the latter is no prompt that was held
-        assert moved(studio, dog_state, kept, prompt) < 0.02
-        assert moved(studio, dog_state, free, prompt) > 0.04
+        assert moved(studio, dog_state, kept, prompt) < 0.01
+        assert moved(studio, dog_state, free, prompt) > 0.05
     assert "K and V of `<new1> dog` moved by" in training_figures(kept, result)
 
 
 def test_ordinary_prompts_may_move_twice_as_far(studio, dog):
-    (free, _), (kept, result) = (studio.teach(dog, steps=60, keep_tolerance=tolerance) for tolerance in (0.0, 0.2))
+    (free, _), (kept, result) = (studio.teach(dog, steps=100, keep_tolerance=tolerance) for tolerance in (0.0, 0.5))
     start, prompt = CNSState.empty(free.layout, free.fingerprint), shipped_prompts()[50]  # not among those it was held for
-    assert result.moved == {"ordinary prompts": pytest.approx(0.02, rel=0.1)}
-    assert moved(studio, start, kept, prompt) < 0.03 < moved(studio, start, free, prompt)
+    assert result.moved == {"ordinary prompts": pytest.approx(0.01, rel=0.1)}
+    assert moved(studio, start, kept, prompt) < 0.02 < 0.05 < moved(studio, start, free, prompt)
 
 
 def test_the_papers_loss_has_nothing_of_the_keep_term(studio, dog_state, hat, monkeypatch):
     paper = TrainConfig(steps=4).with_preset("paper")
     settings = {"previous": dog_state, "prev_weight": paper.prev_weight, "keep_tolerance": paper.keep_tolerance}
     state, _ = studio.teach(hat, **settings)
-    monkeypatch.delattr(loop, "KeepTerm")
+    monkeypatch.delattr(run, "KeepTerm")
     without, _ = studio.teach(hat, **settings)
     assert torch.equal(state.delta.values, without.delta.values)
 
@@ -325,7 +322,7 @@ def test_prev_weight_is_found_from_the_gradients(studio, dog_state, hat):
 
 def test_base_neurons_straight_into_training(studio, dog):
     with torch.inference_mode():
-        base = compute_neurons(studio.model, studio.clip, list(dog.captions), 0.3, "base", None)
+        base = compute_neurons(studio.checkpoint, list(dog.captions), 0.3, "base", None)
     with pytest.raises(CNSError, match="wire Select Concept Neurons there"):
         studio.teach(dog, neurons=base)
     chosen = studio.neurons(dog, "base")  # the strategy of the same name is fine, but is no base neurons to select from

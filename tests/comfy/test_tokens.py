@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import token_embedding
+from cns_pack.cns_core.comfy_adapter.checkpoint.checks import token_embedding
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors, with_tokens
 from cns_pack.cns_core.errors import CNSError
 from hypothesis import given, settings

@@ -13,6 +13,7 @@ import comfy_extras.nodes_pag as pag
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_pack.cns_core.comfy_adapter.checkpoint.unpatched import check_unpatched
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons
 from cns_pack.cns_core.errors import CNSError
@@ -77,11 +78,11 @@ def test_model_changed_by_other_nodes(studio, dog, dog_state, change, found):
     model = change(studio.model)
     expected = rf"MODEL wired in was changed by another node, .*\({found}\), .*: wire the checkpoint loader's output here"
     with pytest.raises(CNSError, match=expected):
-        studio.teach(dog, neurons=studio.neurons(dog), model=model)
+        studio.teach(dog, neurons=studio.neurons(dog), checkpoint=Checkpoint(model, studio.clip, studio.vae))
     with torch.inference_mode():
         with pytest.raises(CNSError, match=expected):
-            compute_neurons(model, studio.clip, ["a dog"], 0.3, "base", None)
-        assert apply_state(model, studio.clip, dog_state, 1.0)[0].model_options.keys() == model.model_options.keys()
+            compute_neurons(Checkpoint(model, studio.clip), ["a dog"], 0.3, "base", None)
+        assert apply_state(Checkpoint(model, studio.clip), dog_state, 1.0)[0].model_options.keys() == model.model_options.keys()
 
 
 def lora_hooks() -> comfy.hooks.HookGroup:
@@ -111,22 +112,22 @@ CLIP_CHANGES = {
 def test_clip_changed_by_other_nodes(studio, dog, dog_state, change, expected):
     clip = changed(studio.clip, change)
     with pytest.raises(CNSError, match=expected):
-        studio.teach(dog, neurons=studio.neurons(dog), clip=clip)
+        studio.teach(dog, neurons=studio.neurons(dog), checkpoint=Checkpoint(studio.model, clip, studio.vae))
     with torch.inference_mode():
-        apply_state(studio.model, clip, dog_state, 1.0)
+        apply_state(Checkpoint(studio.model, clip), dog_state, 1.0)
 
 
 def test_hook_nodes_on_clip(studio, dog, dog_state):
     clip = run(hook_nodes.SetClipHooks, studio.clip, False, True, lora_hooks())
     with pytest.raises(CNSError, match="CLIP wired in carries hooks or injections: wire"):
-        studio.teach(dog, neurons=studio.neurons(dog), clip=clip)
+        studio.teach(dog, neurons=studio.neurons(dog), checkpoint=Checkpoint(studio.model, clip, studio.vae))
     with torch.inference_mode():
-        apply_state(studio.model, clip, dog_state, 1.0)
+        apply_state(Checkpoint(studio.model, clip), dog_state, 1.0)
 
 
 def test_what_a_loader_gives_is_unpatched(studio):
-    check_unpatched(studio.model, studio.clip)
-    check_unpatched(studio.model.clone(), studio.clip.clone())
+    check_unpatched(studio.checkpoint)
+    check_unpatched(Checkpoint(studio.model.clone(), studio.clip.clone()))
 
 
 OTHER_PREDICTIONS = {
@@ -148,20 +149,20 @@ def test_checkpoints_that_do_not_predict_the_noise(studio, dog, dog_state, node,
     neurons = studio.neurons(dog)
     for _ in range(2):
         with pytest.raises(CNSError, match=rf"MODEL wired in \w+ .*{expected.partition(' ')[2]}.*: load .*checkpoint") as error:
-            studio.teach(dog, neurons=neurons, model=model)
+            studio.teach(dog, neurons=neurons, checkpoint=Checkpoint(model, studio.clip, studio.vae))
         assert expected.partition(" ")[0].split("\\")[0] in str(error.value)
         assert "loader's output" not in str(error.value)
         load([model])  # its model_sampling then stands in the model that all clones share
     studio.teach(dog, neurons=neurons, steps=1)  # the loader's own MODEL is as it was
     with torch.inference_mode():
-        apply_state(model, studio.clip, dog_state, 1.0)
+        apply_state(Checkpoint(model, studio.clip), dog_state, 1.0)
 
 
 def test_sampling_nodes_that_keep_the_prediction_get_the_other_advice(studio, dog):
     for inputs in ((advanced.ModelSamplingDiscrete, "lcm", False), (advanced.ModelSamplingContinuousEDM, "eps", 120.0, 0.002)):
         model = run(inputs[0], studio.model, *inputs[1:])
         with pytest.raises(CNSError, match=r"has replaced parts \(model_sampling\): wire the checkpoint loader's output here"):
-            studio.teach(dog, neurons=studio.neurons(dog), model=model)
+            studio.teach(dog, neurons=studio.neurons(dog), checkpoint=Checkpoint(model, studio.clip, studio.vae))
 
 
 def test_a_loader_that_says_v_prediction(studio, dog):
@@ -170,7 +171,7 @@ def test_a_loader_that_says_v_prediction(studio, dog):
     model = tiny_model()
     model.model.model_type = comfy.model_base.ModelType.V_PREDICTION
     with torch.inference_mode(), pytest.raises(CNSError, match=r"predicts V_PREDICTION, but CNS teaches .*: load an SD 1\.5"):
-        compute_neurons(model, studio.clip, ["a dog"], 0.3, "base", None)
+        compute_neurons(Checkpoint(model, studio.clip), ["a dog"], 0.3, "base", None)
 
 
 def test_quantized_layers_outside_k_and_v(studio, dog):
@@ -180,4 +181,4 @@ def test_quantized_layers_outside_k_and_v(studio, dog):
         layer = model.model.diffusion_model.out[2]
         layer.weight = torch.nn.Parameter(layer.weight.to(torch.int8), requires_grad=False)
     with pytest.raises(CNSError, match=r"quantized \(diffusion_model\.out\.2\.weight is a Parameter of torch\.int8\)"):
-        studio.teach(dog, neurons=studio.neurons(dog), model=model)
+        studio.teach(dog, neurons=studio.neurons(dog), checkpoint=Checkpoint(model, studio.clip, studio.vae))

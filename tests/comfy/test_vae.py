@@ -5,6 +5,7 @@ from __future__ import annotations
 import comfy.sd
 import pytest
 import torch
+from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_pack.cns_core.comfy_adapter.checkpoint.latents import encode_images
 from cns_pack.cns_core.errors import CNSError
 from comfy.latent_formats import SD15, SDXL
@@ -13,7 +14,7 @@ from comfy.taesd.taesd import TAESD
 from demo.model import load_demo_model
 from demo.training.random_checkpoint import fill
 from demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
-from tests.support.tiny_models import AveragingVAE, tiny_model
+from tests.support.tiny_models import AveragingVAE, tiny_clip, tiny_model
 
 
 class TableVAE:
@@ -35,7 +36,7 @@ def pictures(count: int = 3) -> list[torch.Tensor]:
 
 def encode(vae, images=None) -> torch.Tensor:
     with torch.inference_mode():
-        return encode_images(tiny_model(), vae, pictures() if images is None else images, 128)
+        return encode_images(Checkpoint(tiny_model(), tiny_clip(), vae), pictures() if images is None else images, 128)
 
 
 def test_latents_that_read_as_sdxls():

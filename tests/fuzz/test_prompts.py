@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import token_embedding
+from cns_pack.cns_core.comfy_adapter.checkpoint.checks import token_embedding
 from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode, encode_all
 from cns_pack.cns_core.comfy_adapter.checkpoint.prompt_encoder import PromptEncoder
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors, with_tokens

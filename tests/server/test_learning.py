@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 
 
 def ordinary_scenes() -> list[Scene]:
-    chance, scenes = random.Random("ordinary"), []
+    rng, scenes = random.Random("ordinary"), []
     while len(scenes) < ORDINARY:
-        scene = random_scene(chance)
+        scene = random_scene(rng)
         if is_held_out(scene) and len(scene.things) < 3:
             scenes.append(scene)
     return scenes
@@ -63,7 +63,7 @@ def test_concepts_are_learned_and_kept(taught):
     shown = zip(taught["concepts"].items(), WANTED, strict=True)
     scores = {title: seen(pictures, wanted).mean() for (title, pictures), wanted in shown}
     assert all(len(pictures) == PICTURES for pictures in taught["concepts"].values())
-    assert scores["<new1> after the first step"] > 0.7, scores
+    assert scores["<new1> after the first step"] > 0.8, scores
     assert scores["<new2>"] > 0.8, scores
     assert scores["<new1> after the first step"] - scores["<new1> after the second"] < 0.1, scores  # the same noise
 
@@ -76,5 +76,5 @@ def test_ordinary_prompts_are_as_good_as_before(taught):
         return float(np.mean([shows(judge.recognize(some), scene)[1].float().mean() for some, scene in judged]))
 
     before, after = right(taught["ordinary"]["before"]), right(taught["ordinary"]["after"])
-    assert before > 0.7
-    assert before - after < 0.1, (before, after)  # the same noise
+    assert before > 0.8
+    assert before - after < 0.05, (before, after)  # the same noise

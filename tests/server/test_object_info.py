@@ -15,6 +15,8 @@ NAMES = {
     "CNS_SelectConceptNeurons": "Select Concept Neurons",
     "CNS_TrainStep": "Train CNS Step",
     "CNS_ApplyState": "Apply CNS State",
+    "CNS_Region": "Region",
+    "CNS_ApplyRegions": "Apply Regions",
     "CNS_SaveState": "Save CNS State",
     "CNS_LoadState": "Load CNS State",
     "CNS_LoadConceptImages": "Load Concept Images",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from demo.editor.shipped import shipped_prompt
 from demo.editor.workflow import change, find, widget_names
 from demo.training.random_checkpoint import NAME
 from docs.build.workflows import WORKFLOWS
@@ -84,8 +86,25 @@ def test_continual_training_then_generation(server, pictures, base):
         assert NAME in lines[-1]  # the checkpoint's file
     assert len(result.outputs[find(prompt, "PreviewImage")[0]]["images"]) == 1
 
-    generation = small_workflow("multi_concept_generation", server, pictures)
-    change(generation, "CNS_LoadState", state_name=state.name)
-    shown = server.run(generation)
-    assert shown.error is None, shown.error
-    assert pixels(server, shown, find(generation, "SaveImage")[0]).shape == (64, 64, 3)
+    for name, count in (("multi_concept_generation", 1), ("two_of_a_kind", 2)):
+        generation = small_workflow(name, server, pictures)
+        change(generation, "CNS_LoadState", state_name=state.name)
+        shown = server.run(generation)
+        assert shown.error is None, shown.error
+        drawn = [pixels(server, shown, node) for node in find(generation, "SaveImage")]
+        assert [picture.shape for picture in drawn] == [(64, 64, 3)] * count
+    assert np.abs(drawn[0].astype(float) - drawn[1]).mean() > 1  # with regions and without
+
+
+def test_two_of_a_kind_no_gpu(server):
+    """Taught hardly at all: the wiring, from teaching to the pictures with regions and without."""
+    prompt = shipped_prompt("two_of_a_kind_no_gpu", server.object_info())
+    change(prompt, "CNS_TrainStep", steps=2)
+    change(prompt, "EmptyLatentImage", batch_size=1)
+    result = server.run(prompt)
+    assert result.error is None, result.error
+    saved = result.outputs[find(prompt, "CNS_SaveState")[0]]["text"][0].splitlines()
+    assert [line.split(":")[0] for line in saved[1:3]] == ["- `<new1> animal`", "- `<new2> animal`"]
+    drawn = [pixels(server, result, node).astype(float) for node in find(prompt, "SaveImage")]
+    assert [picture.shape for picture in drawn] == [(128, 128, 3)] * 2
+    assert np.abs(drawn[0] - drawn[1]).mean() > 5

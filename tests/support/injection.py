@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -55,8 +56,9 @@ class Stages(TorchDispatchMode):
 
 
 @contextmanager
-def lines_of(function: Callable, at: int | None = None, action: Action | None = None) -> Iterator[list[int]]:
-    """The lines of ``function`` that ran, in order; ``action`` is called before the ``at``-th of them, from 0."""
+def lines_of(functions: Sequence[Callable], at: int | None = None, action: Action | None = None) -> Iterator[list[int]]:
+    """The lines of the functions that ran, in order; ``action`` is called before the ``at``-th of them, from 0."""
+    codes = [inspect.unwrap(function).__code__ for function in functions]
     ran: list[int] = []
 
     def on_line(frame: FrameType, event: str, _: object):
@@ -67,7 +69,7 @@ def lines_of(function: Callable, at: int | None = None, action: Action | None = 
         return on_line
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, _, __: on_line if frame.f_code is function.__code__ else None)
+    sys.settrace(lambda frame, _, __: on_line if frame.f_code in codes else None)
     try:
         yield ran
     finally:

@@ -5,9 +5,11 @@ from .base_model import base
 from .beyond import beyond, selection, twenty
 from .failures import failures
 from .masks import fig3, fig7
+from .regions import regions
+from .removal import removal
 from .sweeps import sweeps
 
 EXPERIMENTS = {
     function.__name__: function
-    for function in (base, fig3, fig7, table1, table2, fig5, sweeps, failures, beyond, selection, twenty)
+    for function in (base, fig3, fig7, table1, table2, fig5, sweeps, failures, regions, beyond, selection, twenty, removal)
 }

@@ -146,9 +146,9 @@ def _attributes(bench: Bench) -> dict:
 
 
 def _beside(name: str) -> list[Test]:
-    chance = random.Random(f"binding {name}")
-    things = [Thing(chance.choice(list(THINGS)), chance.choice(list(COLORS))) for _ in range(24)]
-    backgrounds = [chance.choice([color for color in COLORS if color != thing.color]) for thing in things]
+    rng = random.Random(f"binding {name}")
+    things = [Thing(rng.choice(list(THINGS)), rng.choice(list(COLORS))) for _ in range(24)]
+    backgrounds = [rng.choice([color for color in COLORS if color != thing.color]) for thing in things]
     return [
         Test.of(Scene((thing, Thing(name, "")), behind), {name: "<new1>"})
         for thing, behind in zip(things, backgrounds, strict=True)

@@ -13,7 +13,6 @@ from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import SETS, calibration_prompts, tokens_of
 from benchmarks.science.report import mean_sd, save_plot, table, write
 from benchmarks.science.variants import PAPER
-from cns_core.comfy_adapter.checkpoint.checkpoint import inspect
 from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_core.masks import NeuronMask
 from cns_core.scoring import prompt_mask
@@ -28,8 +27,8 @@ QUERIES = ("cat", "dog", "bird", "fish", "tree", "flower", "house", "car", "boat
 
 @torch.inference_mode()
 def masks_of(lab: Lab, prompts: list[str]) -> list[NeuronMask]:
-    weights = inspect(lab.model, lab.clip)[0]
-    return [prompt_mask(weights, encode(lab.clip, prompt), SHARE) for prompt in prompts]
+    weights = lab.checkpoint.weights
+    return [prompt_mask(weights, encode(lab.checkpoint.clip, prompt), SHARE) for prompt in prompts]
 
 
 def common(masks: list[NeuronMask]) -> NeuronMask:
@@ -87,7 +86,7 @@ def _concepts(bench: Bench) -> dict[str, list[float]]:
 
 
 def _parameters(lab: Lab) -> int:
-    return sum(parameter.numel() for parameter in lab.model.model.diffusion_model.parameters())
+    return sum(parameter.numel() for parameter in lab.checkpoint.model.model.diffusion_model.parameters())
 
 
 def fig7(bench: Bench) -> None:

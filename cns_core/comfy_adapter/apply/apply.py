@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import CNSError
 from ...state import CNSState
-from ..checkpoint.checkpoint import inspect, weight_key
+from ..checkpoint.checkpoint import Checkpoint, weight_key
 from ..checkpoint.tokens import with_tokens
 from ..sparse_adapter import SparseDeltaAdapter, carries_state
 from .in_place import StatePatcher
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _MOST_LOST = 0.5  # of a state's change to rounding; with more lost, pictures hardly show the concepts
 
 
-def apply_state(model: ModelPatcher, clip: CLIP, state: CNSState, strength: float) -> tuple[ModelPatcher, CLIP]:
+def apply_state(checkpoint: Checkpoint, state: CNSState, strength: float) -> tuple[ModelPatcher, CLIP]:
     """MODEL with ``W0 + strength · delta`` and CLIP that knows the tokens; what came in stays as it was.
 
     Where the model's weights lie still and nothing else is patched onto them, the touched elements alone are written when it
@@ -30,17 +30,17 @@ def apply_state(model: ModelPatcher, clip: CLIP, state: CNSState, strength: floa
         CNSError: another architecture, checkpoint, text encoder or CLIP skip, weights too coarse for the state's change, or a
             state is applied already.
     """
-    weights, layout, fingerprint = inspect(model, clip)
-    layout.check_same(state.layout, "The state")
-    fingerprint.check_same(state.fingerprint, "The state")
+    model = checkpoint.model
+    checkpoint.layout.check_same(state.layout, "The state")
+    checkpoint.fingerprint.check_same(state.fingerprint, "The state")
     if state.fingerprint.unrecorded:
         _log.warning("The state applied does not record its %s: use those it was taught with.", state.fingerprint.unrecorded)
     if carries_state(model):
         raise CNSError("The MODEL wired in already carries a CNS state: apply one state only, it holds all its concepts.")
-    taught = with_tokens(clip, state.tokens)
+    taught = with_tokens(checkpoint.clip, state.tokens)
     if strength == 0.0:
         return model.clone(), taught
-    _check_storage(weights, state, strength)
+    _check_storage(checkpoint.weights, state, strength)
     adapters = {
         weight_key(layer.name): SparseDeltaAdapter({weight_key(layer.name)}, [positions, values])
         for layer, positions, values in state.delta.layers()

@@ -12,8 +12,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
-import comfy.utils
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, PatcherInjection
@@ -57,7 +57,7 @@ class StatePatcher(ModelPatcher):
     @staticmethod
     def of(model: ModelPatcher, adapters: Mapping[str, SparseDeltaAdapter], strength: float) -> StatePatcher:
         """A clone of ``model`` that writes ``strength · delta`` in place."""
-        patcher = model.clone()
+        patcher = cast(StatePatcher, model.clone())
         patcher.__class__ = StatePatcher  # clone() keeps the class from here on
         patcher.set_attachments(ATTACHMENT, (dict(adapters), strength))
         patcher.set_injections(ATTACHMENT, [PatcherInjection(_write, _restore)])
@@ -70,10 +70,10 @@ class StatePatcher(ModelPatcher):
         """Whether the weights are plain numbers that stay where they are, with nothing else patched onto them."""
         if type(model) is not ModelPatcher or model.patches or model.hook_patches or model.forced_hooks:
             return False
-        weights = [comfy.utils.get_attr(model.model, key) for key in keys]
+        weights = [model.model.get_parameter(key) for key in keys]
         return all(weight.dtype in _WRITABLE and weight.is_contiguous() for weight in weights)
 
-    def clone(self, *args: object, **kwargs: object) -> ModelPatcher:
+    def clone(self, *args: Any, **kwargs: Any) -> ModelPatcher:
         patcher = super().clone(*args, **kwargs)
         patcher.is_injected = False  # ComfyUI copies this, but the clone has written nothing yet
         patcher._forget_when_gone()
@@ -90,18 +90,18 @@ class StatePatcher(ModelPatcher):
                 patches[key] = [*patches[key], (strength, adapter, 1.0, None, None)]
         return patches
 
-    def partially_load(self, *args: object, **kwargs: object) -> int:
+    def partially_load(self, *args: Any, **kwargs: Any) -> int:
         try:
             return super().partially_load(*args, **kwargs)
         except BaseException:
             self.eject_model()  # ComfyUI injects on the way out of a load that failed, too
             raise
 
-    def add_patches(self, patches: dict, *args: object, **kwargs: object) -> list[str]:
+    def add_patches(self, patches: dict, *args: Any, **kwargs: Any) -> list[str]:
         self.become_ordinary()
         return super().add_patches(patches, *args, **kwargs)
 
-    def add_hook_patches(self, *args: object, **kwargs: object) -> list[str]:
+    def add_hook_patches(self, *args: Any, **kwargs: Any) -> list[str]:
         self.become_ordinary()
         return super().add_hook_patches(*args, **kwargs)
 
@@ -118,12 +118,12 @@ class StatePatcher(ModelPatcher):
 def _write(patcher: ModelPatcher) -> None:
     base = patcher.model
     _put_back(base)
-    adapters, strength = patcher.get_attachment(ATTACHMENT)
+    adapters, strength = patcher.attachments[ATTACHMENT]
     written = _written[base] = _Written(id(patcher), {}, patcher.backup)
     try:
         with torch.inference_mode():
             for key, adapter in adapters.items():
-                weight = comfy.utils.get_attr(base, key)
+                weight = base.get_parameter(key)
                 positions, delta = (tensor.to(weight.device) for tensor in adapter.weights)
                 flat = weight.view(-1)
                 values = flat.index_select(0, positions)
@@ -146,7 +146,7 @@ def _put_back(base: nn.Module) -> None:
         return
     with torch.inference_mode():
         for key, (positions, values) in written.saved.items():
-            _put(positions, values, comfy.utils.get_attr(base, key))
+            _put(positions, values, base.get_parameter(key))
             if isinstance(written.backup.get(key), _Original):
                 del written.backup[key]
     del _written[base]

@@ -31,9 +31,10 @@ def load_captioner(folder: Path, device: torch.device) -> CaptioningModel:
     processor, tokenizer = _processor(folder)
     dtype_key = "dtype" if hasattr(config, "dtype") else "torch_dtype"  # the latter until transformers 4.55
     dtype = _dtype(getattr(config, dtype_key), device)
-    model, loading = AutoModelForImageTextToText.from_pretrained(
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(  # a pair, which its types do not say
         folder, use_safetensors=True, output_loading_info=True, **{dtype_key: dtype}, **_LOCAL
     )
+    model, loading = loaded
     _check_complete(folder, model, loading["missing_keys"])
     memory.free_memory(memory.module_size(model) * 1.2, device)
     return CaptioningModel(model.eval().to(device), processor, tokenizer, dtype)

@@ -1,73 +1,60 @@
-"""Looks at the MODEL and CLIP a user wired in: is it SD-1.5, what are its pretrained K/V weights, which checkpoint is it."""
+"""The checkpoint a user wired in: what are its pretrained K/V weights, and which checkpoint is it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
-import comfy.sd1_clip
-import comfy.supported_models
-from comfy.model_base import ModelType
 from comfy.model_patcher import ModelPatcher
-from comfy.sd import CLIP
-from torch import Tensor, nn
+from comfy.sd import CLIP, VAE
+from torch import Tensor
 
-from ...errors import CNSError
 from ...fingerprint import Fingerprint, Projections
 from ...kv_layers import KVLayout, find_kv_modules, layout_of
+from .checks import check_clip, check_plain, check_sd15, quantized
 
 _UNET = "diffusion_model."
-_LATENT_CHANNELS = 4
 # Of the text encoder's 123 M weights every 16th row of each matrix is looked at: whatever trains or merges it moves all rows.
 _TEXT_ROWS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """MODEL and CLIP of one SD-1.5 checkpoint, and its VAE for those who encode images. ``name``: its file, for people.
+
+    Raises:
+        CNSError: anything but an SD-1.5 with plain weights and a CLIP that fits it.
+    """
+
+    model: ModelPatcher
+    clip: CLIP
+    vae: VAE | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        check_sd15(self.model)
+        check_clip(self.clip, self.layout.in_features)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """``W0``, see :func:`pretrained_kv`. Read whenever it is asked for: a patch may come onto the model at any time."""
+        return pretrained_kv(self.model)
+
+    @cached_property
+    def layout(self) -> KVLayout:
+        return layout_of(self.weights)
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Of both; raises CNSError for a CLIP with quantized weights."""
+        kv, text = Projections.of(self.weights.values()), Projections.of(text_encoder_rows(self.clip))
+        return Fingerprint(kv, text, clip_skip(self.clip), self.name)
 
 
 def weight_key(layer_name: str) -> str:
     """Name of a K/V weight in a MODEL's state dict."""
     return f"{_UNET}{layer_name}.weight"
-
-
-def check_sd15(model: ModelPatcher) -> None:
-    """Raises CNSError for anything but an SD-1.5 that its loader takes for a noise-prediction model."""
-    base = model.model
-    config = getattr(base, "model_config", None)
-    if not isinstance(config, comfy.supported_models.SD15):
-        name = type(config).__name__ if config is not None else type(base).__name__
-        raise CNSError(f"The MODEL wired in is {name}, but CNS teaches Stable Diffusion 1.5 only: load an SD 1.5 checkpoint.")
-    channels = config.unet_config.get("in_channels", _LATENT_CHANNELS)
-    if channels != _LATENT_CHANNELS:
-        raise CNSError(
-            f"The MODEL wired in reads {channels} latent channels (an inpainting or edit model), but CNS teaches the plain "
-            "SD 1.5 with 4: load the base checkpoint."
-        )
-    if base.model_type != ModelType.EPS:
-        raise CNSError(
-            f"The MODEL wired in predicts {base.model_type.name}, but CNS teaches checkpoints that predict the noise (EPS): "
-            "load an SD 1.5 checkpoint that does."
-        )
-
-
-def check_clip(clip: CLIP, layout: KVLayout) -> None:
-    """Raises CNSError for a text encoder that is not SD-1.5's CLIP, or whose width the model does not read."""
-    if clip is None:
-        raise CNSError("No CLIP was given: this checkpoint may hold none; load one that does, or wire a CLIP loader.")
-    text_model = clip.cond_stage_model
-    if not isinstance(text_model, comfy.sd1_clip.SD1ClipModel):
-        raise CNSError(
-            f"The CLIP wired in is {type(text_model).__name__}, but SD 1.5 needs its own CLIP-L: wire the checkpoint's."
-        )
-    width = token_embedding(clip).shape[1]
-    if width != layout.in_features:
-        raise CNSError(
-            f"The CLIP wired in gives text features of width {width}, but the model's cross-attention reads "
-            f"{layout.in_features}: wire the CLIP of the same checkpoint."
-        )
-
-
-def check_plain(what: str, parameters: Iterable[tuple[str, Tensor]]) -> None:
-    """Raises CNSError where one of the named parameters is not an ordinary tensor of floating-point numbers."""
-    for name, weight in parameters:
-        if type(weight) not in (Tensor, nn.Parameter) or not weight.is_floating_point():
-            raise _quantized(what, name, f"a {type(weight).__name__} of {weight.dtype}")
 
 
 def pretrained_kv(model: ModelPatcher) -> dict[str, Tensor]:
@@ -106,16 +93,9 @@ def _as_stored(what: str, patcher: ModelPatcher, prefix: str, parameters: Mappin
     for name in parameters:
         stored, convert = patches[name][0][:2]
         if convert(stored, inplace=False) is not stored:
-            raise _quantized(what, name, f"{stored.dtype} with a scale")
+            raise quantized(what, name, f"{stored.dtype} with a scale")
         weights.append(stored)
     return weights
-
-
-def _quantized(what: str, name: str, storage: str) -> CNSError:
-    return CNSError(
-        f"The {what} wired in is quantized ({name} is {storage}), but CNS needs plain float weights: load the checkpoint's "
-        "float16 or float32 .safetensors file with Load Checkpoint."
-    )
 
 
 def clip_skip(clip: CLIP) -> int:
@@ -131,24 +111,3 @@ def clip_skip(clip: CLIP) -> int:
     layer = -1 if encoder.layer == "last" else encoder.layer_idx
     text_model.reset_clip_options()
     return -layer if layer < 0 else encoder.num_layers - layer
-
-
-def inspect(model: ModelPatcher, clip: CLIP) -> tuple[dict[str, Tensor], KVLayout, Fingerprint]:
-    """Checks MODEL and CLIP and returns ``W0``, its layout and the fingerprint of both."""
-    check_sd15(model)
-    weights = pretrained_kv(model)
-    layout = layout_of(weights)
-    check_clip(clip, layout)
-    kv, text = Projections.of(weights.values()), Projections.of(text_encoder_rows(clip))
-    return weights, layout, Fingerprint(kv, text, clip_skip(clip))
-
-
-def token_embedding(clip: CLIP) -> Tensor:
-    """The text encoder's embedding table (vocabulary, features); not a copy."""
-    text_model = clip.cond_stage_model
-    return getattr(text_model, text_model.clip).transformer.get_input_embeddings().weight
-
-
-def has_tokens(clip: CLIP) -> bool:
-    """Whether Apply CNS State made this CLIP."""
-    return bool(getattr(clip.tokenizer, "cns_tokens", None))

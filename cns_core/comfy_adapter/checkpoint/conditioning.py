@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from comfy.sd import CLIP
@@ -22,7 +23,13 @@ def encode(clip: CLIP, prompt: str) -> Tensor:
     """
     if not prompt.strip():
         raise CNSError("A prompt is empty: write a few words, or delete the empty line.")
-    return clip.encode_from_tokens(clip.tokenize(prompt))[0].float().clone()
+    return features(clip, prompt)
+
+
+def features(clip: CLIP, prompt: str) -> Tensor:
+    """The same of any prompt, the empty one included."""
+    encoded = cast(Tensor, clip.encode_from_tokens(clip.tokenize(prompt)))  # (1, tokens, features) unless asked for more
+    return encoded[0].float().clone()
 
 
 def encode_all(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None]) -> list[Tensor]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
-from comfy.model_patcher import ModelPatcher
-from comfy.sd import VAE
 from torch import Tensor
 from torch.nn import functional
 
 from ...errors import CNSError
 from ..interruptions import check_cancelled
 from ..pictures.pictures import scaled
+from .checkpoint import Checkpoint
 from .vae import check_latents, check_vae, latent_colours
 
 
@@ -28,22 +28,18 @@ def fit(image: Tensor, resolution: int) -> Tensor:
 
 
 def encode_images(
-    model: ModelPatcher,
-    vae: VAE,
-    images: Sequence[Tensor],
-    resolution: int,
-    on_image: Callable[[], None] = check_cancelled,
+    checkpoint: Checkpoint, images: Sequence[Tensor], resolution: int, on_image: Callable[[], None] = check_cancelled
 ) -> Tensor:
     """Latents (n, 4, r / 8, r / 8), float32 on the CPU, scaled as the UNet reads them; ``on_image`` is called after each.
 
     Raises:
         CNSError: there is no VAE, or it is not SD-1.5's kind.
     """
-    check_vae(vae)
+    vae = check_vae(checkpoint.vae)
     encoded, colours = [], []
     for image in images:
         pixels = fit(image, resolution)
-        encoded.append(vae.encode(pixels).float().cpu())
+        encoded.append(cast(Tensor, vae.encode(pixels)).float().cpu())
         colours.append(latent_colours(pixels))
         on_image()
     latents = torch.cat(encoded)
@@ -55,7 +51,7 @@ def encode_images(
     if not bool(torch.isfinite(latents).all()):
         raise CNSError("The VAE returned NaN for an image: start ComfyUI with --fp32-vae, or wire another VAE.")
     check_latents(latents, torch.cat(colours))
-    return model.model.process_latent_in(latents).clone()
+    return checkpoint.model.model.process_latent_in(latents).clone()
 
 
 def single_images(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:

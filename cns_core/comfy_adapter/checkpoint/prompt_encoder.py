@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from comfy.sd import CLIP
-from torch import Tensor, nn
+from comfy.sd1_clip import SD1ClipModel
+from torch import Tensor
 
 from ...training.batches import stack_contexts
 from .tokens import splicer, with_tokens
@@ -16,7 +17,7 @@ class PromptEncoder:
     ComfyUI's own ``encode_token_weights`` takes one prompt at a time, and its result to the CPU.
     """
 
-    def __init__(self, clip: CLIP, text_model: nn.Module, token: str) -> None:
+    def __init__(self, clip: CLIP, text_model: SD1ClipModel, token: str) -> None:
         self._text_model, self._token, self._layer = text_model, token.lower(), clip.layer_idx
         self._taught = with_tokens(clip, {token: torch.empty(0, 0)})
         self._vectors = splicer(self._taught).vectors

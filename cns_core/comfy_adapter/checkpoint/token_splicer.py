@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -87,7 +87,7 @@ class TokenSplicer:
         if not method.startswith("convert_tokens_to"):  # they take the copy's words, not a text
             args, kwargs = _mapped((args, kwargs), self._for_the_copy)
         result = getattr(self._copy, method)(*args, **kwargs)
-        if not isinstance(result, Mapping):
+        if not isinstance(result, MutableMapping):
             return self._spliced(result, tokens)
         if "offset_mapping" in result and any(len(self._words[token]) > 1 for token in tokens):
             raise CNSError(f"Offsets cannot be given for {_listed(tokens)}: several vectors stand for one place in the text.")

@@ -13,7 +13,7 @@ from comfy.sd import CLIP
 from torch import Tensor
 
 from ...errors import CNSError
-from .checkpoint import token_embedding
+from .checks import token_embedding
 from .token_splicer import TokenSplicer
 
 
@@ -64,3 +64,8 @@ def initial_vectors(clip: CLIP, word: str, count: int) -> Tensor:
         raise CNSError(f"The initial word '{word.strip()}' has no tokens: name an ordinary word such as 'dog'.")
     pieces = token_embedding(clip).detach()[ids].float().cpu().clone()
     return pieces if len(pieces) == count else pieces.mean(dim=0, keepdim=True).repeat(count, 1)
+
+
+def has_tokens(clip: CLIP) -> bool:
+    """Whether Apply CNS State made this CLIP."""
+    return bool(getattr(clip.tokenizer, "cns_tokens", None))

@@ -10,20 +10,22 @@ from collections.abc import Mapping
 
 import comfy.model_sampling as sampling
 from comfy.model_patcher import ModelPatcher
-from comfy.sd import CLIP
 
 from ...errors import CNSError
 from ..sparse_adapter import carries_state
-from .checkpoint import check_plain, has_tokens
+from .checkpoint import Checkpoint
+from .checks import check_plain
+from .tokens import has_tokens
 
 _LOADER = "wire the checkpoint loader's output here"
 _OWN_PARTS = {"MODEL": set(), "CLIP": {"manual_cast_dtype"}}  # newer ComfyUI sets this one on every CLIP itself
 
 
-def check_unpatched(model: ModelPatcher, clip: CLIP) -> None:
+def check_unpatched(checkpoint: Checkpoint) -> None:
     """Raises CNSError where a LoRA, a merge, a hook, an attention patch, a sampling node or an applied state would be lost or
     trained into the concept, and for a checkpoint that does not predict the noise.
     """
+    model, clip = checkpoint.model, checkpoint.clip
     if carries_state(model):
         raise CNSError(
             "The MODEL wired in carries a CNS state: wire the checkpoint loader's output here, and the state into "

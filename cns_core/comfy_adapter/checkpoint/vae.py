@@ -16,8 +16,8 @@ _LEAST_SPREAD = 0.01  # mean square of colours in -1..1; images of one plain col
 _REMEDY = "wire the SD 1.5 checkpoint's VAE"
 
 
-def check_vae(vae: VAE) -> None:
-    """Raises CNSError where there is no VAE, or one whose latents have another form, before it encodes anything."""
+def check_vae(vae: VAE | None) -> VAE:
+    """Returns it; raises CNSError where there is none, or one whose latents have another form, before it encodes anything."""
     if vae is None or getattr(vae, "first_stage_model", vae) is None:
         raise CNSError("No VAE was given: this checkpoint may hold none; wire a VAE loader.")
     # Other packs bring VAEs of their own, which need not say all of this.
@@ -30,6 +30,7 @@ def check_vae(vae: VAE) -> None:
     tiny = getattr(vae, "first_stage_model", None)
     if isinstance(tiny, TAESD) and abs(float(tiny.vae_scale) / SDXL.scale_factor - 1) < 0.01:
         raise CNSError(f"The VAE wired in is SDXL's small one (taesdxl), but SD 1.5 has other latents: {_REMEDY}, or taesd.")
+    return vae
 
 
 def latent_colours(image: Tensor) -> Tensor:

@@ -25,6 +25,10 @@ class Progress:
             self._bar.update_absolute(self._done)
         check_cancelled()
 
+    def skip(self, units: int) -> None:
+        """Counts units that were done earlier."""
+        self._done += units
+
     def show(self, picture: Image.Image) -> None:
         """A preview in the node."""
         with self._showing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...overlaps import overlaps
+from ...history import recorded
 from ...state import CNSState, LearnedConcept
 
 
@@ -12,7 +12,7 @@ def state_record(state: CNSState) -> dict[str, object]:
     """What a page shows of a state, as JSON: its concepts with their overlaps (IoU) with the others, largest first, and the
     budget. Takes about a millisecond for each pair of concepts.
     """
-    matrix = overlaps([concept.mask for concept in state.concepts])
+    matrix = state.overlaps
 
     def record(number: int, concept: LearnedConcept) -> dict[str, object]:
         others = [other for other in np.argsort(-matrix[number]).tolist() if other != number]
@@ -26,6 +26,7 @@ def state_record(state: CNSState) -> dict[str, object]:
 
     return {
         "concepts": [record(number, concept) for number, concept in enumerate(state.concepts)],
+        "history": all(recorded(state)),  # whether single concepts can have a strength
         "used": round(state.delta.mask.share, 5),
         "checkpoint": state.fingerprint.name or state.fingerprint.kv.short,
     }

@@ -48,6 +48,7 @@ class TrainingProgress:
         self._previewing = SideEffect("The preview could not be drawn")
         self._console = self._console_bar(f"Teaching {label}")
         self._started = self._drawn = time.perf_counter()
+        self._earlier = 0  # steps done before this run
         with self._on_page:
             self._live.begin()
 
@@ -61,6 +62,12 @@ class TrainingProgress:
         if not page_draws_charts():
             self._progress.show(picture)
             self._drawn = time.perf_counter()
+
+    def resumed(self, step: int, rows: list[list[float]]) -> None:
+        """The training goes on after so many steps, which are shown as if they had been done just now."""
+        self._progress.skip(step)
+        self._earlier = step
+        self.report(step, rows)
 
     def report(self, step: int, rows: list[list[float]]) -> None:
         seconds = time.perf_counter() - self._started
@@ -92,7 +99,7 @@ class TrainingProgress:
 
     def _show_in_node(self, step: int, losses: list[float], seconds: float) -> None:
         instance, prior, regularization, _ = losses
-        speed = step / seconds
+        speed = max(1, step - self._earlier) / seconds
         left = (self._steps - step) / speed
         self._progress.text(
             f"step {step}/{self._steps}  loss {instance:.4f}  prior {prior:.4f}  keep {regularization:.2e}  "

@@ -22,7 +22,7 @@ from demo.world.new_surroundings import NEW_PLACES
 from demo.world.scene import prompt, random_scene, with_article
 
 TOUR_CALIBRATION = [prompt(random_scene(random.Random(number))) for number in range(20)]
-CONCEPTS = ("fox", "volcano")  # of the tour: a thing, then a place
+CONCEPTS = ("fox", "candyland")  # of the tour: a thing, then a place
 HELD = ("fox", "turtle")  # of with_and_without_l_reg
 
 
@@ -111,7 +111,7 @@ def with_and_without_l_reg(flow: Workflow) -> None:
         {"nothing held": free, "L_reg": {"preset": "paper"}, "keep": {"preset": "keep"}}.items()
     ):
         x, y = 1600, ROW * row
-        state = train(flow, x, y + 60, loaded, described, chosen, later, taught_first, **settings, **held)()
+        state = train(flow, x, y + 60, loaded, described, chosen, later, taught_first, **{**settings, **held})()
         applied = flow.add("CNS_ApplyState", (x + 400, y + 60), size=(300, 0), model=loaded[0], clip=loaded[1], state=state)
         taught = applied("model"), applied("clip"), loaded[2]
         for column, concept in enumerate((first, second)):

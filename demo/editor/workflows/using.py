@@ -49,3 +49,21 @@ def inspect(flow: Workflow) -> None:
         shown = {"images": prompts(plot), "filename_prefix": f"cns/inspect_{plot}"}
         flow.add("SaveImage", (780 + 540 * column, 720), plot.capitalize(), (500, 480), **shown)
     flow.group("3  Prompts of this checkpoint", (400, 660, 2000, 600), "#8a5a9e")
+
+
+def edit_and_export(flow: Workflow) -> None:
+    """No template: the help pages' pictures are taken of it."""
+    loaded = loaders(flow, 0, 0)
+    stored = flow.add("CNS_LoadState", (0, 200), size=(340, 160), state_name="concepts_00001_.safetensors")
+    changed = flow.add("CNS_RemoveConcept", (420, 0), model=loaded[0], clip=loaded[1], state=stored())
+    flow.add("CNS_SaveState", (800, 0), size=(340, 0), state=changed("state"), filename_prefix="cns/without_new1")
+    flow.add(
+        "CNS_ExportState",
+        (420, 420),
+        size=(340, 0),
+        model=loaded[0],
+        clip=loaded[1],
+        vae=loaded[2],
+        state=stored(),
+        target="LoRA",
+    )

@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import comfy.sd
 import comfy.utils
 import torch
-from comfy.model_patcher import ModelPatcher
 from torch.nn.functional import interpolate
 
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.neurons import Neurons, compute_neurons, select_neurons
+from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
+from cns_core.comfy_adapter.lesson import Lesson
+from cns_core.comfy_adapter.neurons import compute_neurons, select_neurons
 from cns_core.comfy_adapter.prior import Prior
 from cns_core.concept import Concept
 from demo.training.random_checkpoint import NAME, make
@@ -23,23 +23,19 @@ from demo.training.random_checkpoint import NAME, make
 CAPTIONS = ("a dog on a green field", "a dog in front of a wall", "a small dog", "a dog by a lake", "a dog at night")
 
 
-@dataclass
-class Studio:
-    model: ModelPatcher
-    clip: comfy.sd.CLIP
-    vae: comfy.sd.VAE
+def open_checkpoint(base: Path) -> Checkpoint:
+    path = make(base / "models" / "checkpoints" / NAME)
+    comfy.utils.set_progress_bar_enabled(False)
+    with torch.inference_mode():
+        return Checkpoint(*comfy.sd.load_checkpoint_guess_config(str(path))[:3])
 
-    @staticmethod
-    def open(base: Path) -> Studio:
-        path = make(base / "models" / "checkpoints" / NAME)
-        comfy.utils.set_progress_bar_enabled(False)
-        with torch.inference_mode():
-            return Studio(*comfy.sd.load_checkpoint_guess_config(str(path))[:3])
 
-    def neurons(self, concept: Concept, calibration: int = 20, strategy: str = "concept") -> Neurons:
-        base = compute_neurons(self.model, self.clip, list(concept.descriptions), 0.3, "base", None)
-        general = compute_neurons(self.model, self.clip, shipped_prompts()[:calibration], 0.3, "general", None)
-        return select_neurons(base, general, strategy, 0)
+def lesson(checkpoint: Checkpoint, pixels: int, calibration: int = 4, strategy: str = "concept") -> Lesson:
+    """A dog with its neurons and prior images."""
+    taught = concept(pixels)
+    base = compute_neurons(checkpoint, list(taught.descriptions), 0.3, "base", None)
+    general = compute_neurons(checkpoint, shipped_prompts()[:calibration], 0.3, "general", None)
+    return Lesson(taught, select_neurons(base, general, strategy, 0), prior(pixels))
 
 
 def pictures(count: int, pixels: int, seed: int) -> tuple[torch.Tensor, ...]:
@@ -49,8 +45,8 @@ def pictures(count: int, pixels: int, seed: int) -> tuple[torch.Tensor, ...]:
     return tuple(smooth.movedim(1, -1))
 
 
-def concept(pixels: int, token: str = "<new1>") -> Concept:
-    return Concept(token, "dog", pictures(len(CAPTIONS), pixels, 1), CAPTIONS)
+def concept(pixels: int) -> Concept:
+    return Concept("<next>", "dog", pictures(len(CAPTIONS), pixels, 1), CAPTIONS)
 
 
 def prior(pixels: int) -> Prior:

@@ -1,0 +1,108 @@
+"""UNet and text encoder, whole on their devices, with memory for a training's activations."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import comfy.model_management as memory
+import torch
+from comfy.model_patcher import ModelPatcher
+
+from ..config import TrainConfig
+from ..errors import CNSError
+from ..training.checkpointing import checkpointed
+from .checkpoint.checkpoint import Checkpoint
+from .checkpoint.normal_tensors import normal_tensors, out_of_place_norms
+
+GRADIENT_CHECKPOINTING = ("auto", "on", "off")
+
+# Activations a step keeps for its backward pass, per sample at 512 px in 16-bit precision, without and with checkpointing:
+# 0.75 GB and 0.15 GB by benchmarks/performance/activations.py, and as much again for what comes and goes within a block.
+_KEPT_BYTES, _KEPT_BYTES_CHECKPOINTED = 1.5e9, 0.9e9
+
+
+@dataclass(frozen=True, eq=False)
+class OnDevice:
+    """``dtype``: what the UNet computes in. ``recompute``: whether activations are recomputed to save memory."""
+
+    unet: ModelPatcher
+    text: ModelPatcher
+    dtype: torch.dtype
+    recompute: bool
+
+    @contextmanager
+    def differentiable(self) -> Iterator[None]:
+        """Lets autograd through both; they come back as they were, whatever happens."""
+        text_dtype = torch.float32 if self.text.load_device.type == "cpu" else None  # ComfyUI stores it in 16 bits even there
+        with (
+            normal_tensors(self.unet.model),
+            normal_tensors(self.text.model, dtype=text_dtype),
+            out_of_place_norms(self.text.model),
+            checkpointed(self.unet.model.diffusion_model, self.recompute),
+        ):
+            yield
+
+
+def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int) -> OnDevice:
+    """Puts the checkpoint on its devices for steps of so many samples.
+
+    Raises:
+        CNSError: ComfyUI keeps it elsewhere, or it cannot be trained there.
+    """
+    unet, text = _plain(checkpoint.model), _plain(checkpoint.clip.patcher)
+    dtype = unet.model.manual_cast_dtype or unet.model.get_dtype()
+    scale = samples * (config.resolution / 512) ** 2 * dtype.itemsize / 2
+    recompute = _recomputes(config.gradient_checkpointing, unet, scale)
+    needed = scale * (_KEPT_BYTES_CHECKPOINTED if recompute else _KEPT_BYTES)
+    memory.load_models_gpu([unet, text], memory_required=needed, force_full_load=True)
+    _check_loaded(unet, dtype)
+    return OnDevice(unet, text, dtype, recompute)
+
+
+def _plain(patcher: Any) -> ModelPatcher:
+    """A patcher whose weights are whole on the device: newer ComfyUI streams them by default, which autograd cannot use."""
+    if "disable_dynamic" not in inspect.signature(patcher.clone).parameters:
+        return patcher
+    if patcher.is_dynamic() and getattr(patcher, "cached_patcher_init", None) is None:
+        raise CNSError(
+            "This model's loader cannot load it without dynamic VRAM, which training needs: use ComfyUI's Load Checkpoint, "
+            "or start ComfyUI with --disable-dynamic-vram."
+        )
+    return patcher.clone(disable_dynamic=True)
+
+
+def _check_loaded(unet: ModelPatcher, dtype: torch.dtype) -> None:
+    device = unet.load_device
+    if any(parameter.device.type != device.type for parameter in unet.model.diffusion_model.parameters()):
+        raise CNSError(
+            "ComfyUI keeps the UNet off the device, as with --novram, but training needs it there: start it without --novram."
+        )
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    if device.type == "mps" and dtype == torch.float16 and (major, minor) < (2, 8):
+        raise CNSError(
+            "Training in float16 on a Mac needs PyTorch 2.8 or newer: update it, or start ComfyUI with --force-fp32."
+        )
+
+
+def _recomputes(choice: str, patcher: ModelPatcher, scale: float) -> bool:
+    if choice not in GRADIENT_CHECKPOINTING:
+        raise CNSError(f"gradient_checkpointing is '{choice}': choose one of {', '.join(GRADIENT_CHECKPOINTING)}.")
+    if choice != "auto":
+        return choice == "on"
+    total = cast(int, memory.get_total_memory(patcher.load_device))
+    budget = total - patcher.model_size() - memory.minimum_inference_memory()
+    return scale * _KEPT_BYTES > budget
+
+
+def less_memory(config: TrainConfig) -> str:
+    """What a user can do for a training that needs less of it."""
+    remedies = ["lower resolution"]
+    if config.batch_size > 1:
+        remedies.insert(0, "lower batch_size")
+    if config.gradient_checkpointing != "on":
+        remedies.insert(0, "set gradient_checkpointing (under Show Advanced) to on")
+    return ", ".join(remedies)

@@ -1,0 +1,127 @@
+"""Workflows with a prompt for each part of the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from demo.editor.canvas.parts import (
+    DEMO,
+    DEMO_STRATEGY,
+    DEMO_TRAINING,
+    ROW,
+    ROW_HEIGHT,
+    SD15,
+    Material,
+    Sampling,
+    choose,
+    loaders,
+    sampled,
+    train,
+)
+from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
+from demo.world.new_concepts import NEW_CONCEPTS
+from demo.world.scene import with_article
+
+PAIR = ("bee", "panda")  # both are animals
+_SEAM = 96  # pixels of 512 over which one half fades into the other
+_HOW = (
+    "In one prompt nothing says which is where. **Region** gives each part of the picture a prompt of its own; **Apply "
+    "Regions** puts them into the model.\n\nThe pictures on the right come from the same state, prompt and seed: above with "
+    "regions, below without.\n\nEach region's prompt describes the whole picture, with one of the two in it.\n\n"
+)
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    both: str
+    left: str
+    right: str
+
+
+def two_of_a_kind(flow: Workflow) -> None:
+    flow.note(
+        (0, 0),
+        (340, 400),
+        f"## Two dogs, each itself\n{_HOW}Teach two dogs first: *continual_training* with `dog` in both rows. Then choose that "
+        "state in **Load CNS State** (not in the list? press **R**).\n\nAny mask node can draw a region, and a third one is "
+        "one more **Region** in the chain.",
+    )
+    loaded = loaders(flow, 0, 470)
+    stored = flow.add("CNS_LoadState", (0, 640), size=(340, 200), state_name="concepts_00001_.safetensors")
+    flow.group("1  Checkpoint and state", (-20, 420, 380, 440))
+    dogs = ("a <new1> dog", "a <new2> dog")
+    prompts = _Prompts(*(f"photo of two dogs in a park, {which}" for which in (" and ".join(dogs), *dogs)))
+    _with_and_without(flow, 400, 2, loaded, stored(), prompts, SD15, 2)
+
+
+def two_of_a_kind_no_gpu(flow: Workflow) -> None:
+    noun = NEW_CONCEPTS[PAIR[0]].noun
+    flow.note(
+        (0, 0),
+        (340, 380),
+        f"## Two {noun}s, each itself\nA small model that comes with the pack learns a **{PAIR[0]}** and then a **{PAIR[1]}**; "
+        f"both are a *{noun}* to it. {_HOW}No GPU and no downloads needed; on a laptop this takes a few minutes.",
+    )
+    demo = flow.add("CNS_LoadDemoModel", (0, 440), size=(340, 0))
+    loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
+    calibration = "\n".join(TOUR_CALIBRATION)
+    general = flow.add(
+        "CNS_ComputeGeneralNeurons", (0, 580), size=(340, 330), model=loaded[0], clip=loaded[1], calibration_prompts=calibration
+    )()
+    flow.group("1  Demo model and general neurons", (-20, 390, 380, 540))
+    state = None
+    for row, name in enumerate(PAIR):
+        y, token = ROW * row, f"<new{row + 1}>"
+        pictures = flow.add("CNS_DemoConcept", (420, y + 60), size=(300, 0), concept=name)
+        flow.add("PreviewImage", (420, y + 290), f"{token}: what it is shown", (300, 320), images=pictures("images"))
+        material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), strategy=DEMO_STRATEGY)
+        described, chosen = choose(flow, 760, y + 60, loaded, general, material, state)
+        settings = {**DEMO_TRAINING, "preview_every": 0}
+        state = train(flow, 1140, y + 60, loaded, described, chosen, material, state, **settings)()
+        flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
+    flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/two_of_a_kind")
+    both = [with_article(f"<new{number}> {noun}") for number in (1, 2)]
+    prompts = _Prompts(f"{' and '.join(both)} on a beach", *(f"{one} left of {one} on a beach" for one in both))
+    _with_and_without(flow, 1560, 4, loaded, state, prompts, DEMO, 6)
+
+
+def _with_and_without(
+    flow: Workflow, x: int, number: int, loaded, state, prompts: _Prompts, sampling: Sampling, count: int
+) -> None:
+    """From a state to pictures with and without regions; groups are numbered from ``number``."""
+    model, clip, vae = loaded
+    applied = flow.add("CNS_ApplyState", (x + 20, 60), size=(460, 0), model=model, clip=clip, state=state)
+    left, right = _halves(flow, x + 20, 260)
+    flow.group(f"{number}  The concepts, and where they are", (x, 0, 500, 840))
+    x += 520
+    regions = {}
+    for row, (mask, text) in enumerate(((left, prompts.left), (right, prompts.right))):
+        y = 60 + 300 * row
+        said = flow.add("CLIPTextEncode", (x + 20, y), size=(320, 0), clip=applied("clip"), text=text)()
+        title = "Region: right" if row else "Region: left"
+        regions = {
+            "regions": flow.add("CNS_Region", (x + 370, y), title, (300, 230), conditioning=said, mask=mask, **regions)()
+        }
+    regional = flow.add("CNS_ApplyRegions", (x + 370, 660), size=(300, 0), model=applied("model"), **regions)()
+    flow.group(f"{number + 1}  A prompt for each", (x, 0, 690, 840), "#3f8e5a")
+    x += 710
+    for row, (title, used) in enumerate({"With regions": regional, "Without": applied("model")}.items()):
+        y = 860 * row
+        image = sampled(flow, x + 20, y + 60, (used, applied("clip"), vae), prompts.both, count, 7, sampling)
+        shown = {"images": image, "filename_prefix": f"cns/two_of_a_kind_{row + 1}"}
+        flow.add("SaveImage", (x + 740, y + 60), title, (560, 620), **shown)
+        flow.group(f"{number + 2 + row}  {title}", (x, y, 1320, 840), "#8a5a9e")
+
+
+def _halves(flow: Workflow, x: int, y: int):
+    """Masks of the left and the right half, with a soft seam."""
+    nothing = flow.add("SolidMask", (x, y), "Nothing", (220, 0), value=0.0, width=512, height=512)()
+    half = {"value": 1.0, "width": 256 + _SEAM // 2, "height": 512}
+    half = flow.add("SolidMask", (x + 240, y), "A half", (220, 0), **half)()
+    soft = flow.add("FeatherMask", (x + 240, y + 180), size=(220, 0), mask=half, right=_SEAM)()
+    left = flow.add(
+        "MaskComposite", (x, y + 180), "Left", (220, 0), destination=nothing, source=soft, x=0, y=0, operation="add"
+    )()
+    right = flow.add("InvertMask", (x, y + 380), "Right", (220, 0), mask=left)()
+    return left, right
