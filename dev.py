@@ -39,7 +39,7 @@ TOOLS += ["comfy-cli", "comfyui-manager"]  # what packs and installs the pack as
 
 
 class Mistake(Exception):
-    """Something the user can mend; shown as one line."""
+    """A user's mistake, shown as one line."""
 
 
 def main() -> int:
@@ -121,7 +121,7 @@ def newest_frontend() -> Path:
 
 
 def environment(comfyui: Path, pinned: bool, given: Path | None) -> Path:
-    """A Python that runs ComfyUI, the pack and its tests. ``.venv`` follows its recipe; another Python makes it anew."""
+    """A Python that runs ComfyUI, the pack and its tests. ``.venv`` follows its recipe; another Python rebuilds it."""
     if given:
         if not given.is_file():
             raise Mistake(f"There is no Python at {given}.")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
-from demo.editor.canvas.workflow_file import FOLDER
 from demo.editor.comfy_server import ComfyServer, Result
-from demo.editor.workflow import to_prompt
+from demo.editor.workflows import graph_of
 
 
 def shipped_prompt(name: str, object_info: dict) -> dict:
-    return to_prompt(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), object_info)
+    return graph_of(name, object_info).prompt
 
 
 def execute(server: ComfyServer, what: str, prompt: dict) -> Result:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from demo.contact_sheet import contact_sheet, stacked
 from demo.editor.comfy_server import ComfyServer
+from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
-from demo.editor.workflow import change, find
 from demo.tour import fetched
 
 TARGET = Path(__file__).parents[2] / "docs" / "images" / "two_concepts.jpg"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from demo.contact_sheet import contact_sheet
 from demo.editor.comfy_server import ComfyServer
+from demo.editor.graph import find
 from demo.editor.shipped import execute, shipped_prompt
-from demo.editor.workflow import find
 from demo.editor.workflows.regional import PAIR
 from demo.tour import fetched
 

@@ -5,9 +5,8 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.regions.region import Region as RegionOfPicture
 from ...cns_core.comfy_adapter.regions.region import mask_of_bounding_boxes
 from ...cns_core.errors import CNSError
-from ..common import CATEGORY_REGIONS, RegionsSocket, Schema, advanced, checked
-
-_BoundingBox = io.Custom("BOUNDING_BOX")  # ComfyUI 0.3.75 has no class for it yet
+from ..checks import checked
+from ..common import CATEGORY_REGIONS, BoundingBoxSocket, RegionsSocket, Schema, advanced
 
 
 def _canvas(name: str) -> io.Int.Input:
@@ -44,7 +43,7 @@ class Region(io.ComfyNode):
                     optional=True,
                     tooltip="White where the region is, grey for soft edges. It is stretched to the size of the picture.",
                 ),
-                _BoundingBox.Input(
+                BoundingBoxSocket.Input(
                     "bboxes",
                     optional=True,
                     extra_dict={"forceInput": True},

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from demo.editor.workflows import WORKFLOWS
 from demo.training.random_checkpoint import NAME
-from docs.build.workflows import WORKFLOWS
 from tests.support.editor import LITEGRAPH, open_template, press_run, screenshot, set_widgets, wait_idle
 from tests.support.graphs import small_workflow
 
@@ -23,7 +23,6 @@ PICTURES_SHOWN = """() => {
     const shown = app.graph.nodes.filter(n => ['SaveImage', 'PreviewImage'].includes(n.type)).map(n => n.imgs ?? []);
     return shown.length && shown.every(pictures => pictures.length && pictures.every(picture => picture.naturalWidth >= 64));
 }"""
-NAMES = [build.__name__ for build in WORKFLOWS]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +52,7 @@ def saved_state(server, base, pictures) -> str:
 
 @pytest.mark.parametrize("editor", [LITEGRAPH], indirect=True)
 @pytest.mark.parametrize("server", ["bundled"], indirect=True)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WORKFLOWS)
 def test_template(page, saved_state, name):
     open_template(page, name)
     kinds = page.evaluate("() => app.graph.nodes.map(n => n.type)")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from playwright.sync_api import ElementHandle, Page
 
-from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, sampled, teach
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, applied, sampled, teach
+from demo.editor.canvas.workflow_file import document
+from demo.editor.graph import Graph
 
 LITEGRAPH, NODES_2 = "litegraph", "nodes_2"
 SCREENSHOTS = Path(os.environ["CNS_BASE"]).parent / "screenshots"
@@ -102,7 +103,7 @@ def prompt_box(page: Page) -> ElementHandle:
 
 def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] = ("robot",), **training: object) -> dict:
     """The demo model learns concepts; a prompt with their tokens is sampled. No two have a seed in common: none is cached."""
-    flow = Workflow("browser_test", object_info)
+    flow = Graph(object_info)
     demo = flow.add("CNS_LoadDemoModel", (0, 0))
     loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
     general = flow.add(
@@ -115,11 +116,10 @@ def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] =
         settings = {**DEMO_TRAINING, "steps": steps, "seed": next(_seeds), "preview_every": 0, **training}
         state = teach(flow, 800, 1200 * row, loaded, general, material, state, **settings)
     saved = flow.add("CNS_SaveState", (2200, 0), state=state, filename_prefix="cns/browser")
-    applied = flow.add("CNS_ApplyState", (2200, 200), model=loaded[0], clip=loaded[1], state=saved())
-    taught = applied("model"), applied("clip"), loaded[2]
+    taught = applied(flow, (2200, 200), loaded, saved())
     image = sampled(flow, 2600, 200, taught, "a <new1> toy on a beach", 1, 1, DEMO)
     flow.add("SaveImage", (3300, 200), images=image, filename_prefix="cns/browser")
-    return {"id": str(uuid.uuid4()), **flow.document()}  # as a workflow that was saved
+    return {"id": str(uuid.uuid4()), **document(flow)}  # as a workflow that was saved
 
 
 def open_template(page: Page, name: str) -> None:

@@ -15,6 +15,8 @@ from transformers import AddedToken
 
 from ...errors import CNSError
 
+_VOCABULARY = ("encoder", "decoder", "bpe_ranks")  # of CLIPTokenizer: large, and not what added tokens go into
+
 
 class TokenSplicer:
     """A Hugging Face tokenizer that yields, for each known token in a text, its vectors among the ids.
@@ -22,7 +24,7 @@ class TokenSplicer:
     What has neither a token nor one of their vectors in it goes to ``base`` untouched. Everything else goes to a copy of
     ``base`` in which each vector has an id: batches, special tokens, padding, truncation come out as with ordinary words.
 
-    ``vectors``: token text -> (vectors, features). Tokens are found whatever their case, as CLIP reads lower case. The values
+    ``vectors``: token text -> (vectors, features). Tokens are found in any case, as CLIP reads lower case. The values
     may change while the splicer is in use; how many there are of a token may not, once a text had one.
     """
 
@@ -67,7 +69,8 @@ class TokenSplicer:
 
     @cached_property
     def _copy(self) -> Any:
-        copied = copy.deepcopy(self.base)
+        shared = {id(part): part for name in _VOCABULARY if (part := getattr(self.base, name, None))}
+        copied = copy.deepcopy(self.base, shared)
         copied.add_tokens([AddedToken(word, normalized=False) for words in self._words.values() for word in words])
         return copied
 

@@ -81,7 +81,7 @@ class LiveTraining(Live):
         push(self.message(len(self.rows), self.samples[-1:]))
 
     def end(self, done: bool) -> None:
-        """Call it whatever happened."""
+        """Call it after an error or Cancel too."""
         self.progress = "done" if done else "stopped"
         push(self.message(len(self.rows)))
 
