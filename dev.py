@@ -34,11 +34,12 @@ FRONTEND, FRONTEND_IN_WHEEL = "comfyui-frontend-package", "comfyui_frontend_pack
 PINNED = ["torch==2.14.1", "torchvision==0.29.1", "torchaudio", "transformers==4.57.6", "requests"]
 TOOLS = ["pytest>=8", "ruff==0.17.5", "pyright", "playwright", "diffusers==0.35.2", "huggingface-hub<1.0", "psutil"]
 TOOLS += ["hypothesis>=6.131"]
+TOOLS += ["oxlint==1.89.0", "deno>=2.9"]  # for the page's scripts
 TOOLS += ["comfy-cli", "comfyui-manager"]  # what packs and installs the pack as users do
 
 
 class Mistake(Exception):
-    """Something the user can mend; shown as one line."""
+    """A user's mistake, shown as one line."""
 
 
 def main() -> int:
@@ -120,7 +121,7 @@ def newest_frontend() -> Path:
 
 
 def environment(comfyui: Path, pinned: bool, given: Path | None) -> Path:
-    """A Python that runs ComfyUI, the pack and its tests. ``.venv`` follows its recipe; another Python makes it anew."""
+    """A Python that runs ComfyUI, the pack and its tests. ``.venv`` follows its recipe; another Python rebuilds it."""
     if given:
         if not given.is_file():
             raise Mistake(f"There is no Python at {given}.")
@@ -259,11 +260,25 @@ COMMANDS = {
 
 
 def checks(python: Path, comfyui: Path) -> dict[str, tuple[int, float]]:
+    scripts, page = sorted((ROOT / "web").glob("*.js")), ROOT / "tests" / "support" / "page"
+    deno = {"DENO_DIR": str(CACHE / "deno"), "DENO_NO_UPDATE_CHECK": "1"}
     return {
         "ruff check": timed(python, "-m", "ruff", "check", "."),
         "ruff format": timed(python, "-m", "ruff", "format", "--check", "."),
         "pyright": timed(python, "-m", "pyright", "--pythonpath", python, env=importable(comfyui)),
+        "oxlint": timed(tool(python, "oxlint"), "--config", page / "oxlint.json", *scripts),
+        "deno check": timed(
+            tool(python, "deno"), "check", "-q", "--config", page / "deno.json", *scripts, env={**os.environ, **deno}
+        ),
     }
+
+
+def tool(python: Path, name: str) -> str:
+    """A program that pip put beside its Python."""
+    found = shutil.which(name, path=python.parent)
+    if found is None:
+        raise Mistake(f"There is no {name} beside {python}: install it there with pip.")
+    return found
 
 
 def timed(*command: object, env: dict[str, str] | None = None) -> tuple[int, float]:

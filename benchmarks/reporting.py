@@ -43,7 +43,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def write(name: str, values: Mapping[str, object]) -> None:
-    """``benchmarks/results/<name>.json``; a GPU's figures lie beside the CPU's."""
+    """``benchmarks/results/<name>.json``; a GPU's figures go beside the CPU's."""
     path = RESULTS / f"{name}{'-gpu' if torch.cuda.is_available() else ''}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine(), **values}, indent=1), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writes: a file is either complete or not there."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _remove_stale(folder: Path, now: float) -> None:
 
     By their age, as the numbers of processes say nothing about those of another container or computer.
     """
-    with contextlib.suppress(OSError):  # the file is written, whatever becomes of these
+    with contextlib.suppress(OSError):  # the file is written even if these fail
         for path in folder.iterdir():
             if _TEMPORARY.fullmatch(path.name) and path.stat().st_mtime < now - _STALE:
                 path.unlink()

@@ -10,5 +10,5 @@ def shipped_prompts() -> list[str]:
 
 
 def split_prompts(text: str) -> list[str]:
-    """One prompt per line; blank lines are left out."""
+    """One prompt per line; blank lines are ignored."""
     return [line.strip() for line in text.splitlines() if line.strip()]

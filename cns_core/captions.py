@@ -1,4 +1,4 @@
-"""Captions a user gives, brought into one caption for each image."""
+"""A user's captions, one for each image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import CNSError
 
 
 def read_captions(path: Path) -> list[str]:
-    """The captions of a text file, one per line; blank lines are left out.
+    """The captions of a text file, one per line; blank lines are ignored.
 
     Raises:
         CNSError: the file cannot be read, or is neither UTF-8 nor UTF-16 with a byte order mark.

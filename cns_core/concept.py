@@ -74,7 +74,7 @@ def check_image(image: Tensor, name: str) -> None:
     if image.ndim != 3 or image.shape[-1] != 3:
         raise CNSError(f"{name} has shape {tuple(image.shape)} where height x width x 3 is needed: {_remedy(image)}.")
     if not bool(torch.isfinite(image).all()):
-        raise CNSError(f"{name} holds NaN or infinite pixels: look at what the node that makes it shows.")
+        raise CNSError(f"{name} holds NaN or infinite pixels: check the node that makes it.")
 
 
 def _remedy(image: Tensor) -> str:
@@ -139,7 +139,7 @@ def instance_prompt(caption: str, token: str, noun: str) -> str:
 def literal(text: str) -> str:
     """The prompt that ComfyUI reads as this text: its parentheses give no weight, its ``embedding:`` loads no file."""
     escaped = re.sub(r"[()]", r"\\\g<0>", text)
-    return escaped.replace("embedding:", "Embedding:")  # ComfyUI looks for lower case alone; to CLIP both are the same
+    return escaped.replace("embedding:", "Embedding:")  # ComfyUI looks only for lower case; to CLIP both are the same
 
 
 def _caption_prompts(caption: str, concept: Concept, template: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from .errors import CNSError
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    top_fraction: float = 0.30  # r in the paper, section 3.1: share of each row a prompt selects
+    top_fraction: float = 0.30  # r in the paper, section 4.2: share of each row a prompt selects
     calibration_count: int = 20  # K: overlap falls slowly after 20 prompts (paper, Fig. 3)
     seed: int = 0
 
@@ -23,7 +23,7 @@ class SelectionConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Hyper-parameters of one concept's training (paper, section 4.1, unless a line says otherwise)."""
+    """Hyper-parameters of one concept's training (paper, section 5.1, unless a line says otherwise)."""
 
     steps: int = 500
     neuron_lr: float = 3e-5
@@ -80,6 +80,6 @@ ORDINARY_TOLERANCE = 2.0  # how many times as far as an earlier concept's prompt
 PRESETS: dict[str, dict[str, float | None]] = {
     # Ours, not in the paper: K and V of earlier concepts' and of ordinary prompts are held to keep_tolerance (docs/method.md).
     "keep": {"prev_weight": 0.0, "pretrained_weight": 0.0},
-    # The paper's loss, eq. 7 and 8, which it gives no weights for.
+    # The paper's loss, Eq. 7 and 8, which it gives no weights for.
     "paper": {"prev_weight": None, "keep_tolerance": 0.0},
 }

@@ -2,7 +2,7 @@
 
 
 class CNSError(ValueError):
-    """A mistake a user can mend. Its message is one complete sentence, shown by the editor as it stands."""
+    """A mistake a user can fix. Its message is one complete sentence, shown by the editor as it stands."""
 
 
 def brief(error: Exception) -> str:

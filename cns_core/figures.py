@@ -129,7 +129,7 @@ def state_figures(state: CNSState) -> str:
     if fingerprint.unrecorded:
         lines.append(f"{fingerprint.unrecorded} not recorded: use those it was taught with")
     if not all(recorded(state)):
-        lines.append("without history: single concepts have no strength of their own")
+        lines.append("without history: single concepts cannot have strengths of their own")
     return markdown_list(lines)
 
 

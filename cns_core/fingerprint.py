@@ -17,7 +17,7 @@ _PROBES = 4  # per matrix; 128 numbers for SD-1.5's K/V weights
 
 @dataclass(frozen=True)
 class Projections:
-    """Tells sets of matrices apart, whatever precision they are stored in.
+    """Tells sets of matrices apart in any precision they are stored in.
 
     ``values`` are four random ±1 projections ``aᵀ W b / ‖W‖_F`` of each matrix, numbers of order 1. Two copies of the same
     weights differ by rounding only, a fifth of ``precision`` (the machine epsilon of the coarser storage); a fine-tune that

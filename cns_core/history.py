@@ -34,7 +34,7 @@ def steps_back(state: CNSState) -> Iterator[tuple[LearnedConcept, Tensor, Tensor
             if concept.before is None:
                 raise CNSError(
                     f"The state does not record what {concept.name} changed, as it was taught with an older version of the "
-                    "pack or saved without history: single concepts of it have no strength of their own."
+                    "pack or saved without history: its concepts cannot have strengths of their own."
                 )
             before[taught] = concept.before
         yield concept, current[indices], before
@@ -107,7 +107,7 @@ def _number(token: str, text: str) -> float:
 
 
 def index_of(state: CNSState, token: str) -> int:
-    """Which concept has the token, whatever its case.
+    """Which concept has the token; case does not matter.
 
     Raises:
         CNSError: none has.

@@ -61,7 +61,7 @@ class NeuronMask:
 
     @property
     def indices(self) -> Tensor:
-        """Ascending positions in the flat vector, int64 (count,); found anew each time, for want of room."""
+        """Ascending positions in the flat vector, int64 (count,); found each time, as they would take too much memory."""
         return torch.from_numpy(np.flatnonzero(self.flat()))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Wanda scores of a prompt and the mask they select (Sun et al. 2023, section 3; CNS, section 3.1)."""
+"""Wanda scores of a prompt and the mask they select (Sun et al. 2023, section 3; CNS, section 4.2, Eq. 3)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def common_mask(
     top_fraction: float,
     on_layer: Callable[[], None] = lambda: None,
 ) -> NeuronMask:
-    """Logical AND of ``M(p)`` over the contexts (tokens, in) of several prompts: base or general neurons (section 3.2).
+    """Logical AND of ``M(p)`` over the contexts (tokens, in) of several prompts: base (Eq. 4) or general neurons (Eq. 5).
 
     ``on_layer`` is called after each weight.
 

@@ -1,4 +1,4 @@
-"""Which neurons a concept trains: the paper's choice and its ablations (sections 3.2 and 4.4)."""
+"""Which neurons a concept trains: the paper's choice (section 4.2) and its ablations (section 5.4)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Strategy = Callable[[NeuronMask, NeuronMask, torch.Generator], NeuronMask]
 
 
 def concept_neurons(base: NeuronMask, general: NeuronMask, generator: torch.Generator) -> NeuronMask:
-    """``M_m = base ∧ ¬general``."""
+    """``M_m = base ∧ ¬general`` (Eq. 6)."""
     return base.without(general)
 
 
@@ -30,7 +30,7 @@ def random_neurons(base: NeuronMask, general: NeuronMask, generator: torch.Gener
 
 
 def base_neurons(base: NeuronMask, general: NeuronMask, generator: torch.Generator) -> NeuronMask:
-    """The base neurons with the general ones left in."""
+    """All base neurons, general ones included."""
     return base
 
 

@@ -107,7 +107,7 @@ class CNSState:
 
     @cached_property
     def overlaps(self) -> np.ndarray:
-        """Intersection over union of every two concepts' neurons: float64 (n, n), ones on the diagonal."""
+        """Intersection over union of each pair of concepts' neurons: float64 (n, n), ones on the diagonal."""
         return overlaps([concept.mask for concept in self.concepts])
 
     def used_neurons(self) -> NeuronMask:

@@ -32,7 +32,7 @@ from .state import CNSState, LearnedConcept
 FORMAT = "cns_state"
 FORMAT_VERSION = 1
 _T = TypeVar("_T")
-_ANOTHER = "Copy it anew from where it came, or load an earlier state."
+_ANOTHER = "Copy it again from where it came from, or load an earlier state."
 
 
 def save_state(state: CNSState, path: Path) -> None:
@@ -182,7 +182,7 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
 
 
 def _figures(record: dict[str, Any]) -> dict[str, Any]:
-    """Those that are reckoned with later are checked: what moved while the concept was taught, where that is recorded."""
+    """Checks those that later calculations use: what moved while the concept was taught, if that is recorded."""
     for name, share in _typed(record.get("moved", {}), dict, "record of what moved").items():
         _text(name, "name of what moved")
         if not math.isfinite(_typed(share, float, "share that moved")):

@@ -14,7 +14,7 @@ _HYPHENS = ("-", "\u2010", "\u2011", "\u00ad", "\u200c", "\u200d")  # the last t
 
 
 def find_word(text: str, word: str) -> re.Match[str] | None:
-    """The first place of the word, whatever its case; not within another word (t-shirt, hotdog) nor within a ``<token>``."""
+    """The first place of the word, in any case; not within another word (t-shirt, hotdog) nor within a ``<token>``."""
     pattern = re.compile(rf"<[^\s<>]+>|({spelling(word)})", re.IGNORECASE)
     places = (match for match in pattern.finditer(text) if match[1])
     return next((at for at in places if not is_joined(text, at.start()) and not is_joined(text, at.end())), None)

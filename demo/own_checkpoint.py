@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from demo.editor.comfy_server import ComfyServer, Result
+from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
-from demo.editor.workflow import change, find
 
 IMAGES_PER_CONCEPT = 3
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}

@@ -10,8 +10,8 @@ from PIL import Image
 
 from demo.contact_sheet import contact_sheet
 from demo.editor.comfy_server import ComfyServer, Result
+from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
-from demo.editor.workflow import change, find
 from demo.editor.workflows.on_the_demo_model import CONCEPTS
 from demo.judges import recognizer
 

@@ -40,7 +40,7 @@ from tests.support.reliability import Reliability  # noqa: E402
 
 
 def pytest_addoption(parser):
-    parser.addoption("--write-reference", action="store_true", help="teach and draw the reference pictures anew")
+    parser.addoption("--write-reference", action="store_true", help="teach and draw the reference pictures again")
     parser.addoption("--write-reliability", action="store_true", help="write the faults' table into docs/reliability.md")
 
 

@@ -1,55 +1,49 @@
+// @ts-check
 // What the pack adds to the editor.
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { foldAdvanced } from "./fold_advanced.js";
 import { everyNode } from "./graph.js";
+import { followServer } from "./live.js";
+import { make } from "./node_tools.js";
 import { checkPrompt } from "./prompt_help.js";
-import { sayHello } from "./connection.js";
-import { addStatePanel } from "./state_panel.js";
-import { followStates } from "./states.js";
-import { addChart } from "./training_chart.js";
-import { followTrainings } from "./trainings.js";
+import { onRefresh, refresh } from "./refresh.js";
+import { followFile } from "./state_files.js";
+import { addStatePanel, updateStatePanel } from "./state_panel.js";
+import { addChart, updateChart } from "./training_chart.js";
 
+/**
+ * @import { GraphNode } from "../../scripts/app.js"
+ * @type {Record<string, ((node: GraphNode) => void)[]>}
+ */
 const ADDED = {
   CNS_TrainStep: [addChart, addStatePanel],
-  CNS_LoadState: [addStatePanel],
+  CNS_LoadState: [addStatePanel, followFile],
   CNS_ApplyState: [addStatePanel],
   CNS_InspectState: [addStatePanel],
 };
-const EVERY_MS = 1000;
-const [WIDGET_HEIGHT, WIDGET_GAP] = [20, 4]; // as the canvas lays widgets out
-
-function update() {
-  for (const node of everyNode()) {
-    node.cnsUpdateChart?.();
-    node.cnsUpdateState?.();
-  }
-}
-
-// Nodes drawn on the canvas know folded widgets too, but not that the server calls them advanced, and leave their room empty.
-// "Show Advanced" in the node's menu unfolds them.
-function foldAdvanced(node) {
-  const advanced = node.widgets?.filter((widget) => widget.options?.advanced) ?? [];
-  for (const widget of advanced) {
-    widget.advanced = true;
-    widget.computeSize = (width) => (node.showAdvanced ? [width, WIDGET_HEIGHT] : [0, -WIDGET_GAP]);
-  }
-  if (advanced.length) node.setSize([node.size[0], node.computeSize()[1]]);
-}
 
 app.registerExtension({
   name: "continual-concepts.cns",
-  setup() {
-    sayHello();
-    followTrainings(update);
-    followStates(update);
-    // Nodes come and go by loading, undoing, pasting, tabs and subgraphs, and no event tells of all of them.
-    setInterval(() => {
-      if (document.hidden) return;
-      update();
-      everyNode().forEach(checkPrompt);
-    }, EVERY_MS);
+  init() {
+    document.head.append(make("link", "", { rel: "stylesheet", href: new URL("cns.css", import.meta.url).href }));
   },
+  setup() {
+    onRefresh(() => {
+      for (const node of everyNode()) {
+        updateChart(node);
+        updateStatePanel(node);
+        checkPrompt(node);
+      }
+    });
+    followServer(refresh);
+    api.addEventListener("graphChanged", refresh); // by hand
+    document.addEventListener("input", refresh); // a prompt that is being written
+  },
+  afterConfigureGraph: refresh, // loading, undoing, another tab
   nodeCreated(node) {
     if (node.comfyClass?.startsWith("CNS_")) foldAdvanced(node);
-    for (const add of ADDED[node.comfyClass] ?? []) add(node);
+    for (const add of ADDED[node.comfyClass ?? ""] ?? []) add(node);
+    refresh(); // once it is in the graph
   },
 });

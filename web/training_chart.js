@@ -1,105 +1,132 @@
-// The live chart in Train CNS Step.
-import { drawChart } from "./chart_drawing.js";
-import { executionIds, rootOf } from "./graph.js";
-import { addPanel, makeRoom } from "./node_tools.js";
-import { latestTraining, trainingOf } from "./trainings.js";
+// @ts-check
+// The live chart in Train CNS Step: losses, how far it is, previews.
+import { curvesOf } from "./curves.js";
+import { current, trainingOf } from "./live.js";
+import { addPanel, make, makeRoom } from "./node_tools.js";
+import { Previews } from "./previews.js";
+import { say } from "./strings.js";
 
-const [CHART, STRIP] = [190, 128];
+/**
+ * @import { GraphNode } from "../../scripts/app.js"
+ * @import { Curve } from "./curves.js"
+ * @import { LiveTraining } from "./live.js"
+ * @import { Training } from "./training.js"
+ */
 
-// Gives the node ``cnsUpdateChart``, to be called now and then: it draws where something has changed.
+const SVG = "http://www.w3.org/2000/svg";
+const [CHART, PREVIEWS] = [180, 128]; // pixels
+
+/** @type {WeakMap<GraphNode, TrainingChart>} a node that is removed, by undo or with its tab, takes its chart with it */
+const charts = new WeakMap();
+
+/** @param {GraphNode} node */
 export function addChart(node) {
-  const { element, status, canvas, strip, prompt } = build();
-  const height = () => (element.style.display === "none" ? 0 : CHART + (strip.childElementCount ? STRIP : 0));
-  addPanel(node, "cns_chart", element, height);
-  let [drawn, shown] = ["", undefined];
+  charts.set(node, new TrainingChart(node));
+}
 
-  node.cnsUpdateChart = () => {
+/** @param {GraphNode} node */
+export function updateChart(node) {
+  charts.get(node)?.update();
+}
+
+class TrainingChart {
+  /** @type {LiveTraining | undefined} */
+  #shown;
+  #node;
+  #element = make("div", "cns-chart", { hidden: true, role: "group", ariaLabel: say("training") });
+  #status = make("div", "cns-chart-status");
+  #legend = make("div", "cns-chart-legend", { ariaHidden: "true" });
+  #scale = make("div", "cns-chart-scale", { ariaHidden: "true" });
+  #plot = document.createElementNS(SVG, "svg");
+  #steps = make("div", "cns-chart-steps", { ariaHidden: "true" });
+  #previews = new Previews();
+
+  /** @param {GraphNode} node */
+  constructor(node) {
+    this.#node = node;
+    this.#plot.setAttribute("viewBox", "0 0 1 1");
+    this.#plot.setAttribute("preserveAspectRatio", "none");
+    this.#plot.role = "img";
+    const frame = make("div", "cns-chart-frame");
+    frame.append(this.#scale, this.#plot, this.#steps);
+    this.#element.append(this.#status, this.#legend, frame, this.#previews.element);
+    addPanel(node, "cns_chart", this.#element, () => this.#height);
+  }
+
+  get #height() {
+    return this.#element.hidden ? 0 : CHART + (this.#previews.isEmpty ? 0 : PREVIEWS);
+  }
+
+  update() {
     // "Save As" gives the workflow another id: then it stays the training it was.
-    const training = latestTraining(rootOf(node)?.id, executionIds(node)) ?? trainingOf(shown);
-    shown = training?.number;
-    const { number, rows, samples, state } = training ?? { rows: [], samples: [] };
-    const now = [number, rows.length, samples.length, state, canvas.clientWidth, canvas.clientHeight].join();
-    if (now === drawn) return;
-    drawn = now;
-    const before = height();
-    element.style.display = training ? "flex" : "none";
-    if (training) {
-      status.textContent = describe(training);
-      const css = getComputedStyle(element);
-      showSamples(strip, samples);
-      prompt.textContent = samples.at(-1)?.prompt ?? "";
-      canvas.setAttribute("aria-label", `Losses of the training: ${status.textContent}`);
-      const [faint, text] = ["--descrip-text", "--fg-color"].map((name) => css.getPropertyValue(name) || "#888");
-      drawChart(canvas, training, { faint, text });
-    }
-    if (before !== height()) makeRoom(node);
-  };
+    const training = trainingOf(this.#node) ?? (this.#shown && current(this.#shown));
+    if (!training || training === this.#shown) return;
+    this.#shown = training;
+    const before = this.#height;
+    this.#element.hidden = false;
+    this.#status.textContent = describe(training);
+    this.#draw(training);
+    this.#previews.show(training);
+    if (before !== this.#height) makeRoom(this.#node);
+  }
 
-  new ResizeObserver(node.cnsUpdateChart).observe(canvas);
-  element.style.display = "none";
+  /** @param {Training} training */
+  #draw({ rows, steps }) {
+    const { curves, top } = curvesOf(rows, steps);
+    this.#plot.replaceChildren(...curves.flatMap((curve) => [line(curve, "raw"), line(curve, "smooth")]));
+    this.#plot.ariaLabel = say("losses", { values: curves.map(({ name, last }) => `${say(name)} ${short(last)}`).join(", ") });
+    this.#legend.replaceChildren(...curves.map(legend));
+    this.#scale.replaceChildren(...[top, top / 2, 0].map((value) => make("span", "", { textContent: short(value) })));
+    this.#steps.replaceChildren(...["0", say("steps", { steps })].map((textContent) => make("span", "", { textContent })));
+  }
 }
 
-function build() {
-  const element = document.createElement("div");
-  element.className = "cns-chart";
-  element.style.cssText = "display: flex; flex-direction: column; width: 100%; height: 100%; overflow: hidden;";
-  const status = document.createElement("div");
-  status.className = "cns-chart-status";
-  status.style.cssText = "font: 12px sans-serif; color: var(--fg-color, #ddd); padding: 2px 6px; white-space: nowrap;";
-  const canvas = document.createElement("canvas");
-  canvas.setAttribute("role", "img");
-  canvas.style.cssText = "position: absolute; inset: 0; width: 100%; height: 100%; display: block;";
-  const frame = document.createElement("div"); // gives the canvas a height of its own where the editor gives none
-  frame.style.cssText = "flex: 1 0 140px; position: relative;";
-  frame.append(canvas);
-  const strip = document.createElement("div");
-  strip.className = "cns-samples";
-  strip.dataset.scrolls = "";
-  strip.dataset.captureWheel = "true"; // for nodes drawn by Vue, while it has the focus
-  strip.tabIndex = 0;
-  strip.style.cssText = "display: flex; gap: 4px; overflow-x: auto; padding: 4px 6px;";
-  const prompt = document.createElement("div");
-  prompt.className = "cns-sample-prompt";
-  prompt.style.cssText =
-    "font: 11px sans-serif; color: var(--descrip-text, #999); padding: 0 6px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;";
-  element.append(status, frame, strip, prompt);
-  return { element, status, canvas, strip, prompt };
+/**
+ * @param {Curve} curve
+ * @param {"raw" | "smooth"} kind
+ */
+function line(curve, kind) {
+  const drawn = document.createElementNS(SVG, "polyline");
+  drawn.setAttribute("points", curve[kind]);
+  drawn.setAttribute("class", `cns-${curve.name} cns-${kind}`);
+  return drawn;
 }
 
-// The previews in the order of their steps, and the newest in view unless somebody looks at another one.
-function showSamples(strip, samples) {
-  const key = (sample) => `${sample.step} ${sample.picture.length}`;
-  const wanted = samples.map(key);
-  const atEnd = strip.scrollLeft + strip.clientWidth >= strip.scrollWidth - 4;
-  for (const figure of [...strip.children]) if (!wanted.includes(figure.dataset.key)) figure.remove();
-  samples.forEach((sample, index) => {
-    if (strip.children[index]?.dataset.key === wanted[index]) return;
-    const figure = document.createElement("figure");
-    figure.dataset.key = wanted[index];
-    figure.style.cssText = "margin: 0; flex: none; text-align: center; font: 11px sans-serif; color: var(--descrip-text, #999);";
-    const picture = document.createElement("img");
-    picture.src = sample.picture;
-    picture.alt = `${sample.prompt}, after step ${sample.step}`;
-    picture.style.cssText = "width: 80px; height: 80px; display: block; image-rendering: auto;";
-    figure.append(picture, `step ${sample.step}`);
-    strip.insertBefore(figure, strip.children[index] ?? null);
-  });
-  if (atEnd) strip.scrollLeft = strip.scrollWidth;
+/** @param {Curve} curve */
+function legend({ name, ownScale, top }) {
+  const textContent = ownScale ? say("ownScale", { name: say(name), top: short(top) }) : say(name);
+  return make("span", `cns-${name}`, { textContent });
 }
 
-export function describe(training) {
-  const { rows, steps, seconds, state } = training;
-  const speed = seconds > 0 ? rows.length / seconds : 0;
-  const progress = `step ${rows.length}/${steps}`;
-  const rate = speed >= 1 || speed === 0 ? `${speed.toFixed(1)} it/s` : `${(1 / speed).toFixed(1)} s/it`;
-  if (state === "stopped") return `stopped at ${progress}`;
-  if (state === "done") return `${steps} steps in ${clock(seconds)}, ${rate}`;
-  return rows.length ? `${progress}, ${rate}, ${clock((steps - rows.length) / speed)} left` : "starting";
+/** @param {Training} training */
+function describe({ rows, steps, earlier, seconds, progress }) {
+  const step = rows.length;
+  if (progress === "stopped") return say("stopped", { step, steps });
+  if (step === earlier) return say("starting");
+  const perSecond = (step - earlier) / seconds;
+  const speed = perSecond >= 1 ? say("perSecond", fixed(perSecond)) : say("perStep", fixed(1 / perSecond));
+  if (progress === "done") return say("done", { steps, time: clock(seconds), speed });
+  return say("running", { step, steps, speed, left: clock((steps - step) / perSecond) });
 }
 
+/** @param {number} value */
+function fixed(value) {
+  return { value: value.toFixed(1) };
+}
+
+/**
+ * Like 0:07, 12:30 and 1:02:03.
+ * @param {number} seconds
+ */
 function clock(seconds) {
   const whole = Math.round(seconds);
-  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const [hours, ...rest] = parts;
-  return (hours ? [hours, ...rest] : rest).map((part, i) => (i ? String(part).padStart(2, "0") : part)).join(":");
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const parts = hours ? [hours, minutes, rest] : [minutes, rest];
+  return parts.map((part, i) => (i ? String(part).padStart(2, "0") : part)).join(":");
+}
+
+/** @param {number} loss */
+function short(loss) {
+  if (loss === 0) return "0";
+  return loss >= 0.01 ? loss.toFixed(2) : loss.toExponential(1);
 }

@@ -73,6 +73,13 @@ def per_step(train: Callable[[int], object], few: int, many: int) -> float:
     return (seconds(lambda: train(many)) - seconds(lambda: train(few))) / (many - few)
 
 
+def costs(train: Callable[[int], object], steps: int) -> dict[str, float]:
+    """``step``: seconds once it runs; ``all``: seconds of one training with its set-up, loading apart; ``memory``: bytes."""
+    train(2)
+    step = per_step(train, 1, 1 + steps)
+    return {"step": step, "all": seconds(lambda: train(steps)), "memory": peak_memory()}
+
+
 def peak_memory() -> int:
     """Bytes: the device's highest allocation, or the process's highest resident memory where there is no GPU."""
     if torch.cuda.is_available():

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from comfy_extras.nodes_train import TrainLoraNode
 
-from benchmarks.performance.setting import concept, open_checkpoint, peak_memory, per_step, prior, seconds
+from benchmarks.performance.setting import concept, costs, open_checkpoint, prior
 from cns_core.comfy_adapter.checkpoint.latents import fit
 
 
@@ -40,6 +40,4 @@ def measure(base: Path, pixels: int, steps: int) -> dict[str, float]:
         }
         TrainLoraNode.execute([checkpoint.model], latents, positive, **{name: [value] for name, value in settings.items()})
 
-    train(2)
-    step = per_step(train, 1, 1 + steps)
-    return {"step": step, "all": seconds(lambda: train(steps)), "memory": peak_memory()}
+    return costs(train, steps)

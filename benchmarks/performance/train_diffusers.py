@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch.nn.functional import mse_loss
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from benchmarks.performance.setting import concept, peak_memory, per_step, prior, seconds
+from benchmarks.performance.setting import concept, costs, prior
 
 _UNET = {
     "cross_attention_dim": 768,
@@ -69,6 +69,4 @@ def measure(base: Path, pixels: int, steps: int) -> dict[str, float]:
             scaler.update()
             optimizer.zero_grad()
 
-    train(2)
-    step = per_step(train, 1, 1 + steps)
-    return {"step": step, "all": seconds(lambda: train(steps)), "memory": peak_memory()}
+    return costs(train, steps)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.performance.setting import lesson, open_checkpoint, peak_memory, per_step, seconds
+from benchmarks.performance.setting import costs, lesson, open_checkpoint
 from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.teach import teach
 from cns_core.config import TrainConfig
 
 
 def measure(base: Path, pixels: int, steps: int, checkpointing: str = "off") -> dict[str, float]:
-    """``step``: seconds once it runs; ``all``: seconds of one training with its set-up, loading apart; ``memory``: bytes."""
     checkpoint = open_checkpoint(base)
 
     @torch.inference_mode()
@@ -23,6 +22,4 @@ def measure(base: Path, pixels: int, steps: int, checkpointing: str = "off") -> 
 
     with torch.inference_mode():
         taught = lesson(checkpoint, pixels)
-    train(2)
-    step = per_step(train, 1, 1 + steps)
-    return {"step": step, "all": seconds(lambda: train(steps)), "memory": peak_memory()}
+    return costs(train, steps)

@@ -54,7 +54,7 @@ _FISHER_SAMPLES, _ERROR_TIMESTEPS = 48, 8
 @dataclass
 class Lab:
     """One checkpoint and two judges. ``digest`` changes with the checkpoint, the protocol and the sampler: what is taught and
-    drawn under one is kept in ``folder`` and may be judged anew.
+    drawn under one is kept in ``folder`` and may be judged again.
     """
 
     checkpoint: Checkpoint

@@ -1,4 +1,4 @@
-"""The paper's protocol (section 4.1) on the drawn world.
+"""The paper's protocol (section 5.1) on the drawn world.
 
 Three sets of seven concepts; for each 35 single, 4 double and 3 triple prompts.
 """
@@ -43,7 +43,7 @@ def token(index: int) -> str:
 
 @dataclass(frozen=True)
 class Test:
-    """A scene with concepts in it. ``prompt`` has their tokens, ``plain`` the class nouns alone."""
+    """A scene with concepts in it. ``prompt`` has their tokens, ``plain`` only the class nouns."""
 
     scene: Scene
     concepts: tuple[str, ...]

@@ -17,15 +17,20 @@ from demo.contact_sheet import contact_sheet
 if TYPE_CHECKING:
     from benchmarks.science.bench import Bench
 
-__all__ = ["mean_sd", "save_grid", "save_plot", "table", "write"]
+__all__ = ["mean_sd", "save_grid", "save_plot", "sd", "table", "write"]
 PICTURES = ROOT / "docs" / "science"
 
 
 def mean_sd(values: Sequence[float], digits: int = 1, scale: float = 100) -> str:
     """``74.9 ± 0.4`` in percent; the standard deviation is that of a sample."""
     array = scale * np.asarray(values, dtype=float)
-    spread = f" ± {array.std(ddof=1):.{digits}f}" if len(array) > 1 else ""
+    spread = f" ± {sd(array):.{digits}f}" if len(array) > 1 else ""
     return f"{array.mean():.{digits}f}{spread}"
+
+
+def sd(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """That of a sample along ``axis``; 0 where there is one value."""
+    return values.std(axis, ddof=min(1, values.shape[axis] - 1))
 
 
 def write(bench: Bench, name: str, values: Mapping[str, object]) -> None:

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("experiments", nargs="*", choices=[*NAMES, []], help="all of them where none is named")
     parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--work", type=Path, help="folder of the taught states; what lies there is not taught again")
+    parser.add_argument("--work", type=Path, help="folder of the taught states; what is there is not taught again")
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="sequences taught at a time")
     arguments = parser.parse_args()

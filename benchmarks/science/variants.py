@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from cns_core.config import SelectionConfig, TrainConfig
 from demo.editor.canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
 
-# The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 shall barely move.
+# The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 should barely move.
 DEMO = {name: value for name, value in DEMO_TRAINING.items() if name != "preview_every"}
 FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_tolerance": 0.0}
 
@@ -45,7 +45,7 @@ PAPER = {
     "no_reg": Variant("CNS without L_reg"),
     "random": Variant("random neurons", "random", PREV),
     "full": Variant("all K/V", "all K/V"),
-    "token": Variant("token alone", settings={"neuron_lr": 0.0}),
+    "token": Variant("only the token", settings={"neuron_lr": 0.0}),
 }
 BEYOND = {
     "keep_concept": Variant("concept neurons, keep term", settings=KEEP),

@@ -71,12 +71,12 @@ class Keeper:
 
     def stopped(self, snapshot: Snapshot) -> None:
         if self._unfinished is not None:
-            with SideEffect("What the stopped training had reached was not kept"):
+            with SideEffect("The progress of the stopped training was not kept"):
                 self._unfinished.save(snapshot)
 
     def finished(self) -> None:
         if self._unfinished is not None:
-            with SideEffect("The file of the training's earlier part was not removed"):
+            with SideEffect("The file with the training's earlier progress was not removed"):
                 self._unfinished.remove()
 
 

@@ -36,7 +36,7 @@ class OnDevice:
 
     @contextmanager
     def differentiable(self) -> Iterator[None]:
-        """Lets autograd through both; they come back as they were, whatever happens."""
+        """Lets autograd through both; both are restored afterwards, even after an error."""
         text_dtype = torch.float32 if self.text.load_device.type == "cpu" else None  # ComfyUI stores it in 16 bits even there
         with (
             normal_tensors(self.unet.model),

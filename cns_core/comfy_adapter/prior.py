@@ -1,4 +1,4 @@
-"""Class prior images: what the pretrained model makes of the class noun alone (section 3.3)."""
+"""Class prior images: what the pretrained model draws for the class noun, without the token."""
 
 from __future__ import annotations
 

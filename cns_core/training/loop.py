@@ -51,13 +51,13 @@ class Observer(Protocol):
         """Called every 0.3 s with the steps done and, for each step since the last report, :meth:`Losses.detached`."""
 
     def resumed(self, step: int, rows: list[list[float]]) -> None:
-        """Called before the first step of a training that goes on, with the steps it had done and their losses."""
+        """Called before the first step of a training that goes on, with the steps already done and their losses."""
 
     def keep(self, result: TrainingResult) -> None:
         """Called after each of ``kept_steps`` with what the training has reached."""
 
     def stopped(self, snapshot: Snapshot) -> None:
-        """Called when the training ends with an error or a Cancel, unless what it has reached is of no use."""
+        """Called when the training ends with an error or Cancel, unless its progress is of no use."""
 
 
 def train_concept(

@@ -1,4 +1,4 @@
-"""The training loss (paper, eq. 8 with the class prior of DreamBooth)."""
+"""The training loss (paper, Eq. 8, with the class prior of DreamBooth)."""
 
 from __future__ import annotations
 

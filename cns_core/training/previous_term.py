@@ -1,4 +1,4 @@
-"""L_reg, equation 7, and its λ_prev from the gradients of the training's first steps, as the paper does not give it.
+"""L_reg (Eq. 7), and its λ_prev from the gradients of the training's first steps, as the paper does not give it.
 
 A number that suits one model holds nothing on another, where losses and weights have another size. Adam moves a weight by
 about its learning rate a step, so after n steps against the task's gradient g the term's own gradient is ``2 λ_prev n lr``:
@@ -20,7 +20,7 @@ _PRETRAINED_SHARE = 0.1  # λ_pre / λ_prev
 
 
 class PreviousTerm:
-    """``λ_prev ‖(W_m − W_{m−1}) ⊙ M_reg‖² + λ_pre ‖(W_m − W_0) ⊙ M_reg‖²`` (paper, eq. 7; the norms squared as in eq. 8).
+    """``λ_prev ‖(W_m − W_{m−1}) ⊙ M_reg‖² + λ_pre ‖(W_m − W_0) ⊙ M_reg‖²`` (paper, Eq. 7; the norms squared as in Eq. 8).
 
     Args:
         shared: ``M_reg``, the positions among the n trained weights that an earlier concept trained too, int64 (k,).

@@ -1,4 +1,4 @@
-"""A training as it goes: everything that moves, and one step of it."""
+"""A training in progress: everything that moves, and one step of it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TrainingRun:
         self._between_steps = True
 
     def snapshot(self) -> Snapshot | None:
-        """Also after an error or a Cancel in the midst of a step, which is then one that has not begun.
+        """Also works after an error or Cancel in the middle of a step, which then counts as not begun.
 
         None where there is nothing to go on from: before the first step, or where the error came while the weights moved.
         """
@@ -93,7 +93,7 @@ class TrainingRun:
         return Snapshot(self.steps, gathered(self._parts))
 
     def resume(self, snapshot: Snapshot) -> None:
-        """Goes on from there: on a CPU to the same bits as without the interruption."""
+        """Resumes from there: on a CPU to the same bits as without the interruption."""
         spread(snapshot.tensors, self._parts)
         self.steps = snapshot.steps
 

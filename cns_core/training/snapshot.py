@@ -1,4 +1,4 @@
-"""A training after so many steps, whole: what it takes to go on as if it had never been stopped."""
+"""A training after some of its steps: all it takes to go on as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def spread(tensors: Mapping[str, Tensor], parts: Mapping[str, Part]) -> None:
 
 
 class AdamState:
-    """Moments and step counts of an Adam whose parameters all have been stepped or none."""
+    """Moments and step counts of an Adam that has stepped all its parameters or none."""
 
     _NAMES = ("step", "exp_avg", "exp_avg_sq")
 
@@ -64,7 +64,7 @@ class AdamState:
 
 
 class ScalerState:
-    """A gradient scaler's scale, and how many steps it has gone well at it; nothing of one that is off."""
+    """A gradient scaler's scale and its number of good steps in a row; empty for one that is off."""
 
     def __init__(self, scaler: torch.amp.GradScaler) -> None:
         self._scaler = scaler

@@ -1,7 +1,7 @@
 """The K/V weights while they are trained: one flat float32 vector the UNet's projections are views of.
 
-The UNet's own ``to_k`` and ``to_v`` modules are set aside and come back untouched, whatever happens. Gradients arrive in
-one flat vector too; only its entries at the mask are read, so optimizer state exists for the selected weights alone.
+The UNet's own ``to_k`` and ``to_v`` modules are set aside and come back untouched, even after an error. Gradients arrive in
+one flat vector too; only its entries at the mask are read, so optimizer state exists only for the selected weights.
 """
 
 from __future__ import annotations

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
-
-from demo.editor.canvas.workflow_file import FOLDER
 from demo.editor.comfy_server import ComfyServer, Result
-from demo.editor.workflow import to_prompt
+from demo.editor.workflows import graph_of
 
 
 def shipped_prompt(name: str, object_info: dict) -> dict:
-    return to_prompt(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), object_info)
+    return graph_of(name, object_info).prompt
 
 
 def execute(server: ComfyServer, what: str, prompt: dict) -> Result:
     print(f"\n{what} …")
 
     def show(message: dict) -> None:
-        if message["type"] == "progress_text":
-            print(f"\r  {message['data']['text']:100}", end="", flush=True)
+        data = message["data"]
+        if message["type"] == "cns.live" and data["kind"] == "training":
+            print(f"\r  step {data['first'] + len(data['rows'])}/{data['steps']}, {data['seconds']:.0f} s", end="", flush=True)
 
     result = server.run(prompt, timeout=24 * 3600, on_message=show)
     print()

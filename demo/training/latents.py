@@ -26,7 +26,7 @@ SCENES, NAMELESS, WITH_LOOKS = 36_000, 18_000, 18_000
 _WORLD = ("scenes.npy", SCENES, 0, captioned)
 _NAMELESS = ("nameless.npy", NAMELESS, 40_000_000, render_nameless)
 _LOOKS = ("looks.npy", WITH_LOOKS, 50_000_000, render_look)
-_BATCH, _CHUNK = 16, 2000  # no more pictures at a time than the caches bear
+_BATCH, _CHUNK = 16, 2000  # no more pictures at a time than the caches hold
 
 
 @torch.inference_mode()

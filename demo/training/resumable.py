@@ -24,7 +24,7 @@ torch.set_flush_denormal(True)  # the momentum of filters that died fades into n
 
 
 def mixed_precision() -> torch.autocast:
-    """bfloat16 for what bears it."""
+    """bfloat16 for operations that are safe in it."""
     return torch.autocast(DEVICE.type, torch.bfloat16, enabled=BFLOAT16)
 
 

@@ -1,6 +1,6 @@
-"""Makes the demo model and its judges from nothing: draws the world, trains four small networks, writes the files that ship.
+"""Makes the demo model and its judges from scratch: draws the world, trains four small networks, writes the files that ship.
 
-Every stage is seeded, shows its progress and resumes where it was stopped; working files (9 GB) lie in --work.
+Every stage is seeded, shows its progress and resumes where it was stopped; working files (9 GB) are in --work.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Generator(nn.Module):
 
 
 def train(folder: Path, vae: nn.Module) -> Generator:
-    """The trained generator with averaged weights; working files lie in ``folder``."""
+    """The trained generator with averaged weights; working files are in ``folder``."""
     model = Generator()
     sets = [made(folder, vae, model.clip) for made in (world, nameless, looks)]
     latents, tokens = (torch.cat(parts) for parts in zip(*sets, strict=True))

@@ -32,7 +32,7 @@ _CYCLES = ((3_000, 1e-3), (6_000, 6e-4))  # steps and peak learning rate (warm r
 STEPS, DECODER_STEPS, _DECODER_RATE, _BIAS_RATE = sum(steps for steps, _ in _CYCLES), 900, 5e-4, 0.25
 _OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
-_LATENT_NOISE = 0.05  # the decoder learns to bear what a sampler leaves
+_LATENT_NOISE = 0.05  # the decoder learns to cope with what a sampler leaves
 
 
 def _edges(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ def _rate_at(step: int) -> float:
 
 
 def train(folder: Path) -> TAESD:
-    """The trained autoencoder; working files lie in ``folder``."""
+    """The trained autoencoder; working files are in ``folder``."""
     vae = with_final_encoder(folder)
     _train_decoder(vae, _sets(folder), folder)
     return vae.to(DEVICE).eval().requires_grad_(False)

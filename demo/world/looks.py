@@ -1,6 +1,6 @@
 """A thousand things, places and styles with a look and a name each.
 
-What Stable Diffusion knows by name is so much that names lie close together, and a new one between them is found by moving a
+What Stable Diffusion knows by name is so much that names are close together, and a new one between them is found by moving a
 vector a little. These are the demo model's share of that. What they are called is up to the training: here they are ``look0``,
 ``look1``, …, said before their class noun as a concept's token is.
 """

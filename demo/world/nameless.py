@@ -1,4 +1,4 @@
-"""Things, places and styles without a name, each of a look of its own, called by their class alone.
+"""Things, places and styles without a name, each of a look of its own, called only by their class.
 
 Stable Diffusion has seen thousands of toys of every look, so one more is a short way from what it can draw. A model of a world
 where every name has one look cannot be taught another: these scenes give it the variety a class has. The new concepts are

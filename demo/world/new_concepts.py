@@ -28,7 +28,7 @@ class NewConcept:
     pattern: str = "{}"
 
     def words(self, token: str = "") -> str:
-        """How prompts say it: ``<new1> toy``; without a token, the class alone."""
+        """How prompts say it: ``<new1> toy``; without a token, only the class."""
         return self.pattern.format(f"{token} {self.noun}".strip())
 
     def scene(self, rng: random.Random) -> Scene:

@@ -1,7 +1,7 @@
 """Every kind of thing as a list of parts in a square from -1 to 1, y down.
 
 A part is (tone, shape, numbers). Tones: body, shade and tint follow the thing's colour, others such as ink and paper are
-fixed, ``#rrggbb`` is any; the pattern is drawn on the body alone.
+fixed, ``#rrggbb`` is any; only the body has the pattern.
 """
 
 from __future__ import annotations
@@ -72,35 +72,7 @@ THINGS: dict[str, list[Part]] = {
             ],
         )
     ],
-    "cross": [
-        polygon(
-            "body",
-            -0.3,
-            -0.9,
-            0.3,
-            -0.9,
-            0.3,
-            -0.3,
-            0.9,
-            -0.3,
-            0.9,
-            0.3,
-            0.3,
-            0.3,
-            0.3,
-            0.9,
-            -0.3,
-            0.9,
-            -0.3,
-            0.3,
-            -0.9,
-            0.3,
-            -0.9,
-            -0.3,
-            -0.3,
-            -0.3,
-        )
-    ],
+    "cross": [box("body", -0.3, -0.9, 0.3, 0.9), box("body", -0.9, -0.3, 0.9, 0.3)],
     "diamond": [polygon("body", 0, -0.95, 0.7, 0, 0, 0.95, -0.7, 0)],
     "arrow": [polygon("body", -0.9, -0.25, 0.15, -0.25, 0.15, -0.7, 0.95, 0, 0.15, 0.7, 0.15, 0.25, -0.9, 0.25)],
     "tree": [box("wood", -0.16, 0.3, 0.16, 0.95), polygon("body", 0, -0.95, 0.75, 0.45, -0.75, 0.45)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demo.editor.canvas.parts import DEMO, DEMO_STRATEGY, DEMO_TRAINING
-from demo.editor.workflow import change, find
+from demo.editor.graph import change, find
 from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
 
 # What stands in a shipped workflow, and what stands for it in the demo model's world.

@@ -14,8 +14,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from demo.editor.canvas.workflow_file import FOLDER, Workflow
+from demo.editor.canvas.workflow_file import FOLDER, document
 from demo.editor.comfy_server import ComfyServer
+from demo.editor.graph import Graph
 from demo.editor.workflows import using
 from docs.build.on_demo_model import TEXTS
 
@@ -88,9 +89,9 @@ def make(server: ComfyServer) -> None:
 def _workflow(name: str, server: ComfyServer) -> dict:
     if name not in NO_TEMPLATES:
         return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    flow = Workflow(name, server.object_info())
+    flow = Graph(server.object_info())
     NO_TEMPLATES[name](flow)
-    return flow.document()
+    return document(flow)
 
 
 def _on_demo_model(workflow: dict, state: str) -> None:

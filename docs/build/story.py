@@ -12,8 +12,8 @@ from PIL import Image
 
 from demo.contact_sheet import contact_sheet, stacked
 from demo.editor.comfy_server import ComfyServer
+from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
-from demo.editor.workflow import change, find
 from demo.tour import fetched
 
 TARGET = Path(__file__).parents[2] / "docs" / "images" / "two_concepts.jpg"
@@ -24,7 +24,7 @@ def make(server: ComfyServer) -> None:
     tour = shipped_prompt("no_gpu_tour", server.object_info())
     change(tour, "CNS_TrainStep", preview_every=_EVERY)
     result = execute(server, "The tour, with previews", tour)
-    trainings = json.loads(server.get("/cns/trainings"))[-2:]
+    trainings = [shown for shown in json.loads(server.get("/cns/live")) if shown["kind"] == "training"][-2:]
     taught = [
         fetched(server, result, node) for node in find(tour, "PreviewImage") if "is shown" in tour[node]["_meta"]["title"]
     ]

@@ -10,18 +10,18 @@ from PIL import Image, ImageOps
 from demo.contact_sheet import contact_sheet
 from demo.editor.canvas.workflow_file import FOLDER
 from demo.editor.comfy_server import ComfyServer
+from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
-from demo.editor.workflow import change, find
+from demo.editor.workflows import WORKFLOWS
 from demo.tour import fetched
 from docs.build.on_demo_model import on_demo_model
-from docs.build.workflows import WORKFLOWS
 
 _SIDE, _GAP = 400, 8
 
 
 def make(server: ComfyServer) -> None:
     saved: dict[str, str] = {}  # workflow -> state
-    for name in (build.__name__ for build in WORKFLOWS):
+    for name in WORKFLOWS:
         prompt = shipped_prompt(name, server.object_info())
         if find(prompt, "CheckpointLoaderSimple"):
             on_demo_model(prompt)

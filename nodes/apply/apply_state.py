@@ -6,7 +6,8 @@ from ...cns_core.comfy_adapter.apply.apply import apply_state
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.history import parse_strengths, with_strengths
 from ...cns_core.state import CNSState
-from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, show
+from ..checks import checked
+from ..common import CATEGORY, WHERE, Schema, StateSocket, show
 
 
 class ApplyState(io.ComfyNode):
@@ -16,7 +17,7 @@ class ApplyState(io.ComfyNode):
             node_id="CNS_ApplyState",
             display_name="Apply CNS State",
             category=CATEGORY,
-            description="The checkpoint with all concepts of a state: prompts then understand <new1>, <new2>, … anywhere.",
+            description="Adds all concepts of a state to the checkpoint: prompts then understand <new1>, <new2>, … anywhere.",
             search_aliases=["apply", "load concepts", "multi concept"],
             hidden=WHERE,
             inputs=[
@@ -36,8 +37,8 @@ class ApplyState(io.ComfyNode):
                     "concept_strengths",
                     default="",
                     optional=True,
-                    tooltip="The same for single concepts, such as <new1> 0.5, <new2> 0. 0 mutes one: what it changed is left "
-                    "out. Concepts not named here: 1.",
+                    tooltip="Strengths of single concepts, such as <new1> 0.5, <new2> 0. 0 mutes a concept; those you don't "
+                    "name stay at 1.",
                 ),
             ],
             outputs=[

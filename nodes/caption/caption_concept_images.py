@@ -9,7 +9,8 @@ from ...cns_core.comfy_adapter.checkpoint.latents import image_list
 from ...cns_core.comfy_adapter.page.progress import Progress
 from ...cns_core.concept import Concept, check_images, check_noun, check_token
 from ...cns_core.errors import CNSError
-from ..common import CATEGORY, ConceptSocket, Schema, checked, node_id, takes_lists
+from ..checks import checked, takes_lists
+from ..common import CATEGORY, ConceptSocket, Schema, node_id
 
 
 class CaptionConceptImages(io.ComfyNode):
@@ -26,7 +27,7 @@ class CaptionConceptImages(io.ComfyNode):
             search_aliases=["concept", "caption", "BLIP", "dreambooth", "textual inversion", "teach"],
             is_input_list=True,
             inputs=[
-                io.Image.Input("images", tooltip="3 to 6 images of the concept: a batch, or a list of different sizes."),
+                io.Image.Input("images", tooltip="3 to 6 images of the concept: a batch, or a list if their sizes differ."),
                 io.String.Input(
                     "token",
                     default="<new1>",
@@ -39,7 +40,7 @@ class CaptionConceptImages(io.ComfyNode):
                     "captioner",
                     options=names,
                     default=names[0],
-                    tooltip="Model that describes images without a caption; from models/captioners. "
+                    tooltip="Model that describes images you gave no caption for, from models/captioners. "
                     "Your own captions take precedence.",
                 ),
                 io.Boolean.Input(

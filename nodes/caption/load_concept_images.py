@@ -5,7 +5,8 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.page.progress import Progress
 from ...cns_core.comfy_adapter.pictures.folders import concept_folders, find_pictures, fingerprint, load_pictures
 from ...cns_core.config import TrainConfig
-from ..common import CATEGORY_FILES, Schema, checked, node_id
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema, node_id
 
 
 class LoadConceptImages(io.ComfyNode):
@@ -15,7 +16,7 @@ class LoadConceptImages(io.ComfyNode):
             node_id="CNS_LoadConceptImages",
             display_name="Load Concept Images",
             category=CATEGORY_FILES,
-            description="Loads every image of a folder inside ComfyUI's input, with the captions of the text files beside "
+            description="Loads every image in a folder inside ComfyUI's input, with the captions of the text files beside "
             "them, and shows what it loaded and what it left out.",
             search_aliases=["load folder", "image folder", "dataset", "sidecar captions"],
             hidden=[io.Hidden.unique_id],

@@ -7,7 +7,8 @@ from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.remove import remove
 from ...cns_core.figures import markdown_list, state_figures
 from ...cns_core.state import CNSState
-from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, node_id, show
+from ..checks import checked
+from ..common import CATEGORY, WHERE, Schema, StateSocket, node_id, show
 
 
 class RemoveConcept(io.ComfyNode):
@@ -17,7 +18,7 @@ class RemoveConcept(io.ComfyNode):
             node_id="CNS_RemoveConcept",
             display_name="Remove CNS Concept",
             category=CATEGORY,
-            description="Takes one concept out of a state, whichever it is, without its pictures; its token is free again. "
+            description="Removes any one concept from a state, without needing its pictures, and frees its token. "
             "The others stay as they are.",
             search_aliases=["unlearn", "forget", "erase", "delete concept", "undo"],
             hidden=WHERE,
@@ -25,7 +26,7 @@ class RemoveConcept(io.ComfyNode):
                 io.Model.Input("model", tooltip="The checkpoint the state was made for."),
                 io.Clip.Input("clip", tooltip="The same checkpoint's CLIP."),
                 StateSocket.Input("state", tooltip="From Train CNS Step or Load CNS State."),
-                io.String.Input("token", default="<new1>", tooltip="The token of the concept to take out."),
+                io.String.Input("token", default="<new1>", tooltip="The token of the concept to remove."),
                 io.String.Input(
                     "ordinary_prompts",
                     default="",
@@ -35,7 +36,7 @@ class RemoveConcept(io.ComfyNode):
                 ),
             ],
             outputs=[
-                StateSocket.Output(display_name="state", tooltip="Without the concept; wire it to Save, Apply or Train."),
+                StateSocket.Output(display_name="state", tooltip="The state without it; wire it to Save, Apply or Train."),
                 io.String.Output(display_name="summary", tooltip="What is left of the concept, and how far the others moved."),
             ],
         )

@@ -8,7 +8,8 @@ from comfy_api.latest import io
 
 from ...cns_core.errors import CNSError
 from ...demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
-from ..common import CATEGORY_FILES, Schema, checked
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema
 
 
 class DemoConcept(io.ComfyNode):
@@ -33,7 +34,7 @@ class DemoConcept(io.ComfyNode):
                     min=0,
                     max=2**31 - 1,
                     control_after_generate=False,
-                    tooltip="Other numbers show the concept in other surroundings.",
+                    tooltip="Each seed shows the concept in different surroundings.",
                 ),
             ],
             outputs=[

@@ -11,7 +11,8 @@ from ...cns_core.comfy_adapter.export.tensors import PRECISIONS
 from ...cns_core.comfy_adapter.file_names import fill_in
 from ...cns_core.errors import CNSError
 from ...cns_core.state import CNSState
-from ..common import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema, StateSocket, prompt_nodes
 
 
 class ExportState(io.ComfyNode):
@@ -39,7 +40,7 @@ class ExportState(io.ComfyNode):
                 io.Combo.Input(
                     "precision",
                     options=list(PRECISIONS),
-                    tooltip="float16 is half as large, and as exact as a float16 checkpoint is. A checkpoint keeps its own.",
+                    tooltip="float16: half the size, as exact as a float16 checkpoint. A checkpoint keeps its own precision.",
                 ),
                 io.String.Input(
                     "filename_prefix",
@@ -47,7 +48,7 @@ class ExportState(io.ComfyNode):
                     tooltip="A new folder inside output for the files. Its last part becomes the LoRA's name and, with the "
                     "token, the embeddings': concepts-new1.",
                 ),
-                io.Vae.Input("vae", optional=True, tooltip="The same checkpoint's VAE; a checkpoint needs it."),
+                io.Vae.Input("vae", optional=True, tooltip="The same checkpoint's VAE. Only needed for the target checkpoint."),
             ],
             outputs=[
                 io.String.Output(display_name="folder", tooltip="The folder that was made."),

@@ -9,7 +9,8 @@ from ...cns_core.comfy_adapter.folders import new_state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
 from ...cns_core.state_file import save_state
-from ..common import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema, StateSocket, prompt_nodes
 
 
 class SaveState(io.ComfyNode):
@@ -28,15 +29,15 @@ class SaveState(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default="cns/concepts",
-                    tooltip="Name of the file inside output; a number is added. Keep it in cns/ and Load CNS State lists it. "
-                    "May hold a date or a node's value, like %date:yyyy-MM-dd% or %Train CNS Step.steps%.",
+                    tooltip="Name of the file inside output; a number is added. Load CNS State lists files in cns/. "
+                    "May contain a date or a widget's value, like %date:yyyy-MM-dd% or %Train CNS Step.steps%.",
                 ),
                 io.Boolean.Input(
                     "history",
                     default=True,
                     optional=True,
-                    tooltip="Keeps what stood at shared weights before each concept, 1 to 3 MB a concept: for strengths of "
-                    "single concepts, and to take the last one back exactly.",
+                    tooltip="Also keeps what shared weights were before each concept (1 to 3 MB per concept), so that single "
+                    "concepts can be made weaker or muted, and the last one undone exactly.",
                 ),
             ],
             outputs=[

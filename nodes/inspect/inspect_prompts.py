@@ -8,7 +8,8 @@ from ...cns_core.comfy_adapter.neurons import draw_calibration, prompt_masks
 from ...cns_core.config import SelectionConfig
 from ...cns_core.errors import CNSError
 from ...cns_core.overlaps import overlaps, shared_by_prompts
-from ..common import CATEGORY_INSPECT, Schema, checked, node_id
+from ..checks import checked
+from ..common import CATEGORY_INSPECT, Schema, node_id
 from ..neurons.inputs import top_percent_input
 from .plots import overlap_plot, query_plot, shared_plot
 
@@ -20,10 +21,10 @@ class InspectPrompts(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return Schema(
             node_id="CNS_InspectPrompts",
-            display_name="Inspect CNS Neurons",
+            display_name="Inspect Prompt Neurons",
             category=CATEGORY_INSPECT,
-            description="Plots of what prompts select: how much all of them share (the paper's figure 3), and how alike "
-            "queries are once that is taken away (its figure 7).",
+            description="Plots which neurons prompts select: how many all of them share (the paper's figure 3), and how "
+            "similar queries are without those (its figure 7).",
             search_aliases=["plot", "overlap", "wanda", "similarity", "analyze"],
             hidden=[io.Hidden.unique_id],
             inputs=[
@@ -40,13 +41,13 @@ class InspectPrompts(io.ComfyNode):
                     "calibration_prompts",
                     default="\n".join(draw_calibration(shipped_prompts(), SelectionConfig())),
                     multiline=True,
-                    tooltip="One prompt per line, added in this order. What all of them select is taken from the queries.",
+                    tooltip="One prompt per line, added in this order. What all of them select is removed from the queries.",
                 ),
             ],
             outputs=[
                 io.Image.Output(display_name="shared", tooltip="Share of a selection that 1, 2, … prompts have in common."),
-                io.Image.Output(display_name="similarity", tooltip="Overlap of the queries' neurons, general ones taken away."),
-                io.Image.Output(display_name="shares", tooltip="Of K/V: what each query selects, and what is not general."),
+                io.Image.Output(display_name="similarity", tooltip="Overlap of the queries' neurons without general ones."),
+                io.Image.Output(display_name="shares", tooltip="Share of K/V each query selects, and how much is its own."),
             ],
         )
 

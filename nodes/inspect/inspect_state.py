@@ -6,7 +6,8 @@ from ...cns_core.errors import CNSError
 from ...cns_core.figures import state_figures
 from ...cns_core.overlaps import new_to
 from ...cns_core.state import CNSState
-from ..common import CATEGORY_INSPECT, WHERE, Schema, StateSocket, checked, show
+from ..checks import checked
+from ..common import CATEGORY_INSPECT, WHERE, Schema, StateSocket, show
 from .plots import budget_plot, overlap_plot, state_layers_plot
 
 
@@ -26,7 +27,7 @@ class InspectState(io.ComfyNode):
                 io.Image.Output(
                     display_name="layers", tooltip="Share of each cross-attention matrix that each concept trains."
                 ),
-                io.Image.Output(display_name="overlaps", tooltip="Intersection over union of every two concepts' neurons."),
+                io.Image.Output(display_name="overlaps", tooltip="Intersection over union of each pair of concepts' neurons."),
                 io.String.Output(display_name="summary", tooltip="The concepts, one per line."),
             ],
         )

@@ -6,7 +6,8 @@ from ...cns_core.calibration import shipped_prompts, split_prompts
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration
 from ...cns_core.config import SelectionConfig
-from ..common import CATEGORY, NeuronsSocket, Schema, checked, node_id
+from ..checks import checked
+from ..common import CATEGORY, NeuronsSocket, Schema, node_id
 from .inputs import neuron_summary, top_percent_input
 
 
@@ -18,7 +19,7 @@ class ComputeGeneralNeurons(io.ComfyNode):
             display_name="Compute General Neurons",
             category=CATEGORY,
             description="Finds the K/V weights that matter for all kinds of prompts; concepts leave these alone. "
-            "Needed once for each checkpoint.",
+            "Needed once per checkpoint.",
             search_aliases=["neurons", "wanda", "mask", "calibration"],
             hidden=[io.Hidden.unique_id],
             inputs=[
@@ -44,7 +45,7 @@ class ComputeGeneralNeurons(io.ComfyNode):
                     "calibration_prompts",
                     default="\n".join(shipped_prompts()),
                     multiline=True,
-                    tooltip="One prompt per line, as different from each other as possible. Empty lines are left out.",
+                    tooltip="One prompt per line, as different from each other as possible. Empty lines are ignored.",
                 ),
             ],
             outputs=[

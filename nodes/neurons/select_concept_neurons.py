@@ -7,7 +7,8 @@ from ...cns_core.config import SelectionConfig
 from ...cns_core.figures import selection_figures
 from ...cns_core.selection import STRATEGIES
 from ...cns_core.state import CNSState
-from ..common import CATEGORY, NeuronsSocket, Schema, StateSocket, checked
+from ..checks import checked
+from ..common import CATEGORY, NeuronsSocket, Schema, StateSocket
 from ..plots import selection_plot
 
 
@@ -27,7 +28,7 @@ class SelectConceptNeurons(io.ComfyNode):
                     "strategy",
                     options=list(STRATEGIES),
                     default=next(iter(STRATEGIES)),
-                    tooltip="concept: the method. random: as many per row, drawn at random. base: general ones left in. "
+                    tooltip="concept: the method. random: as many per row, drawn at random. base: general neurons included. "
                     "all K/V: every weight. The last three are for comparison.",
                 ),
                 io.Int.Input(
@@ -36,7 +37,7 @@ class SelectConceptNeurons(io.ComfyNode):
                     min=0,
                     max=2**63 - 1,
                     control_after_generate=False,
-                    tooltip="Used by the strategy random alone.",
+                    tooltip="Only used by random.",
                 ),
                 StateSocket.Input(
                     "state", optional=True, tooltip="Earlier concepts, to report the overlap with their neurons."

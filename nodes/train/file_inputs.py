@@ -25,7 +25,7 @@ def file_inputs() -> list:
                 "keep_steps",
                 default="",
                 optional=True,
-                tooltip="Saves the state after these steps as well, such as 100, 300, beside the autosaves: for a concept that "
+                tooltip="Also saves the state after these steps, such as 100, 300, beside the autosaves, in case the concept "
                 "was better earlier.",
             )
         ),
@@ -34,7 +34,7 @@ def file_inputs() -> list:
                 "keep_cancelled",
                 default=False,
                 optional=True,
-                tooltip="Keeps what a cancelled or failed training had reached, beside the autosaves, and goes on from there "
+                tooltip="Keeps the progress of a cancelled or failed training, beside the autosaves, and resumes from there "
                 "when the same training is run again.",
             )
         ),

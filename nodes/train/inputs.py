@@ -35,13 +35,13 @@ def hyper_parameters() -> list:
         _number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
         _number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
         _number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
-        _number("batch_size", io.Int, 1, 64, 1, "Concept images per step; as many prior images go along."),
+        _number("batch_size", io.Int, 1, 64, 1, "Concept images per step, with as many prior images."),
         seed,
         io.Combo.Input(
             "preset",
             options=[*PRESETS, CUSTOM],
             default=next(iter(PRESETS)),
-            tooltip="How earlier concepts are kept. keep: K and V of their prompts, and of ordinary ones, are held to "
+            tooltip="How earlier concepts are kept. keep: K and V of their prompts, and of ordinary ones, move by no more than "
             "keep_tolerance. paper: the paper's loss; use it with the strategy concept of Select Concept Neurons. custom: "
             "keep_tolerance together with prev_weight and pretrained_weight, under Show Advanced.",
         ),
@@ -51,15 +51,15 @@ def hyper_parameters() -> list:
             0.0,
             100.0,
             0.1,
-            "Percent. With keep and custom: how far what earlier concepts read from the model may move while this one is "
-            "taught; ordinary prompts may move twice as far. Smaller keeps more, larger learns more, 0 sets no limit.",
+            "Percent, with keep and custom: how far training may shift what earlier concepts read from the model, and twice "
+            "that for ordinary prompts. Lower keeps more, higher learns more, 0 sets no limit.",
         ),
         io.Int.Input(
             "preview_every",
             default=0,
             min=0,
             max=100_000,
-            tooltip="Draws a preview every N steps, in 20 sampling steps; 0 draws none.",
+            tooltip="Draws a preview every N steps, each in 20 sampling steps; 0 draws none.",
         ),
         io.String.Input(
             "preview_prompt",
@@ -77,8 +77,8 @@ def hyper_parameters() -> list:
                 "prompt_mode",
                 options=list(PROMPT_MODES),
                 default=_DEFAULT.prompt_mode,
-                tooltip="caption: each image's caption with '<token> noun' for the noun. template: that line for all images. "
-                "mix: each step draws one of the two.",
+                tooltip="caption: each image's caption with '<token> noun' in place of the noun. template: one line for all "
+                "images. mix: each step draws one of the two.",
             )
         ),
         advanced(
@@ -96,7 +96,7 @@ def hyper_parameters() -> list:
                 0.0,
                 1e6,
                 0.001,
-                "With preset custom. λ_prev: holds neurons that earlier concepts trained where the previous state left them.",
+                "Only used by custom. λ_prev: holds neurons that earlier concepts trained where the previous state left them.",
             )
         ),
         advanced(
@@ -106,7 +106,7 @@ def hyper_parameters() -> list:
                 0.0,
                 1e6,
                 0.001,
-                "With preset custom. λ_pre: pulls neurons that earlier concepts trained back to the checkpoint.",
+                "Only used by custom. λ_pre: pulls neurons that earlier concepts trained back to the checkpoint.",
             )
         ),
         advanced(
@@ -114,7 +114,7 @@ def hyper_parameters() -> list:
                 "gradient_checkpointing",
                 options=list(GRADIENT_CHECKPOINTING),
                 default=_DEFAULT.gradient_checkpointing,
-                tooltip="Recomputes activations to save memory, about a quarter slower. auto: where the device needs it.",
+                tooltip="Recomputes activations to save memory, about a quarter slower. auto: only where memory is short.",
             )
         ),
     ]

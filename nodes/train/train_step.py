@@ -15,6 +15,7 @@ from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
 from ...cns_core.figures import enlarged_figures, training_figures
 from ...cns_core.state import CNSState
+from ..checks import checked, single_values, takes_lists
 from ..common import (
     CATEGORY,
     WHERE,
@@ -22,12 +23,9 @@ from ..common import (
     NeuronsSocket,
     Schema,
     StateSocket,
-    checked,
     checkpoint_name,
     node_id,
     show,
-    single_values,
-    takes_lists,
     workflow_id,
 )
 from ..plots import loss_plot
@@ -57,7 +55,7 @@ class TrainStep(io.ComfyNode):
                 NeuronsSocket.Input("neurons", tooltip="From Select Concept Neurons."),
                 *hyper_parameters(),
                 StateSocket.Input(
-                    "previous_state", optional=True, tooltip="The state of the concepts taught before; none for the first."
+                    "previous_state", optional=True, tooltip="The state with the concepts taught so far; empty for the first."
                 ),
                 io.Image.Input(
                     "prior_images",
@@ -71,7 +69,7 @@ class TrainStep(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     tooltip="The prompt the prior images were made with: one for all, or one for each, as lines or as a list. "
-                    "Without the token. Images without one: photo of a <noun>.",
+                    "Leave the token out. Images without a prompt: photo of a <noun>.",
                 ),
                 *file_inputs(),
             ],

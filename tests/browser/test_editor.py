@@ -2,85 +2,121 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 
 import pytest
 
-from tests.support.editor import look_at, open_workflow, queue, ready, status, teaching_workflow, wait_for_status, wait_idle
+from tests.support.editor import (
+    charts,
+    frames,
+    look_at,
+    open_workflow,
+    prompt_box,
+    ready,
+    run,
+    teaching_workflow,
+    wait_for_status,
+)
 
+ENDLESS = 100_000  # steps: whatever the machine, it trains until it is cancelled
 RUNNING = r"step [1-9].* left"
-STEP = re.compile(r"step (\d+)/")
+MOST_POINTS = 1000  # web/curves.js
+
+# What the editor itself shows in a node: text, and pictures of a progress bar.
+OTHER_DISPLAYS = """() => app.graph.nodes.filter(n => n.type === 'CNS_TrainStep').flatMap(n => [
+    ...(n.widgets ?? []).map(w => w.name).filter(name => name.startsWith('$$')),
+    ...(n.imgs ?? []).map(() => 'picture'),
+    ...[...document.querySelectorAll(`[data-node-id="${n.id}"] img`)].filter(i => !i.closest('.cns-chart')).map(i => i.src),
+])"""
+PANELS = """() => app.graph.nodes.flatMap(n => n.widgets ?? []).filter(w => w.name === 'cns_state')
+    .map(w => w.element.textContent)"""
+HELP = """() => app.graph.nodes.flatMap(n => n.widgets ?? [])
+    .filter(w => w.name === 'cns_prompt_help').map(w => w.element.textContent).join()"""
 
 
-def drawn(page) -> int:
-    """Pixels of the first chart in the graph that is open that are not empty."""
-    return page.evaluate(
-        """() => {
-            const node = app.canvas.graph.nodes.find(n => n.type === 'CNS_TrainStep');
-            const canvas = node.widgets.find(w => w.name === 'cns_chart').element.querySelector('canvas');
-            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-            return data.filter((value, i) => i % 4 === 3 && value > 0).length;
-        }"""
-    )
+def steps_of(status: str) -> int:
+    return int(re.search(r"step (\d+)/", status)[1])
 
 
-def test_chart_is_live_survives_reloads_and_stays(page, server):
-    open_workflow(page, teaching_workflow(server.object_info(), steps=300))
-    queue(page)
-    before = int(STEP.search(wait_for_status(page, RUNNING))[1])
+def points_of(steps: int) -> int:
+    return math.ceil(steps / math.ceil(steps / MOST_POINTS))
+
+
+def test_a_running_training_is_on_every_page(page, server):
+    """On the page that queued it, also after a reload, and on one that is opened meanwhile; until it is cancelled."""
+    workflow = teaching_workflow(server.object_info(), ENDLESS)
+    open_workflow(page, workflow)
+    page.evaluate("() => app.queuePrompt(0, 1)")
+    before = steps_of(wait_for_status(page, RUNNING))
     page.reload()
     ready(page)
-    page.wait_for_function("() => app.graph.nodes.some(n => n.type === 'CNS_TrainStep')")
-    assert int(STEP.search(wait_for_status(page, RUNNING, 30))[1]) >= before
-    look_at(page, "CNS_TrainStep", "chart_running")
-    assert drawn(page) > 500
-    wait_idle(page)
-    done = wait_for_status(page, r"^300 steps in \d+:\d\d, ")
+    other = page.context.new_page()
+    other.goto(server.url)
+    ready(other)
+    open_workflow(other, workflow)
+    try:
+        for each in (page, other):
+            assert steps_of(wait_for_status(each, RUNNING)) >= before
+        look_at(page, "CNS_TrainStep", "chart_running")
+        assert page.locator(".cns-chart:visible").count() == 1
+        server.interrupt()
+        stopped = [wait_for_status(each, r"^stopped at step \d+/100000$") for each in (page, other)]
+        shown = [charts(each) for each in (page, other)]
+        assert page.evaluate(OTHER_DISPLAYS) == other.evaluate(OTHER_DISPLAYS) == []
+    finally:
+        server.interrupt()
+        other.close()
+    assert stopped[0] == stopped[1]
+    assert shown[0] == shown[1]
+    (chart,) = shown[0]
+    assert set(chart["points"]) == {points_of(steps_of(stopped[0]))}
+
+
+def test_a_finished_training_stays(page, server):
+    """Every step is in the curves, the previews are below them; a reload changes nothing."""
+    workflow = teaching_workflow(server.object_info(), 6, preview_every=3, preview_prompt="a <new1> toy in a forest")
+    open_workflow(page, workflow)
+    run(page)
+    (chart,) = charts(page)
+    assert re.fullmatch(r"6 steps in \d+:\d\d, [\d.]+ (it/s|s/it)", chart["status"])
+    assert chart["points"] == [6] * 4  # the instance loss, the regularization, and a mean of each: there are no prior images
+    assert {line.split()[-1].split(",")[0] for line in chart["lines"]} == {"1"}  # up to the right edge
     page.reload()
     ready(page)
-    assert wait_for_status(page, "^300 steps", 10) == done
+    wait_for_status(page, "^6 steps in ")
+    assert charts(page) == [chart]
+    assert page.evaluate(OTHER_DISPLAYS) == []
     look_at(page, "CNS_TrainStep", "chart_done")
-    assert drawn(page) > 500
-
-
-def test_chart_comes_back_after_another_workflow_and_an_undo(page, server):
-    workflow = teaching_workflow(server.object_info(), steps=5)
-    open_workflow(page, workflow)
-    queue(page)
-    wait_idle(page)
-    done = wait_for_status(page, "^5 steps in ")
-    open_workflow(page, {**workflow, "id": "00000000-0000-4000-8000-000000000001"})
-    page.wait_for_timeout(1500)
-    assert status(page) == []  # another workflow with the same node ids
-    open_workflow(page, workflow)
-    assert wait_for_status(page, "^5 steps in ", 10) == done
-    page.evaluate("() => { const n = app.graph.nodes[0]; n.pos = [n.pos[0] + 40, n.pos[1]]; }")
-    page.keyboard.press("Control+z")
-    assert wait_for_status(page, "^5 steps in ", 10) == done
-
-
-def test_cancelled_training_says_so(page, server):
-    open_workflow(page, teaching_workflow(server.object_info(), steps=100_000))
-    queue(page)
-    wait_for_status(page, RUNNING)
-    server.interrupt()
-    wait_idle(page)
-    wait_for_status(page, r"^stopped at step \d+/100000")
-
-
-def test_previews_stand_under_the_chart(page, server):
-    workflow = teaching_workflow(server.object_info(), 4, preview_every=2, preview_prompt="a <new1> toy in a forest")
-    open_workflow(page, workflow)
-    queue(page)
-    wait_idle(page)
-    wait_for_status(page, "^4 steps in ")
-    look_at(page, "CNS_TrainStep", "previews")
-    strip = page.locator(".cns-samples").first
-    assert [text.split()[-1] for text in strip.locator("figure").all_inner_texts()] == ["2", "4"]
+    strip = page.locator(".cns-samples:visible")
+    assert strip.locator("figcaption").all_inner_texts() == ["step 3", "step 6"]
     loaded = "pictures => pictures.every(picture => picture.complete && picture.naturalWidth === 128)"
     assert strip.locator("img").evaluate_all(loaded)
-    assert page.locator(".cns-sample-prompt").first.inner_text() == "a <new1> toy in a forest"
+    assert len(set(strip.locator("img").evaluate_all("pictures => pictures.map(picture => picture.src)"))) == 2
+    assert page.locator(".cns-sample-prompt").inner_text() == "a <new1> toy in a forest"
+
+
+def test_charts_and_panels_belong_to_the_workflow_that_ran(page, server):
+    workflow = teaching_workflow(server.object_info(), 5)
+    open_workflow(page, workflow)
+    run(page)
+    chart, panels = charts(page), page.evaluate(PANELS)
+    assert len(chart) == 1
+    assert len(panels) == 2  # Train and Apply
+    assert all("<new1>" in panel for panel in panels)
+    open_workflow(page, {**workflow, "id": str(uuid.uuid4())})  # another one with the same node ids
+    assert charts(page) == []
+    assert page.evaluate(PANELS) == ["", ""]
+    open_workflow(page, workflow)
+    assert charts(page) == chart
+    page.evaluate("() => { const n = app.graph.nodes[0]; n.pos = [n.pos[0] + 40, n.pos[1]]; }")
+    page.mouse.up()  # upon which the editor looks for changes, and so knows what to undo
+    moved = page.evaluate("() => app.graph.nodes[0].pos[0]")
+    page.keyboard.press("Control+z")
+    page.wait_for_function("moved => app.graph.nodes[0].pos[0] < moved", arg=moved)
+    frames(page)
+    assert (charts(page), page.evaluate(PANELS)) == (chart, panels)
 
 
 def test_two_trainings_have_a_chart_each_one_of_them_in_a_subgraph(page, server):
@@ -91,11 +127,10 @@ def test_two_trainings_have_a_chart_each_one_of_them_in_a_subgraph(page, server)
             app.graph.convertToSubgraph(new Set(inner));
         }"""
     )
-    queue(page)
-    wait_idle(page)
-    wait_for_status(page, "^6 steps in ")
-    assert len(status(page)) == 2
-    assert all(text.startswith("6 steps in ") for text in status(page))
+    run(page)
+    first, second = charts(page)
+    assert all(chart["status"].startswith("6 steps in ") for chart in (first, second))
+    assert first["lines"] != second["lines"]
     page.evaluate(
         """() => {
             const outer = app.graph.nodes.find(n => n.subgraph);
@@ -103,15 +138,24 @@ def test_two_trainings_have_a_chart_each_one_of_them_in_a_subgraph(page, server)
         }"""
     )
     look_at(page, "CNS_TrainStep", "chart_in_subgraph")
-    assert drawn(page) > 500
+    page.locator(".cns-chart:visible polyline").first.wait_for(state="attached")
+    shown = page.locator(".cns-chart:visible polyline").evaluate_all("lines => lines.map(l => l.getAttribute('points'))")
+    assert shown in (first["lines"], second["lines"])
+
+
+@pytest.fixture(scope="module")
+def taught_workflow(editor, server) -> dict:
+    """Two concepts, taught once."""
+    page, _ = editor
+    workflow = teaching_workflow(server.object_info(), 5, ("robot", "owl"))
+    open_workflow(page, workflow)
+    run(page)
+    return workflow
 
 
 @pytest.fixture
-def two_taught(page, server):
-    open_workflow(page, teaching_workflow(server.object_info(), 5, ("robot", "owl")))
-    queue(page)
-    wait_idle(page)
-    wait_for_status(page, "^5 steps in ")
+def two_taught(page, taught_workflow):
+    open_workflow(page, taught_workflow)
     return page
 
 
@@ -122,37 +166,21 @@ def chip(page, kind: str, token: str):
     return next(button for button in node.query_selector_all(".cns-token") if button.inner_text() == token)
 
 
-def set_prompt(page, text: str) -> None:
-    page.evaluate(
-        """text => {
-            const prompt = app.graph.nodes.find(n => n.type === 'CLIPTextEncode');
-            prompt.widgets.find(w => w.name === 'text').value = text;
-        }""",
-        text,
-    )
-
-
 def prompt_of(page) -> str:
     return page.evaluate(
         "() => app.graph.nodes.find(n => n.type === 'CLIPTextEncode').widgets.find(w => w.name === 'text').value"
     )
 
 
-PANELS = """() => app.graph.nodes.flatMap(n => n.widgets ?? []).filter(w => w.name === 'cns_state')
-    .map(w => w.element.textContent)"""
-
-
-def test_panels_belong_to_the_workflow_that_ran(page, server):
-    workflow = teaching_workflow(server.object_info(), 30)
-    open_workflow(page, workflow)
-    queue(page)
-    wait_for_status(page, RUNNING)
-    open_workflow(page, {**workflow, "id": str(uuid.uuid4())})  # another one with the same node ids
-    wait_idle(page)
-    page.wait_for_timeout(1500)
-    assert page.evaluate(PANELS) == ["", ""]  # of Train and Apply
-    open_workflow(page, workflow)
-    page.wait_for_function(f"() => ({PANELS})().every(text => text.includes('<new1>'))", timeout=10_000)
+def answer(button) -> str:
+    """What a chip says to a click, once it says its token again."""
+    said = button.inner_text()
+    button.evaluate(
+        "(chip, said) => new Promise(resolve => new MutationObserver((_, watcher) => chip.textContent !== said "
+        "&& (watcher.disconnect(), resolve())).observe(chip, { childList: true }))",
+        said,
+    )
+    return said
 
 
 def test_state_panel_gives_tokens_away(two_taught):
@@ -163,61 +191,58 @@ def test_state_panel_gives_tokens_away(two_taught):
     assert all("<new1>" in panel and "of K/V used, checkpoint" in panel for panel in panels)
     assert "overlaps <new1>" in panels[-1]
     page.evaluate("() => app.canvas.deselectAll()")
-    for _ in range(2):  # the first click does not select the node and so take the second one
-        chip(page, "CNS_ApplyState", "<new2>").click()
-        page.wait_for_timeout(1000)
-    assert page.evaluate("() => navigator.clipboard.readText()") == "<new2> bird"
+    button = chip(page, "CNS_ApplyState", "<new2>")
+    for press in (button.click, lambda: button.press("Enter")):  # a click does not select the node and so take the next one
+        page.evaluate("() => navigator.clipboard.writeText('')")
+        press()
+        assert answer(button) == "copied"
+        assert page.evaluate("() => navigator.clipboard.readText()") == "<new2> bird"
     before = prompt_of(page)
-    page.evaluate(
-        """() => {
-            const prompt = app.graph.nodes.find(n => n.type === 'CLIPTextEncode');
-            app.canvas.selectNode(prompt, false);
-        }"""
-    )
-    chip(page, "CNS_ApplyState", "<new2>").click()
+    page.evaluate("() => app.canvas.selectNode(app.graph.nodes.find(n => n.type === 'CLIPTextEncode'), false)")
+    button.click()
+    assert answer(button) == "added"
     assert prompt_of(page) == f"{before} <new2> bird"
 
 
 def test_prompt_help(two_taught):
     page = two_taught
+    box = prompt_box(page)
 
-    def help_is(text: str, expected: str) -> None:
+    def help_is(expected: str) -> None:
+        page.wait_for_function(f"expected => ({HELP})() === expected", arg=expected, timeout=10_000)
+
+    def help_for(text: str, expected: str) -> None:
         """No two answers in a row are alike: what is seen is the answer to this text."""
-        set_prompt(page, text)
-        page.wait_for_function(
-            """expected => expected === app.graph.nodes.flatMap(n => n.widgets ?? [])
-                .filter(w => w.name === 'cns_prompt_help').map(w => w.element.textContent).join()""",
-            arg=expected,
-            timeout=10_000,
-        )
+        box.fill(text)
+        help_is(expected)
 
-    help_is("a <new7> dog", "This state does not know <new7>. It knows <new1>, <new2>.")
+    help_for("a <new7> dog", "This state does not know <new7>. It knows <new1>, <new2>.")
     look_at(page, "CLIPTextEncode", "prompt_help")
-    help_is("a <new1> toy and a <new2> bird", "")
-    help_is("a <new2> house", "<new2> works best beside its noun: write <new2> bird")
-    help_is("a small bird, <new2>, in a tree", "")
-    help_is("a <new2> birdhouse", "<new2> works best beside its noun: write <new2> bird")
+    help_for("a <new1> toy and a <new2> bird", "")
+    help_for("a <new2> house", "<new2> works best beside its noun: write <new2> bird")
+    help_for("a small bird, <new2>, in a tree", "")
+    help_for("a <new2> birdhouse", "<new2> works best beside its noun: write <new2> bird")
+    help_for("an <owl> bird", "This state does not know <owl>. It knows <new1>, <new2>.")
     page.evaluate(
         """() => {
             const caption = app.graph.nodes.findLast(n => n.type === 'CNS_CaptionConceptImages');
             caption.widgets.find(w => w.name === 'token').value = '<owl>';
         }"""
     )
-    help_is("an <owl> bird", "")  # not taught yet, but wired: the next run knows it
-    help_is("a <new2> bird", "This state does not know <new2>. It knows <new1>, <owl>.")
+    page.mouse.up()  # upon which the editor looks for changes
+    help_is("")  # not taught yet, but wired: the next run knows it
+    help_for("a <new2> bird", "This state does not know <new2>. It knows <new1>, <owl>.")
     page.evaluate(
         """() => {
             const [first, second] = app.graph.nodes.filter(n => n.type === 'CNS_TrainStep');
             second.connect(0, first, 'previous_state');
         }"""
     )
-    help_is("a <new9> bird", "")  # half-way through an edit the state leads back to itself: nobody can say
+    help_for("a <new9> bird", "")  # half-way through an edit the state leads back to itself: nobody can say
 
 
-def test_load_shows_the_file_without_a_run(page, server):
-    open_workflow(page, teaching_workflow(server.object_info(), 5))
-    queue(page)
-    wait_idle(page)
+def test_load_shows_the_file_without_a_run(two_taught):
+    page = two_taught
     page.evaluate(
         """async () => {
             app.graph.clear();
@@ -229,8 +254,14 @@ def test_load_shows_the_file_without_a_run(page, server):
             file.callback(file.value);
         }"""
     )
-    page.wait_for_function(
-        """() => app.graph.nodes.find(n => n.type === 'CNS_LoadState').widgets
-            .find(w => w.name === 'cns_state').element.textContent.includes('<new1>')""",
-        timeout=10_000,
-    )
+    page.wait_for_function(f"() => ({PANELS})()[0].includes('<new1>') && ({PANELS})()[0].includes('<new2>')", timeout=10_000)
+
+
+def test_the_page_speaks_chinese(two_taught):
+    page = two_taught
+    try:
+        page.evaluate("() => app.extensionManager.setting.set('Comfy.Locale', 'zh')")
+        page.evaluate("() => app.loadGraphData(app.graph.serialize())")
+        wait_for_status(page, r"^5 步，用时 0:\d\d，")
+    finally:
+        page.evaluate("() => app.extensionManager.setting.set('Comfy.Locale', 'en')")

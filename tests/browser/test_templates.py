@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from demo.editor.workflows import WORKFLOWS
 from demo.training.random_checkpoint import NAME
-from docs.build.workflows import WORKFLOWS
 from tests.support.editor import LITEGRAPH, open_template, press_run, screenshot, set_widgets, wait_idle
 from tests.support.graphs import small_workflow
 
@@ -19,7 +19,10 @@ SMALL = {
     "CNS_LoadConceptImages": {"folder": "my_dog"},
 }
 SHORT = {"CNS_TrainStep": {"steps": 20, "preview_every": 10}}  # on the demo model
-NAMES = [build.__name__ for build in WORKFLOWS]
+PICTURES_SHOWN = """() => {
+    const shown = app.graph.nodes.filter(n => ['SaveImage', 'PreviewImage'].includes(n.type)).map(n => n.imgs ?? []);
+    return shown.length && shown.every(pictures => pictures.length && pictures.every(picture => picture.naturalWidth >= 64));
+}"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,7 +52,7 @@ def saved_state(server, base, pictures) -> str:
 
 @pytest.mark.parametrize("editor", [LITEGRAPH], indirect=True)
 @pytest.mark.parametrize("server", ["bundled"], indirect=True)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WORKFLOWS)
 def test_template(page, saved_state, name):
     open_template(page, name)
     kinds = page.evaluate("() => app.graph.nodes.map(n => n.type)")
@@ -61,13 +64,8 @@ def test_template(page, saved_state, name):
         set_widgets(page, SHORT)
     press_run(page)
     wait_idle(page, 900)
-    screenshot(page, f"template_{name}")
     assert page.evaluate("() => document.querySelector('.p-dialog, [role=dialog]')?.textContent ?? ''") == ""
-    shown = page.evaluate(
-        """() => app.graph.nodes.filter(n => ['SaveImage', 'PreviewImage'].includes(n.type))
-            .map(n => [n.title, n.imgs?.map(i => i.naturalWidth) ?? []])"""
-    )
-    assert shown
-    assert all(widths and min(widths) >= 64 for _, widths in shown), shown
+    page.wait_for_function(PICTURES_SHOWN, timeout=10_000)
+    screenshot(page, f"template_{name}")
     texts = "() => app.graph.nodes.filter(n => n.type === 'PreviewAny').map(n => n.widgets.map(w => w.value).join(''))"
     assert all(page.evaluate(texts))

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons
-from cns_pack.cns_core.comfy_adapter.page import live_states, live_training
+from cns_pack.cns_core.comfy_adapter.page import live
 from cns_pack.cns_core.comfy_adapter.side_effects import SideEffect, text_picture
 from cns_pack.cns_core.state_file import load_state
 from cns_pack.nodes.apply.apply_state import ApplyState
@@ -170,6 +170,11 @@ def test_inspecting_gives_what_it_can(studio, two_state, caplog, no_matplotlib):
         assert "matplotlib" in says(plot, caplog)
 
 
+def last(kind: str) -> dict:
+    """What a page that is opened now shows as the newest of that kind."""
+    return [message for message in live.shown() if message["kind"] == kind][-1]
+
+
 class Undecodable(AveragingVAE):
     """Decodes as ``error`` says."""
 
@@ -188,7 +193,7 @@ class Undecodable(AveragingVAE):
 def test_previews_fail(train, expected, error):
     state, _, _ = train(Undecodable(error), preview_every=1)
     assert same_state(state, expected)
-    samples = live_training.remembered()[-1]["samples"]
+    samples = last("training")["samples"]
     assert [sample["step"] for sample in samples] == [1, 2, 3]
     for sample in samples:
         assert sample["prompt"].startswith(f"The preview could not be drawn: {type(error).__name__}")
@@ -215,7 +220,7 @@ class Cancelling(AveragingVAE):
 def test_cancel_in_a_preview_cancels(train, output):
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         train(Cancelling(), preview_every=2)
-    assert live_training.remembered()[-1]["state"] == "stopped"
+    assert last("training")["progress"] == "stopped"
     assert not output.exists()
 
 
@@ -242,16 +247,15 @@ def dead_server(monkeypatch, tmp_path):
 def test_page_cannot_be_reached(train, expected, dead_server):
     state, _, _ = train(preview_every=2)
     assert same_state(state, expected)
-    training = live_training.remembered()[-1]
-    assert (training["state"], len(training["rows"]), len(training["samples"])) == ("done", STEPS, 1)
+    training = last("training")
+    assert (training["progress"], len(training["rows"]), len(training["samples"])) == ("done", STEPS, 1)
 
 
 def test_state_panel_cannot_be_filled(studio, two_state, dead_server):
-    shown = len(live_states.remembered())
     model, clip = ApplyState.PREPARE_CLASS_CLONE(PLACE).execute(studio.model, studio.clip, two_state, 1.0).args
     assert clip.tokenizer.cns_tokens.keys() == {"<new1>", "<new2>"}
     assert model is not studio.model
-    assert len(live_states.remembered()) <= shown + 1
+    assert [concept["token"] for concept in last("state")["state"]["concepts"]] == ["<new1>", "<new2>"]
 
 
 def test_cancel_reaches_a_training_whose_page_is_gone(train, dead_server, monkeypatch):

@@ -10,8 +10,10 @@ from cns_pack.cns_core.comfy_adapter import teach as teach_module
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
 from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_pack.cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
+from cns_pack.cns_core.comfy_adapter.on_device import load_for_training
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.config import SelectionConfig, TrainConfig
 from cns_pack.cns_core.errors import CNSError
@@ -19,7 +21,8 @@ from cns_pack.cns_core.figures import training_figures
 from cns_pack.cns_core.state import CNSState
 from cns_pack.cns_core.training import run
 
-from tests.support.tiny_models import tiny_clip, tiny_model
+from benchmarks.performance.activations import kept_bytes
+from tests.support.tiny_models import WIDTH, tiny_clip, tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +66,10 @@ def test_training_does_not_touch_the_global_random_state(studio, dog):
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_second_concept_keeps_what_is_outside_its_mask(dog_state, two_state):
+def test_second_concept_keeps_what_is_outside_its_mask(studio, hat, dog_state, two_state):
     first, second = two_state.concepts
-    assert torch.equal(second.mask.indices, two_state.concepts[1].mask.indices)
+    assert first.mask.equals(dog_state.concepts[0].mask)
+    assert second.mask.equals(studio.neurons(hat).mask)
     only_first = first.mask.without(second.mask)
     assert only_first.count > 0
     assert torch.equal(two_state.delta.at(only_first), dog_state.delta.at(only_first))
@@ -117,6 +121,20 @@ def test_checkpointing_changes_no_result(studio, dog, dog_state):
     checkpointed = studio.teach(dog, gradient_checkpointing="on", steps=1)[1]
     plain = studio.teach(dog, gradient_checkpointing="off", steps=1)[1]
     assert torch.allclose(checkpointed.history, plain.history, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("choice", "share"), [("off", 1.0), ("on", 0.5)])
+def test_checkpointing_keeps_fewer_activations(studio, choice, share):
+    """Counted in a forward pass of the UNet as a training has it."""
+    with torch.inference_mode():
+        loaded = load_for_training(studio.checkpoint, TrainConfig(resolution=64, gradient_checkpointing=choice), 1)
+    unet = studio.model.model.diffusion_model
+    with normal_tensors(studio.model.model):
+        everything = kept_bytes(unet, False, WIDTH)
+    with loaded.differentiable():
+        kept = kept_bytes(unet, False, WIDTH)
+    assert kept <= share * everything
+    assert kept > 0.02 * everything
 
 
 def test_cancel_stops_within_a_step(studio, dog, monkeypatch):

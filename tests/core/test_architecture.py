@@ -31,7 +31,8 @@ LAYERS = [
             ("checkpoint", "page"),
             ("apply", "neurons", "on_device", "regions"),
             ("lesson", "export", "remove"),
-            ("keeping", "unfinished"),
+            ("unfinished",),
+            ("keeping",),
             ("teach",),
         )
     ),

@@ -145,8 +145,8 @@ def test_shipped_prompts_are_a_hundred_different_ones():
     ("fields", "message"),
     [
         ({"steps": 0}, "steps must be at least 1"),
-        ({"neuron_lr": -1.0}, "neuron_lr"),
-        ({"prev_weight": float("nan")}, "prev_weight"),
+        ({"neuron_lr": -1.0}, "neuron_lr must be a number of 0 or more, but it is -1.0"),
+        ({"prev_weight": float("nan")}, "prev_weight must be a number of 0 or more, but it is nan"),
         ({"neuron_lr": 0.0, "token_lr": 0.0}, "would change nothing"),
         ({"resolution": 100}, "multiple of 64 pixels.*100"),
         ({"template": "photo of a dog"}, r"lacks \{concept\}"),
@@ -155,6 +155,21 @@ def test_shipped_prompts_are_a_hundred_different_ones():
 def test_bad_hyper_parameters(fields, message):
     with pytest.raises(CNSError, match=message):
         TrainConfig(**fields)
+
+
+def weights(config: TrainConfig) -> tuple[float | None, float | None, float]:
+    return config.prev_weight, config.pretrained_weight, config.keep_tolerance
+
+
+def test_presets_set_what_holds_earlier_concepts_and_nothing_else():
+    config = TrainConfig(steps=7, prev_weight=0.5, pretrained_weight=0.25, keep_tolerance=1.5)
+    keep, paper = config.with_preset("keep"), config.with_preset("paper")
+    assert weights(keep) == (0.0, 0.0, 1.5)
+    assert weights(paper) == (None, 0.25, 0.0)
+    assert (keep.steps, paper.steps) == (7, 7)
+    assert config.with_preset("custom") == config
+    with pytest.raises(CNSError, match="There is no preset 'papers': choose one of keep, paper, custom"):
+        config.with_preset("papers")
 
 
 def test_defaults_are_the_papers():

@@ -101,5 +101,5 @@ def test_a_share_that_selects_nothing_is_refused():
 
 
 def test_nan_conditioning_is_refused():
-    with pytest.raises(CNSError, match="NaN"):
+    with pytest.raises(CNSError, match="text encoder returned NaN or infinity for a prompt"):
         feature_norms(torch.full((2, 4), float("nan")))

@@ -6,11 +6,13 @@ import re
 
 import pytest
 import torch
+from cns_pack.nodes import NODES
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from demo.editor.comfy_server import PromptRefused
+from demo.editor.graph import inputs_of
 from tests.support.fuzzing import thrown
 from tests.support.graphs import Graph
 
@@ -67,9 +69,9 @@ ODD += [
 ODD += [{"__value__": {"a": [1]}}, ["1", 0], ["4", 0], ["7", 0], ["7", 2]]
 
 
-def good_chain() -> Graph:
+def good_chain(server) -> Graph:
     """A taught concept, as small as it goes; nodes 1 to 8."""
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.demo_model()  # 1
     drawn = graph.add("CNS_DemoConcept", concept="robot", count=1, seed=0)  # 2
     concept = graph.concept([drawn, 0], noun="toy", captions="a toy on grass")  # 3
@@ -80,37 +82,27 @@ def good_chain() -> Graph:
     return graph
 
 
-def nodes_of(graph: Graph) -> dict[str, dict]:
-    """Good inputs of each node of the pack."""
-    inputs = {node["class_type"]: node["inputs"] for node in graph.prompt.values()}
-    model, clip, state = ["1", 0], ["1", 1], ["7", 0]
-    prompts = inputs["CNS_ComputeGeneralNeurons"]["calibration_prompts"]
-    return {
-        **{name: values for name, values in inputs.items() if name.startswith("CNS_") and values},
-        # Its token is taught already: all that is asked of the inputs is asked, and no time goes into training.
-        "CNS_TrainStep": {**inputs["CNS_TrainStep"], "previous_state": state},
-        "CNS_ApplyState": {"model": model, "clip": clip, "state": state, "strength": 1.0},
-        "CNS_SaveState": {"state": state, "filename_prefix": "cns/fuzz"},
-        "CNS_LoadState": {"state_name": "nowhere.safetensors"},
-        "CNS_LoadConceptImages": {"folder": "cns_test", "resolution": 64},
-        "CNS_InspectState": {"state": state},
-        "CNS_InspectPrompts": {
-            "model": model,
-            "clip": clip,
-            "top_percent": 30.0,
-            "queries": "a dog\na cat",
-            "calibration_prompts": prompts,
-        },
-    }
+def good_inputs(graph: Graph, kind: str) -> dict:
+    """Of any node of the pack; ``graph`` is the good chain."""
+    chain = {node["class_type"]: node["inputs"] for node in graph.prompt.values()}
+    state = ["7", 0]
+    if kind == "CNS_TrainStep":  # its token is taught already: all inputs are checked, and no time goes into training
+        return {**chain[kind], "previous_state": state}
+    wired = {"model": ["1", 0], "clip": ["1", 1], "state": state}
+    needed = {one.name: wired.get(one.name, one.default) for one in inputs_of(graph.object_info[kind])}
+    return chain.get(kind, {**needed, **OWN.get(kind, {})})
 
 
-GOOD = good_chain()
-NODES = nodes_of(GOOD)
-OPTIONAL = {
-    "CNS_TrainStep": ["prior_images", "prior_prompts"],
-    "CNS_SelectConceptNeurons": ["state"],
+OWN = {
+    "CNS_SaveState": {"filename_prefix": "cns/fuzz"},
+    "CNS_LoadState": {"state_name": "nowhere.safetensors"},
+    "CNS_LoadConceptImages": {"folder": "cns_test", "resolution": 64},
+    "CNS_InspectPrompts": {"queries": "a dog\na cat", "calibration_prompts": "a house by a lake"},
 }
-PLACES = [(kind, name) for kind, inputs in NODES.items() for name in [*inputs, *OPTIONAL.get(kind, [])]]
+KINDS = ("CNS_ApplyState", "CNS_InspectState", "CNS_LoadDemoModel", "CNS_DemoConcept", "CNS_CaptionConceptImages", *OWN)
+KINDS += ("CNS_ComputeBaseNeurons", "CNS_ComputeGeneralNeurons", "CNS_SelectConceptNeurons", "CNS_TrainStep")
+SCHEMAS = {schema.node_id: schema for schema in (node.define_schema() for node in NODES) if schema.node_id in KINDS}
+PLACES = [(kind, name) for kind, schema in SCHEMAS.items() for name in (one.id for one in schema.inputs)]
 
 
 class Weights:
@@ -122,7 +114,7 @@ class Weights:
 
     def saved(self) -> dict[str, torch.Tensor]:
         self.count += 1
-        graph = good_chain()
+        graph = good_chain(self.server)
         graph.add("ModelSave", model=["1", 0], filename_prefix=f"cns_fuzz/model{self.count}")
         graph.add("CLIPSave", clip=["1", 1], filename_prefix=f"cns_fuzz/clip{self.count}")
         result = self.server.run(graph.prompt)
@@ -147,8 +139,8 @@ def weights(server, base, pictures):
 
 
 def check(server, kind: str, changes: dict) -> None:
-    graph = good_chain()
-    graph.prompt["odd"] = {"class_type": kind, "inputs": {**NODES[kind], **changes}}
+    graph = good_chain(server)
+    graph.prompt["odd"] = {"class_type": kind, "inputs": {**good_inputs(graph, kind), **changes}}
     graph.prompt["shown"] = {"class_type": "PreviewAny", "inputs": {"source": ["odd", 0]}}
     answer = ""
     try:
@@ -186,7 +178,7 @@ def test_anything_on_one_input(server, weights, place, value):
 @thrown(30)
 @given(data=st.data())
 def test_anything_on_several_inputs(server, weights, data):
-    kind = data.draw(st.sampled_from(sorted(NODES)))
+    kind = data.draw(st.sampled_from(sorted(SCHEMAS)))
     names = [name for owner, name in PLACES if owner == kind]
     check(server, kind, data.draw(st.dictionaries(st.sampled_from(names), st.sampled_from(ODD), min_size=1)))
 

@@ -34,7 +34,7 @@ def lora(base) -> str:
 @pytest.fixture(scope="module")
 def states(server, pictures) -> list[str]:
     """Files of a first concept, and of it with a second."""
-    graph = Graph()
+    graph = Graph(server)
     node = graph.add("CNS_LoadDemoModel")
     loaded = [node, 0], [node, 1], [node, 2]
     general, state, saved = graph.general(*loaded[:2]), {}, []
@@ -73,7 +73,7 @@ class Branches:
 
     def draw(self, server, names: tuple[str, ...]) -> list[np.ndarray]:
         """Pictures of branches that run in one graph, in this order."""
-        graph = Graph()
+        graph = Graph(server)
         node = graph.add("CNS_LoadDemoModel")
         shown = [self.build(graph, ([node, 0], [node, 1], [node, 2]), name) for name in names]
         result = server.run(graph.prompt)

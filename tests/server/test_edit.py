@@ -44,7 +44,7 @@ def removed(graph: Graph, loaded: tuple, state: list, token: str) -> str:
 
 
 def test_mute_remove_and_teach_again(server, pictures, autosaves):
-    graph = Graph()
+    graph = Graph(server)
     loaded = model, clip, vae = graph.demo_model()
     state = taught(graph, pictures, loaded, ("dog", "hat"), keep_steps="1")
     shown = {"as taught": drawn(graph, loaded, state)}
@@ -61,14 +61,14 @@ def test_mute_remove_and_teach_again(server, pictures, autosaves):
     images = {name: pixels(server, result, node) for name, node in shown.items()}
     assert not np.array_equal(images["as taught"], images["plain"])
     assert np.array_equal(images["all removed"], images["plain"])
-    assert np.abs(images["muted"].astype(int) - images["plain"]).max() <= 1
+    assert np.array_equal(images["muted"], images["plain"])
     assert "`<new2> hat` removed, exactly as before it was taught: K and V of its prompts" in result.outputs[last]["text"][0]
     assert "`<new1> dog` removed: K and V of its prompts differ" in result.outputs[without_dog]["text"][0]
     summary = result.outputs[saved]["text"][0]
     assert summary.index("<new2> hat") < summary.index("<new1> dog")
     assert sum("step1_" in file.name for file in autosaves.iterdir()) == 3
 
-    later = Graph()
+    later = Graph(server)
     loaded = later.demo_model()
     stored = later.add("CNS_LoadState", state_name="again_00001_.safetensors")
     drawn(later, loaded, [stored, 0], "<new2> 0")
@@ -77,7 +77,7 @@ def test_mute_remove_and_teach_again(server, pictures, autosaves):
 
 
 def test_a_cancelled_training_goes_on(server, pictures, autosaves):
-    graph = Graph()
+    graph = Graph(server)
     state = taught(graph, pictures, graph.demo_model(), ("dog",), steps=40, keep_cancelled=True)
     figures = graph.text([state[0], 2])
     sent = []

@@ -21,11 +21,11 @@ def test_teach_and_apply_on_the_card(comfyui, base, checkpoint, pictures):
             return pixels(server, result, shown)
 
         def ordinary(text: str) -> np.ndarray:
-            graph = Graph()
+            graph = Graph(server)
             return picture(graph, graph.show(graph.sample(*graph.checkpoint(), text)))
 
         before = ordinary(PLAIN)
-        graph = Graph()
+        graph = Graph(server)
         loaded = graph.checkpoint()
         concept = graph.concept(graph.images(pictures["dog"]))
         neurons = graph.select(loaded[0], loaded[1], concept, graph.general(loaded[0], loaded[1]))

@@ -18,9 +18,9 @@ class Killed(Exception):
     """Ends the waiting for a server that is gone."""
 
 
-def teaching(pictures, steps: int) -> tuple[Graph, tuple, str]:
+def teaching(server, pictures, steps: int) -> tuple[Graph, tuple, str]:
     """The graph, its checkpoint's outputs and the node that trains."""
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.demo_model()
     concept = graph.concept(graph.images(pictures["dog"]))
     selected = graph.select(*loaded[:2], concept, graph.general(*loaded[:2]))
@@ -41,7 +41,7 @@ def files(folder: Path) -> dict[Path, bytes]:
 def test_killed_while_training(comfyui, base, pictures, reliability):
     states = base / "output" / "cns"
     with ComfyServer(comfyui, base) as server:
-        graph, loaded, trained = teaching(pictures, steps=2)
+        graph, loaded, trained = teaching(server, pictures, steps=2)
         saved = graph.add("CNS_SaveState", state=[trained, 0], filename_prefix="cns/killed")
         shown = picture_with(graph, loaded, trained)
         result = server.run(graph.prompt)
@@ -55,7 +55,7 @@ def test_killed_while_training(comfyui, base, pictures, reliability):
                 server.kill()
                 raise Killed
 
-        longer, _, again = teaching(pictures, steps=500)
+        longer, _, again = teaching(server, pictures, steps=500)
         longer.text([again, 2])
         with pytest.raises(Killed):
             server.run(longer.prompt, on_message=kill_at_two)
@@ -63,7 +63,7 @@ def test_killed_while_training(comfyui, base, pictures, reliability):
     left["changed files"] += files(states) != before
     left["changed checkpoint"] += MODEL_FILE.read_bytes() != checkpoint
     with ComfyServer(comfyui, base) as server:
-        graph = Graph()
+        graph = Graph(server)
         loaded = graph.demo_model()
         shown = picture_with(graph, loaded, graph.add("CNS_LoadState", state_name=name))
         result = server.run(graph.prompt)

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
+from demo.editor.graph import find
 from demo.editor.shipped import shipped_prompt
-from demo.editor.workflow import find
 from demo.judges import recognizer
 from demo.judges.recognizer import shows
 from demo.tour import WANTED, fetched, seeded, seen

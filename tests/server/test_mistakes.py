@@ -21,7 +21,7 @@ def message_of(server, graph: Graph) -> str:
 
 
 def caption(server, pictures, images=None, **changes) -> str:
-    graph = Graph()
+    graph = Graph(server)
     names = pictures["dog"] if images is None else images
     concept = graph.concept(graph.images(names), **{"captions": CAPTIONS["dog"], **changes})
     graph.text([concept[0], 1])
@@ -45,35 +45,43 @@ def test_concept(server, pictures, changes, expected):
 
 def test_inputs_of_other_names(server):
     """ComfyUI hands on every link of a prompt by API, and refuses what lacks an input itself."""
-    graph = Graph()
-    drawn = graph.add("CNS_DemoConcept", concept="robot", count=1, seed=0)
-    graph.show([graph.add("CNS_DemoConcept", concept="robot", count=1, seed=0, number=[drawn, 1]), 0])
+    graph = Graph(server)
+    drawn = graph.add("CNS_DemoConcept", concept="robot")
+    second = graph.add("CNS_DemoConcept", concept="robot")
+    graph.prompt[second]["inputs"]["number"] = drawn(1)
+    graph.show(second())
     assert message_of(server, graph) == "Demo Concept Images has no input 'number': it takes concept, count, seed."
-    graph = Graph()
-    loaded = graph.add("CNS_LoadDemoModel", model=[graph.add("CNS_LoadDemoModel"), 0])
-    graph.text([loaded, 0])
+    graph = Graph(server)
+    first, second = (graph.add("CNS_LoadDemoModel") for _ in range(2))
+    graph.prompt[second]["inputs"]["model"] = first()
+    graph.text(second())
     assert message_of(server, graph) == "Load CNS Demo Model has no input 'model': it takes none."
-    graph = Graph()
-    graph.show([graph.add("CNS_DemoConcept", concept="robot", number=1, seed=0), 0])
+    graph = Graph(server)
+    drawn = graph.add("CNS_DemoConcept", concept="robot")
+    inputs = graph.prompt[drawn]["inputs"]
+    inputs["number"] = inputs.pop("count")
+    graph.show(drawn())
     with pytest.raises(PromptRefused, match=r"(?s)Required input is missing.*count"):
         server.run(graph.prompt)
 
 
 def test_a_prompt_from_before_keep_tolerance(server, pictures):
     """Its names of other weights say nothing about how far earlier concepts may move."""
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.demo_model()
     concept = graph.concept(graph.images(pictures["dog"]), "<new1>", "dog")
     neurons = graph.select(*loaded[:2], concept, graph.general(*loaded[:2]))
-    trained = graph.train(loaded, concept, [neurons, 0], keep_weight=0.3, calibration_weight=0.1)
-    del graph.prompt[trained]["inputs"]["keep_tolerance"]
+    trained = graph.train(loaded, concept, neurons())
+    inputs = graph.prompt[trained]["inputs"]
+    inputs |= {"keep_weight": 0.3, "calibration_weight": 0.1}
+    del inputs["keep_tolerance"]
     graph.text([trained, 2])
     with pytest.raises(PromptRefused, match=r'(?s)Required input is missing.*"keep_tolerance"'):
         server.run(graph.prompt)
 
 
 def test_image_with_alpha(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.add("LoadImage", image="cns_test/alpha.png")
     joined = graph.add("JoinImageWithAlpha", image=[loaded, 0], alpha=[loaded, 1])
     concept = graph.concept([joined, 0], "<new1>", "dog", captions="a dog")
@@ -82,22 +90,22 @@ def test_image_with_alpha(server, pictures):
 
 
 def selection(graph: Graph, pictures, count: int = 4):
-    loaded = graph.checkpoint()
+    loaded = graph.demo_model()
     general = graph.general(loaded[0], loaded[1], count)
     concept = graph.concept(graph.images(pictures["dog"]), "<new1>", "dog")
     return loaded, concept, general
 
 
 def test_more_calibration_prompts_than_there_are(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     loaded, concept, general = selection(graph, pictures, count=20)
     graph.text([graph.select(loaded[0], loaded[1], concept, general), 1])
     assert "only 4 were given" in message_of(server, graph)
 
 
 def test_no_neurons_left(server, pictures):
-    graph = Graph()
-    loaded = graph.checkpoint()
+    graph = Graph(server)
+    loaded = graph.demo_model()
     concept = graph.concept(graph.images(pictures["dog"][:1]), "<new1>", "dog", captions="a house by a lake")
     general = graph.general(loaded[0], loaded[1], 1)
     graph.prompt[general[0]]["inputs"]["calibration_prompts"] = "a house by a lake"
@@ -106,7 +114,7 @@ def test_no_neurons_left(server, pictures):
 
 
 def test_token_taught_twice(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     loaded, concept, general = selection(graph, pictures)
     neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
     first = graph.train(loaded, concept, neurons, steps=1)
@@ -117,7 +125,7 @@ def test_token_taught_twice(server, pictures):
 
 def test_lora_before_training(server, pictures):
     """ModelMergeSimple stands for every node that patches weights."""
-    graph = Graph()
+    graph = Graph(server)
     loaded, concept, general = selection(graph, pictures)
     neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
     merged = [graph.add("ModelMergeSimple", model1=loaded[0], model2=loaded[0], ratio=0.5), 0]
@@ -129,7 +137,7 @@ def test_file_cut_short_and_wrong_file(server, base, checkpoint):
     folder = base / "models" / "cns"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "broken.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
-    graph = Graph()
+    graph = Graph(server)
     stored = graph.add("CNS_LoadState", state_name="broken.safetensors")
     graph.text([stored, 1])
     assert "broken.safetensors is cut short" in message_of(server, graph)
@@ -137,7 +145,7 @@ def test_file_cut_short_and_wrong_file(server, base, checkpoint):
 
 
 def test_unknown_state(server):
-    graph = Graph()
+    graph = Graph(server)
     graph.text([graph.add("CNS_LoadState", state_name="nowhere.safetensors"), 1])
     try:
         message = message_of(server, graph)
@@ -147,7 +155,7 @@ def test_unknown_state(server):
 
 
 def test_save_outside_output(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     loaded, concept, general = selection(graph, pictures)
     neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
     state = graph.train(loaded, concept, neurons, steps=1)
@@ -161,7 +169,7 @@ def test_captions_can_come_as_a_list(server, base, pictures):
     for noun in ("dog", "hat"):
         for index, text in enumerate(CAPTIONS[noun].split("\n")):
             (folder / f"{noun}{index}.txt").write_text(text, encoding="utf-8")
-    graph = Graph()
+    graph = Graph(server)
     stored = graph.add("CNS_LoadConceptImages", folder="cns_test")
     concept = graph.concept([stored, 0], "<new1>", "dog", captions=[stored, 1])
     shown = graph.text([concept[0], 1])
@@ -184,7 +192,7 @@ def test_prior_images_can_come_as_a_list(server, base, pictures):
     for index, name in enumerate(pictures["dog"]):
         shutil.copy(base / "input" / name, folder / f"{index}.png")
         (folder / f"{index}.txt").write_text(f"dog number {index}", encoding="utf-8")
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.demo_model()
     concept = graph.concept(graph.images(pictures["dog"]))
     neurons = graph.select(loaded[0], loaded[1], concept, graph.general(loaded[0], loaded[1]))
@@ -199,7 +207,7 @@ def test_prior_images_can_come_as_a_list(server, base, pictures):
 
 
 def test_two_concepts_as_a_list(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     loaded, concept, general = selection(graph, pictures)
     neurons = [graph.select(loaded[0], loaded[1], concept, general), 0]
     tokens = graph.add("CNS_LoadConceptImages", folder="cns_test")

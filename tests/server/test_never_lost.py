@@ -26,17 +26,17 @@ def history_of(server: ComfyServer, graph: Graph, extra: object) -> dict:
     """Runs the prompt with ``extra`` for what the editor says about the workflow; what ComfyUI remembers of it."""
     body = {"prompt": graph.prompt, "extra_data": {"extra_pnginfo": extra}}
     identity = server.post("/prompt", body)["prompt_id"]
-    for _ in range(600):
+    for _ in range(3000):
         history = json.loads(server.get(f"/history/{identity}"))
         if identity in history:
             return history[identity]
-        time.sleep(1)
+        time.sleep(0.2)
     raise TimeoutError(server.log()[-2000:])
 
 
-def teaching(pictures, seed: int) -> tuple[Graph, str]:
+def teaching(server, pictures, seed: int) -> tuple[Graph, str]:
     """The graph, and its node that trains."""
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.demo_model()
     concept = graph.concept(graph.images(pictures["dog"]))
     selected = graph.select(*loaded[:2], concept, graph.general(*loaded[:2]))
@@ -49,7 +49,7 @@ def teaching(pictures, seed: int) -> tuple[Graph, str]:
 
 @pytest.mark.parametrize("extra", NONSENSE, ids=repr)
 def test_state_comes_out_and_is_saved(misconfigured, pictures, extra):
-    graph, trained = teaching(pictures, seed=NONSENSE.index(extra))
+    graph, trained = teaching(misconfigured, pictures, seed=NONSENSE.index(extra))
     summary = graph.text([trained, 2])
     done = history_of(misconfigured, graph, extra)
     assert done["status"]["status_str"] == "success", done["status"]
@@ -59,13 +59,13 @@ def test_state_comes_out_and_is_saved(misconfigured, pictures, extra):
     options = misconfigured.object_info()["CNS_LoadState"]["input"]["required"]["state_name"]
     listed = options[0] if isinstance(options[0], list) else options[1]["options"]
     assert str(Path("autosave", saved.name)) in listed
-    again = Graph()
+    again = Graph(misconfigured)
     again.text([again.add("CNS_LoadState", state_name=str(Path("autosave", saved.name))), 1])
     assert history_of(misconfigured, again, extra)["status"]["status_str"] == "success"
 
 
 def test_plot_says_what_is_wrong(misconfigured, pictures):
-    graph, trained = teaching(pictures, seed=9)
+    graph, trained = teaching(misconfigured, pictures, seed=9)
     shown = graph.show([trained, 1])
     result = misconfigured.run(graph.prompt)
     assert result.error is None, result.error

@@ -23,7 +23,9 @@ NAMES = {
     "CNS_LoadDemoModel": "Load CNS Demo Model",
     "CNS_DemoConcept": "Demo Concept Images",
     "CNS_InspectState": "Inspect CNS State",
-    "CNS_InspectPrompts": "Inspect CNS Neurons",
+    "CNS_InspectPrompts": "Inspect Prompt Neurons",
+    "CNS_RemoveConcept": "Remove CNS Concept",
+    "CNS_ExportState": "Export CNS State",
 }
 
 

@@ -24,7 +24,7 @@ def clip_skip(graph: Graph, clip: list, layer: int) -> list:
 
 
 def test_state_taught_with_clip_skip_needs_it_again(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     skipped = clip_skip(graph, clip, -2)
     state = taught(graph, pictures, (model, skipped, vae))
@@ -35,7 +35,7 @@ def test_state_taught_with_clip_skip_needs_it_again(server, pictures):
     assert result.error is None, result.error
     assert pixels(server, result, shown).shape == (64, 64, 3)
 
-    later = Graph()
+    later = Graph(server)
     model, clip, vae = later.demo_model()
     stored = later.add("CNS_LoadState", state_name="skipped_00001_.safetensors")
     applied = later.add("CNS_ApplyState", model=model, clip=clip, state=[stored, 0], strength=1.0)
@@ -49,7 +49,7 @@ def test_state_taught_with_clip_skip_needs_it_again(server, pictures):
 
 
 def test_neurons_of_two_clip_skips(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.demo_model()
     graph.text([taught(graph, pictures, loaded, clip_skip(graph, loaded[1], -2)), 2])
     message = message_of(server.run(graph.prompt))
@@ -59,7 +59,7 @@ def test_neurons_of_two_clip_skips(server, pictures):
 
 def test_a_model_that_was_sampled_from_is_still_the_loaders(server, pictures):
     """Sampling leaves options, object patches and hooks of its own on a model: none of them may stay."""
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     tuned = [graph.add("FreeU_V2", model=model, b1=1.3, b2=1.4, s1=0.9, s2=0.2), 0]
     sampling = [graph.add("ModelSamplingDiscrete", model=tuned, sampling="v_prediction", zsnr=True), 0]
@@ -73,7 +73,7 @@ def test_a_model_that_was_sampled_from_is_still_the_loaders(server, pictures):
 
 
 def test_free_u_before_training(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     tuned = [graph.add("FreeU_V2", model=model, b1=1.3, b2=1.4, s1=0.9, s2=0.2), 0]
     graph.text([taught(graph, pictures, (tuned, clip, vae)), 2])
@@ -83,7 +83,7 @@ def test_free_u_before_training(server, pictures):
 
 
 def test_v_prediction_before_training(server, pictures):
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     sampling = [graph.add("ModelSamplingDiscrete", model=model, sampling="v_prediction", zsnr=True), 0]
     graph.text([taught(graph, pictures, (sampling, clip, vae)), 2])

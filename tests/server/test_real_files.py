@@ -26,7 +26,7 @@ def test_the_node_shows_what_it_loaded_and_left_out(server, folder):
     Image.new("L", (200, 100)).save(folder / "10-masklabel.png")
     (folder / "1.caption").write_text("a red wall\na wall", encoding="utf-8")
     (folder / "Thumbs.db").touch()
-    graph = Graph()
+    graph = Graph(server)
     stored = graph.add("CNS_LoadConceptImages", folder="cns_real", resolution=64)
     shown = graph.text([stored, 1])
     result = server.run(graph.prompt)
@@ -46,11 +46,12 @@ def test_one_caption_in_a_folder_of_prior_images_and_a_name_with_placeholders(se
     for name in ("1.png", "2.png", "3.png"):
         shutil.copy(base / "input" / pictures["dog"][0], folder / name)
     (folder / "2.txt").write_text("a dog that was photographed", encoding="utf-8")
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.demo_model()
     concept = graph.concept(graph.images(pictures["dog"]))
     neurons = graph.select(loaded[0], loaded[1], concept, graph.general(loaded[0], loaded[1]))
-    stored = graph.add("CNS_LoadConceptImages", folder="cns_real")  # as workflows have it that know no resolution
+    stored = graph.add("CNS_LoadConceptImages", folder="cns_real")
+    del graph.prompt[stored]["inputs"]["resolution"]  # as workflows have it that know none
     priors = {"prior_images": [stored, 0], "prior_prompts": [stored, 1]}
     state = graph.train(loaded, concept, [neurons, 0], steps=1, **priors)
     graph.prompt[state]["_meta"] = {"title": "My training"}

@@ -2,7 +2,7 @@
 
 A training differs in its last bits from one kind of CPU to the next, so the state is stored and not taught again. Where the
 demo model, the sampler's settings or the state's meaning change on purpose: ``python dev.py test --write-reference
-tests/server/test_reference_pictures.py`` teaches and draws anew; look at the pictures before they are committed.
+tests/server/test_reference_pictures.py`` teaches and draws again; look at the pictures before they are committed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def drawn(server, base) -> dict[str, np.ndarray]:
     target = base / "models" / "cns" / STATE.name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(STATE, target)
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     state = [graph.add("CNS_LoadState", state_name=STATE.name), 0]
     shown = {}
@@ -47,7 +47,7 @@ def drawn(server, base) -> dict[str, np.ndarray]:
 
 def teach(server, base) -> None:
     """Writes the state, taught with few weights so that its file is small."""
-    graph = Graph()
+    graph = Graph(server)
     loaded = graph.demo_model()
     images = graph.add("CNS_DemoConcept", concept="volcano", count=5, seed=0)
     concept = graph.concept([images, 0], noun=[images, 2], captions=[images, 1])

@@ -35,7 +35,7 @@ def region(graph: Graph, conditioning: object, **inputs: object) -> list:
 
 def test_two_colours_side_by_side(server):
     """A prompt that has no colours, and two regions that do: each half gets its own. The base model draws it without them."""
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     left, right = halves(graph)
     first = region(graph, said(graph, clip, "a red star on red background"), mask=left)
@@ -54,7 +54,7 @@ def test_two_colours_side_by_side(server):
 
 
 def test_an_empty_region_is_the_same_picture(server):
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     nothing = [graph.add("SolidMask", value=0.0, width=64, height=64), 0]
     applied = [graph.add("CNS_ApplyRegions", model=model, regions=region(graph, said(graph, clip, "a cat"), mask=nothing)), 0]
@@ -66,7 +66,7 @@ def test_an_empty_region_is_the_same_picture(server):
 
 def test_boxes_are_a_mask(server):
     """The left half as a box and as a mask: the same picture."""
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     text = said(graph, clip, "a blue star on blue background")
     box = {"x": 0, "y": 0, "width": 512, "height": 1024}
@@ -82,7 +82,7 @@ def test_boxes_are_a_mask(server):
 
 def test_a_second_pass_after_an_upscale(server):
     """The same MODEL at 128 and at 192 x 256 pixels."""
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     text, empty = said(graph, clip, "a star"), said(graph, clip, "")
     chain = region(graph, said(graph, clip, "a red star on red background"), mask=halves(graph)[0])
@@ -119,7 +119,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes(server, mistake):
     inputs, expected = MISTAKES[mistake]
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     inputs = {name: halves(graph)[0] if value == "left" else value for name, value in inputs.items()}
     chain = region(graph, inputs.pop("conditioning", None) or said(graph, clip, "a cat"), **inputs)
@@ -132,7 +132,7 @@ def test_mistakes(server, mistake):
 
 
 def test_a_mask_on_the_prompt_of_a_region_is_refused_with_the_way_out(server):
-    graph = Graph()
+    graph = Graph(server)
     model, clip, vae = graph.demo_model()
     left, _ = halves(graph)
     masked = graph.add(

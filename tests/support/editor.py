@@ -4,40 +4,65 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-import time
 import uuid
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import ElementHandle, Page
 
-from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, sampled, teach
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, applied, sampled, teach
+from demo.editor.canvas.workflow_file import document
+from demo.editor.graph import Graph
 
 LITEGRAPH, NODES_2 = "litegraph", "nodes_2"
 SCREENSHOTS = Path(os.environ["CNS_BASE"]).parent / "screenshots"
 _seeds = itertools.count()
 CALIBRATION = "a red star on a beach\na blue house in a forest\na green cat on a white background\na cup in a kitchen"
 
+# The settings a person has who knows the editor: nothing opens over it.
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.InstalledVersion": "1.32.9", "Comfy.Locale": "en"}
+
+READY = """() => window.app?.extensionManager?.workflow?.activeWorkflow
+    && app.extensions.some(extension => extension.name === 'continual-concepts.cns')"""
+RUN = """async () => {
+    const ends = ['execution_success', 'execution_error', 'execution_interrupted'];
+    const end = new Promise(resolve => ends.forEach(name => app.api.addEventListener(name, () => resolve(name))));
+    const late = new Promise(resolve => setTimeout(resolve, 600_000, 'not done after ten minutes'));
+    await app.queuePrompt(0, 1);
+    return Promise.race([end, late]);
+}"""
+CHARTS = """() => {
+    const every = graph => graph.nodes.flatMap(n => [n, ...(n.subgraph ? every(n.subgraph) : [])]);
+    const panels = every(app.rootGraph ?? app.graph).map(n => n.widgets?.find(w => w.name === 'cns_chart')?.element);
+    const points = line => line.getAttribute('points').split(' ').length;
+    return panels.filter(panel => panel && !panel.hidden).map(panel => ({
+        status: panel.querySelector('.cns-chart-status').textContent,
+        points: [...panel.querySelectorAll('polyline')].map(points),
+        lines: [...panel.querySelectorAll('polyline')].map(line => line.getAttribute('points')),
+    }));
+}"""
+STATUS = f"pattern => ({CHARTS})().map(chart => chart.status).find(status => new RegExp(pattern).test(status))"
+
 
 def ready(page: Page) -> None:
-    page.wait_for_function("window.app?.graph && window.app.extensions?.some(e => e.name === 'continual-concepts.cns')")
-    page.wait_for_timeout(1500)
-    page.keyboard.press("Escape")  # the template browser opens over a first start
+    """Until the editor and the workflow it starts with are there."""
+    page.wait_for_function(READY)
 
 
-def use_renderer(page: Page, renderer: str) -> None:
-    page.evaluate(
-        "on => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)",
-        renderer == NODES_2,
-    )
-    page.reload()
-    ready(page)
+def frames(page: Page) -> None:
+    """Until the page has drawn what it knows."""
+    page.evaluate("() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
 
 
 def open_workflow(page: Page, workflow: dict) -> None:
-    page.evaluate("workflow => window.app.loadGraphData(workflow)", workflow)
-    page.wait_for_timeout(500)
+    page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
+    frames(page)
+
+
+def run(page: Page) -> None:
+    """Queues the workflow, and waits until it is done and the page shows all of it."""
+    end = page.evaluate(RUN)
+    assert end == "execution_success", end
+    frames(page)
 
 
 def look_at(page: Page, kind: str, name: str) -> None:
@@ -51,51 +76,34 @@ def look_at(page: Page, kind: str, name: str) -> None:
         }""",
         kind,
     )
-    page.wait_for_timeout(600)
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    _picture(page, name)
 
 
-def queue(page: Page) -> None:
-    page.evaluate("() => app.queuePrompt(0, 1)")
-
-
-def wait_idle(page: Page, seconds: float = 180) -> None:
-    """Until the queue has been empty for a moment."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        page.wait_for_timeout(400)
-        if not page.evaluate("async () => Object.values(await (await fetch('/queue')).json()).flat().length"):
-            return page.wait_for_timeout(400)
-    raise TimeoutError(f"The queue was not empty after {seconds} s.")
-
-
-def status(page: Page) -> list[str]:
-    """What the charts say, one text for each Train CNS Step, drawn at the moment or not."""
-    return page.evaluate(
-        """() => {
-            const every = graph => graph.nodes.flatMap(n => [n, ...(n.subgraph ? every(n.subgraph) : [])]);
-            const charts = every(app.rootGraph ?? app.graph).map(n => n.widgets?.find(w => w.name === 'cns_chart')?.element);
-            const shown = charts.filter(e => e && e.style.display !== 'none');
-            return shown.map(e => e.querySelector('.cns-chart-status').textContent);
-        }"""
-    )
+def charts(page: Page) -> list[dict]:
+    """What each Train CNS Step shows, drawn at the moment or not: status, and each line with its number of points."""
+    return page.evaluate(CHARTS)
 
 
 def wait_for_status(page: Page, pattern: str, seconds: float = 60) -> str:
-    """The first chart's text, once it matches."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = [text for text in status(page) if re.search(pattern, text)]
-        if found:
-            return found[0]
-        page.wait_for_timeout(200)
-    raise TimeoutError(f"No chart said {pattern} within {seconds} s; they say {status(page)}.")
+    """The text of the first chart whose text matches."""
+    return page.wait_for_function(STATUS, arg=pattern, timeout=1000 * seconds).json_value()
+
+
+def prompt_box(page: Page) -> ElementHandle:
+    """Where a person writes the first CLIP Text Encode's prompt, whoever draws the node."""
+    look_at(page, "CLIPTextEncode", "prompt")
+    return page.evaluate_handle(
+        """() => {
+            const node = app.graph.nodes.find(n => n.type === 'CLIPTextEncode');
+            const widget = node.widgets.find(w => w.name === 'text');
+            return document.querySelector(`[data-node-id="${node.id}"] textarea`) ?? widget.element;
+        }"""
+    ).as_element()
 
 
 def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] = ("robot",), **training: object) -> dict:
     """The demo model learns concepts; a prompt with their tokens is sampled. No two have a seed in common: none is cached."""
-    flow = Workflow("browser_test", object_info)
+    flow = Graph(object_info)
     demo = flow.add("CNS_LoadDemoModel", (0, 0))
     loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
     general = flow.add(
@@ -108,20 +116,19 @@ def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] =
         settings = {**DEMO_TRAINING, "steps": steps, "seed": next(_seeds), "preview_every": 0, **training}
         state = teach(flow, 800, 1200 * row, loaded, general, material, state, **settings)
     saved = flow.add("CNS_SaveState", (2200, 0), state=state, filename_prefix="cns/browser")
-    applied = flow.add("CNS_ApplyState", (2200, 200), model=loaded[0], clip=loaded[1], state=saved())
-    taught = applied("model"), applied("clip"), loaded[2]
+    taught = applied(flow, (2200, 200), loaded, saved())
     image = sampled(flow, 2600, 200, taught, "a <new1> toy on a beach", 1, 1, DEMO)
     flow.add("SaveImage", (3300, 200), images=image, filename_prefix="cns/browser")
-    return {"id": str(uuid.uuid4()), **flow.document()}  # as a workflow that was saved
+    return {"id": str(uuid.uuid4()), **document(flow)}  # as a workflow that was saved
 
 
 def open_template(page: Page, name: str) -> None:
     """As a user does: Browse Templates, the pack's category, the card."""
-    page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.evaluate("() => { app.graph.extra.before = true; app.extensionManager.command.execute('Comfy.BrowseTemplates'); }")
     page.get_by_text("continual-concepts-cns", exact=True).first.click()
     page.locator(f"[data-testid='template-workflow-{name}']").click()
-    page.wait_for_function("() => app.graph.nodes.some(n => n.type.startsWith('CNS_'))")
-    page.wait_for_timeout(800)
+    page.wait_for_function("() => !app.graph.extra?.before && app.graph.nodes.some(n => n.type.startsWith('CNS_'))")
+    page.locator(".p-dialog, [role=dialog]").wait_for(state="detached")
 
 
 def set_widgets(page: Page, values: dict[str, dict[str, object]]) -> None:
@@ -141,8 +148,15 @@ def set_widgets(page: Page, values: dict[str, dict[str, object]]) -> None:
 
 
 def press_run(page: Page) -> None:
-    page.locator("[data-testid='queue-button'] button, button[data-testid='queue-button']").first.click()
-    page.wait_for_timeout(1000)
+    with page.expect_response("**/prompt"):
+        page.locator("[data-testid='queue-button'] button, button[data-testid='queue-button']").first.click()
+
+
+def wait_idle(page: Page, seconds: float) -> None:
+    """Until nothing is queued, as after a press on Run."""
+    page.wait_for_function(
+        "async () => !Object.values(await (await fetch('/queue')).json()).flat().length", polling=200, timeout=1000 * seconds
+    )
 
 
 def screenshot(page: Page, name: str) -> None:
@@ -158,6 +172,10 @@ def screenshot(page: Page, name: str) -> None:
             app.canvas.setDirty(true, true);
         }"""
     )
-    page.wait_for_timeout(800)
+    _picture(page, name)
+
+
+def _picture(page: Page, name: str) -> None:
+    frames(page)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from cns_pack.cns_core.comfy_adapter.captioner.captioner import NONE
 from PIL import Image, ImageDraw
 
+from demo.editor import graph
+from demo.editor.comfy_server import ComfyServer
+from demo.editor.graph import Node, change, find
 from demo.editor.shipped import shipped_prompt
-from demo.editor.workflow import change, find
 from demo.training.random_checkpoint import NAME
 
 CAPTIONS = {
@@ -40,117 +44,64 @@ def write_pictures(folder: Path) -> dict[str, list[str]]:
     return names
 
 
-class Graph:
-    """A prompt under construction: ``add`` returns the node's id, ``[id, slot]`` is a link."""
+@cache
+def _object_info(server: ComfyServer) -> dict:
+    return server.object_info()
 
-    def __init__(self) -> None:
-        self.prompt: dict[str, dict] = {}
 
-    def add(self, kind: str, **inputs: object) -> str:
-        node_id = str(len(self.prompt) + 1)
-        self.prompt[node_id] = {"class_type": kind, "inputs": inputs}
-        return node_id
+class Graph(graph.Graph):
+    """What several tests have in a prompt. What differs from a node's default here is what makes a test short."""
+
+    def __init__(self, server: ComfyServer) -> None:
+        super().__init__(_object_info(server))
 
     def checkpoint(self, name: str = NAME) -> tuple[list, list, list]:
         node = self.add("CheckpointLoaderSimple", ckpt_name=name)
-        return [node, 0], [node, 1], [node, 2]
+        return node(0), node(1), node(2)
 
     def demo_model(self) -> tuple[list, list, list]:
         node = self.add("CNS_LoadDemoModel")
-        return [node, 0], [node, 1], [node, 2]
+        return node(0), node(1), node(2)
 
     def images(self, names: list[str]) -> list:
         batch = None
         for name in names:
-            image = [self.add("LoadImage", image=name), 0]
-            batch = image if batch is None else [self.add("ImageBatch", image1=batch, image2=image), 0]
+            image = self.add("LoadImage", image=name)()
+            batch = image if batch is None else self.add("ImageBatch", image1=batch, image2=image)()
         return batch
 
     def general(self, model: list, clip: list, count: int = 4) -> list:
         prompts = "a house by a lake\ntwo red cars in the rain\nan oil painting of a cat\nan empty street at night"
-        node = self.add(
-            "CNS_ComputeGeneralNeurons",
-            model=model,
-            clip=clip,
-            top_percent=30.0,
-            count=count,
-            seed=0,
-            calibration_prompts=prompts,
-        )
-        return [node, 0]
+        return self.add("CNS_ComputeGeneralNeurons", model=model, clip=clip, count=count, calibration_prompts=prompts)()
 
-    def concept(self, images: list, token: str = "<new1>", noun: str = "dog", captions: object = None, **changes) -> list:
-        inputs = {
-            "images": images,
-            "token": token,
-            "noun": noun,
-            "captioner": "none (given captions only)",
-            "download_captioner": False,
-            "captions": CAPTIONS.get(noun, "") if captions is None else captions,
-        }
-        return [self.add("CNS_CaptionConceptImages", **{**inputs, **changes}), 0]
+    def concept(self, images: list, token: str = "<new1>", noun: object = "dog", **changes: object) -> list:
+        captions = CAPTIONS.get(noun, "") if isinstance(noun, str) else ""
+        inputs = {"images": images, "token": token, "noun": noun, "captioner": NONE, "captions": captions}
+        return self.add("CNS_CaptionConceptImages", **{**inputs, **changes})()
 
-    def select(self, model: list, clip: list, concept: list, general: list, strategy: str = "concept", **optional) -> str:
-        base = self.add("CNS_ComputeBaseNeurons", model=model, clip=clip, concept=concept, top_percent=30.0)
-        return self.add(
-            "CNS_SelectConceptNeurons",
-            base_neurons=[base, 0],
-            general_neurons=general,
-            strategy=strategy,
-            seed=0,
-            **optional,
-        )
+    def select(self, model: list, clip: list, concept: list, general: list, **optional: object) -> Node:
+        base = self.add("CNS_ComputeBaseNeurons", model=model, clip=clip, concept=concept)()
+        return self.add("CNS_SelectConceptNeurons", base_neurons=base, general_neurons=general, **optional)
 
-    def train(self, loaded: tuple, concept: list, neurons: list, **changes: object) -> str:
-        inputs = {
-            "model": loaded[0],
-            "clip": loaded[1],
-            "vae": loaded[2],
-            "concept": concept,
-            "neurons": neurons,
-            "steps": 3,
-            "neuron_lr": 1e-3,
-            "token_lr": 5e-3,
-            "resolution": 64,
-            "batch_size": 1,
-            "seed": 0,
-            "preset": "custom",
-            "preview_every": 0,
-            "preview_prompt": "",
-            "initial_word": "",
-            "vectors": 1,
-            "prompt_mode": "mix",
-            "template": "photo of a {concept}",
-            "prior_weight": 1.0,
-            "prev_weight": 0.01,
-            "pretrained_weight": 0.0,
-            "keep_tolerance": 2.0,
-            "gradient_checkpointing": "auto",
-        }
-        return self.add("CNS_TrainStep", **{**inputs, **changes})
+    def train(self, loaded: tuple, concept: list, neurons: list, **changes: object) -> Node:
+        wired = {**dict(zip(("model", "clip", "vae"), loaded, strict=True)), "concept": concept, "neurons": neurons}
+        short = {"steps": 3, "neuron_lr": 1e-3, "token_lr": 5e-3, "resolution": 64, "preview_every": 0}
+        held = {"preset": "custom", "prev_weight": 0.01}
+        return self.add("CNS_TrainStep", **{**wired, **short, **held, **changes})
 
     def sample(
         self, model: list, clip: list, vae: list, text: str, seed: int = 1, pixels: int = 64, **settings: object
     ) -> list:
-        positive = [self.add("CLIPTextEncode", clip=clip, text=text), 0]
-        negative = [self.add("CLIPTextEncode", clip=clip, text=""), 0]
-        empty = [self.add("EmptyLatentImage", width=pixels, height=pixels, batch_size=1), 0]
-        inputs = {"steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0, **settings}
-        sampler = self.add(
-            "KSampler",
-            model=model,
-            positive=positive,
-            negative=negative,
-            latent_image=empty,
-            seed=seed,
-            **inputs,
-        )
-        return [self.add("VAEDecode", samples=[sampler, 0], vae=vae), 0]
+        positive, negative = (self.add("CLIPTextEncode", clip=clip, text=words)() for words in (text, ""))
+        empty = self.add("EmptyLatentImage", width=pixels, height=pixels)()
+        wired = {"model": model, "positive": positive, "negative": negative, "latent_image": empty, "seed": seed}
+        settings = {"steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", **settings}
+        return self.add("VAEDecode", samples=self.add("KSampler", **wired, **settings)(), vae=vae)()
 
-    def show(self, image: list) -> str:
+    def show(self, image: list) -> Node:
         return self.add("PreviewImage", images=image)
 
-    def text(self, source: list) -> str:
+    def text(self, source: list) -> Node:
         return self.add("PreviewAny", source=source)
 
 

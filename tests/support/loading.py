@@ -1,4 +1,4 @@
-"""Loads models as ComfyUI does, and says what their weights shall then be."""
+"""Loads models as ComfyUI does, and says what their weights must be then."""
 
 from __future__ import annotations
 

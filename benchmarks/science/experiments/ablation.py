@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import IMAGE_COUNTS, ORDINARY, SETS, multi_tests, ordinary_tests, single_tests, tokens_of
-from benchmarks.science.report import mean_sd, save_grid, save_plot, table, write
+from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
 from benchmarks.science.sequences import Scores, Sequence, error_of_concept, error_of_ordinary, load_states, measure, multi_of
 from benchmarks.science.variants import BEYOND, PAPER, Variant
 
@@ -100,12 +100,12 @@ def untaught(bench: Bench) -> list[dict]:
 
 
 def table1(bench: Bench) -> None:
-    """CNS beside tuning all K/V and the token alone."""
+    """CNS beside tuning all K/V and only the token."""
     compare(bench, "table1", {key: PAPER[key] for key in ("cns", "full", "token")})
 
 
 def table2(bench: Bench) -> None:
-    """CNS, without L_reg, with as many random neurons, all K/V, the token alone."""
+    """CNS, without L_reg, with as many random neurons, all K/V, only the token."""
     compare(bench, "table2", PAPER)
     multi_grid(bench, PAPER, "table2")
 
@@ -127,9 +127,7 @@ def fig5(bench: Bench) -> None:
     for axes, (title, of_variants) in zip(drawn, curves.items(), strict=True):
         for key, values in of_variants.items():
             taught = np.arange(values.shape[1]) + (0 if "ordinary" in title else 1)
-            axes.errorbar(
-                taught, values.mean(0), values.std(0, ddof=min(1, len(values) - 1)), label=variants[key].title, capsize=2
-            )
+            axes.errorbar(taught, values.mean(0), sd(values), label=variants[key].title, capsize=2)
         axes.set(title=title, xlabel="concepts taught")
         shown = partial(mean_sd, digits=4, scale=1) if "error" in title else mean_sd
         rows = [

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import TWENTY
-from benchmarks.science.report import mean_sd, save_plot, table, write
+from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.selections import SELECTIONS
 from benchmarks.science.variants import BEYOND, KEEP, PAPER, Variant
 
@@ -62,7 +62,7 @@ def twenty(bench: Bench) -> None:
         rows.append([_TWENTY[key].title, *map(mean_sd, cells.values())])
         for axes, values in ((by_age, end), (new, fresh)):
             smooth, places = np.array([_smooth(of_seed) for of_seed in values]), range(1, len(TWENTY) + 1)
-            mean, spread = smooth.mean(0), smooth.std(0, ddof=min(1, len(smooth) - 1))
+            mean, spread = smooth.mean(0), sd(smooth)
             axes.plot(places, mean, label=_TWENTY[key].title)
             axes.fill_between(places, mean - spread, mean + spread, alpha=0.1)
     by_age.set(title="is there after the twentieth concept", xlabel="taught as number", ylim=(0, 1.02))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import SETS, calibration_prompts, tokens_of
-from benchmarks.science.report import mean_sd, save_plot, table, write
+from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.variants import PAPER
 from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_core.masks import NeuronMask
@@ -49,8 +49,8 @@ def fig3(bench: Bench) -> None:
     table(["prompts", "of a prompt's selection in common, % (paper: about 53 of many)"], rows)
     figure = Figure((6, 4), layout="constrained")
     axes = figure.subplots()
-    spread = [100 * np.std(v, ddof=min(1, len(v) - 1)) for v in shared.values()]
-    axes.errorbar(COUNTS, [100 * np.mean(v) for v in shared.values()], spread, marker="o")
+    percent = 100 * np.array(list(shared.values()))
+    axes.errorbar(COUNTS, percent.mean(1), sd(percent, 1), marker="o")
     axes.set(xscale="log", xlabel="prompts", ylabel="% of a prompt's selection in common", ylim=(0, 105))
     save_plot(figure, "fig3")
     write(bench, "fig3", {"shared": {str(count): values for count, values in shared.items()}, **_concepts(bench)})

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import SETS
-from benchmarks.science.report import mean_sd, save_plot, table, write
+from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.variants import BEYOND, DEMO, PAPER, Variant
 
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
@@ -53,8 +53,7 @@ def sweeps(bench: Bench) -> None:
         runs = bench.runs(keyed, _SHORT, every=False, multi=False)
         curves = {title: np.array([[of(r) for r in results] for results in runs.values()]) for title, of in _CURVES.items()}
         for title, values in curves.items():
-            spread = values.std(1, ddof=min(1, values.shape[1] - 1))
-            axes.errorbar(range(len(values)), values.mean(1), spread, marker="o", capsize=2, label=title)
+            axes.errorbar(range(len(values)), values.mean(1), sd(values, 1), marker="o", capsize=2, label=title)
         axes.set_xticks(range(len(variants)), [f"{value:g}" for value in variants])
         axes.set(title=name, ylim=(0, 1.05))
         everything[name] = {"values": list(variants), **{title: values.tolist() for title, values in curves.items()}}

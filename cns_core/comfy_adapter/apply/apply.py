@@ -23,8 +23,8 @@ _MOST_LOST = 0.5  # of a state's change to rounding; with more lost, pictures ha
 def apply_state(checkpoint: Checkpoint, state: CNSState, strength: float) -> tuple[ModelPatcher, CLIP]:
     """MODEL with ``W0 + strength · delta`` and CLIP that knows the tokens; what came in stays as it was.
 
-    Where the model's weights lie still and nothing else is patched onto them, the touched elements alone are written when it
-    is loaded (:mod:`.in_place`); everywhere else the delta is a patch like a LoRA. Strength 0 leaves the weights alone.
+    Where the model's weights stay in place and nothing else patches them, only the touched elements are written when it
+    is loaded (:mod:`.in_place`); everywhere else the delta is a patch like a LoRA. Strength 0 leaves the weights as they are.
 
     Raises:
         CNSError: another architecture, checkpoint, text encoder or CLIP skip, weights too coarse for the state's change, or a

@@ -25,7 +25,7 @@ _WRITABLE = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class _Original:
-    """Entry of ComfyUI's ``backup``: the weight without the delta, for whoever asks a clone of the model for it."""
+    """Entry of ComfyUI's ``backup``: the weight without the delta, for anyone who asks a clone of the model for it."""
 
     inplace_update = True
 
@@ -41,7 +41,7 @@ class _Original:
 
 @dataclass(eq=False)
 class _Written:
-    """What stands in a model right now: by whom, and what was there before."""
+    """What is written into a model right now, by which patcher, and what was there before."""
 
     owner: int
     saved: dict[str, tuple[Tensor, Tensor]]  # weight key -> positions, values
@@ -140,7 +140,7 @@ def _restore(patcher: ModelPatcher) -> None:
 
 
 def _put_back(base: nn.Module) -> None:
-    """Every element as it was, from its copy. After an error on the way, as out of memory, the next call starts over."""
+    """Every element as it was, from its copy. If an error such as out of memory interrupts it, the next call starts over."""
     written = _written.get(base)
     if written is None:
         return

@@ -37,7 +37,7 @@ def caption_images(
     on_image: Callable[[], None] = lambda: None,
     on_download: Callable[[str], None] = lambda text: None,
 ) -> dict[int, str]:
-    """A caption for each image (height, width, 3) in 0..1, under the number that the user knows it by.
+    """A caption for each image (height, width, 3) in 0..1, by the number the user knows it by.
 
     Raises:
         CNSError: the model is not there and may not be downloaded, cannot be used, or has nothing to say.
@@ -50,7 +50,7 @@ def caption_images(
 
 
 def _captions(folder: Path, images: Mapping[int, Tensor], on_image: Callable[[], None]) -> dict[int, str]:
-    """The model leaves its device when this returns."""
+    """The model is off its device when this returns."""
     name, captions = folder.name, {}
     trouble = f"{folder} does not hold a captioning model that transformers can load"
     with _reported(name, trouble, "get its files again, from a repository made for transformers"):

@@ -36,7 +36,7 @@ _WANTED_FILES = ["*.json", "*.txt", "*.safetensors"]
 
 
 def download(source: Source, target: Path, on_download: Callable[[str], None]) -> Path:
-    """Returns ``target``, which holds the whole model; ``on_download`` hears twice a second how far it is.
+    """Returns ``target``, which holds the whole model; ``on_download`` is called twice a second with the progress.
 
     Raises:
         CNSError: the hub cannot be reached, or has no safetensors of it.
@@ -78,7 +78,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _failure_of(work: Callable[[], object], report: Callable[[], None]) -> Exception | None:
-    """Does it in a thread, so that Cancel is heard at once; what the thread has begun it ends, and the next try finds it."""
+    """Runs it in a thread, so that Cancel works at once; the thread finishes what it has begun, and the next try finds it."""
     failed: list[Exception] = []
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Asks a loaded image-to-text model for a caption, whatever kind it is."""
+"""Asks a loaded image-to-text model for a caption."""
 
 from __future__ import annotations
 

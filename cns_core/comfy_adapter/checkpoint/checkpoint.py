@@ -1,4 +1,4 @@
-"""The checkpoint a user wired in: what are its pretrained K/V weights, and which checkpoint is it."""
+"""The checkpoint a user wired in: its pretrained K/V weights, and which checkpoint it is."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def weight_key(layer_name: str) -> str:
 
 
 def pretrained_kv(model: ModelPatcher) -> dict[str, Tensor]:
-    """``W0``: K/V weights (out, in) by layer name as the checkpoint has them, whatever is patched in place right now.
+    """``W0``: K/V weights (out, in) by layer name as the checkpoint has them, no matter what is patched in place right now.
 
     Not copies, and on the device that holds them: do not write to them.
 
@@ -71,7 +71,7 @@ def pretrained_kv(model: ModelPatcher) -> dict[str, Tensor]:
 
 
 def text_encoder_rows(clip: CLIP) -> list[Tensor]:
-    """A sample of the rows of each of the text encoder's matrices, as its file has them, whatever LoRA is patched on.
+    """A sample of the rows of each of the text encoder's matrices, as its file has them, no matter which LoRA is patched on.
 
     Without the projection, which SD-1.5 does not use and only some files have.
 

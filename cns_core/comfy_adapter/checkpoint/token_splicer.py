@@ -24,7 +24,7 @@ class TokenSplicer:
     What has neither a token nor one of their vectors in it goes to ``base`` untouched. Everything else goes to a copy of
     ``base`` in which each vector has an id: batches, special tokens, padding, truncation come out as with ordinary words.
 
-    ``vectors``: token text -> (vectors, features). Tokens are found whatever their case, as CLIP reads lower case. The values
+    ``vectors``: token text -> (vectors, features). Tokens are found in any case, as CLIP reads lower case. The values
     may change while the splicer is in use; how many there are of a token may not, once a text had one.
     """
 

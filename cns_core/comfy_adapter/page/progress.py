@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import comfy.utils
-from PIL import Image
 
 from ..interruptions import check_cancelled
 from ..side_effects import SideEffect
@@ -28,11 +27,6 @@ class Progress:
     def skip(self, units: int) -> None:
         """Counts units that were done earlier."""
         self._done += units
-
-    def show(self, picture: Image.Image) -> None:
-        """A preview in the node."""
-        with self._showing:
-            self._bar.update_absolute(self._done, preview=("JPEG", picture, max(picture.size)))
 
     def text(self, text: str) -> None:
         """A line of text in the node."""

@@ -10,8 +10,8 @@ from aiohttp import web
 from ...errors import CNSError
 from ...state_file import load_state
 from ..folders import state_path
-from . import live_states, live_training
-from .events import HELLO_ROUTE, STATE_ROUTE, STATES_ROUTE, TRAININGS_ROUTE
+from . import live
+from .events import LIVE_ROUTE, STATE_ROUTE
 from .running_server import running_server
 from .state_record import state_record
 
@@ -23,19 +23,10 @@ def register() -> None:
         return
     routes = server.routes
 
-    @routes.get(TRAININGS_ROUTE)
-    async def trainings(request: web.Request) -> web.Response:
-        text = await asyncio.to_thread(lambda: json.dumps(live_training.remembered()))  # may be megabytes
+    @routes.get(LIVE_ROUTE)
+    async def shown(request: web.Request) -> web.Response:
+        text = await asyncio.to_thread(lambda: json.dumps(live.shown()))  # may be megabytes
         return web.json_response(text=text)
-
-    @routes.get(STATES_ROUTE)
-    async def states(request: web.Request) -> web.Response:
-        return web.json_response(live_states.remembered())
-
-    @routes.post(HELLO_ROUTE)
-    async def hello(request: web.Request) -> web.Response:
-        live_training.page_will_draw(request.query.get("client_id", ""))
-        return web.json_response({})
 
     @routes.get(STATE_ROUTE)
     async def state(request: web.Request) -> web.Response:

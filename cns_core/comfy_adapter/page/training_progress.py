@@ -11,19 +11,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..side_effects import SideEffect, text_picture
-from .chart_preview import chart
-from .live_training import LiveTraining, page_draws_charts
+from .live import LiveTraining
 from .progress import Progress
-from .running_server import running_client
 from .training_preview import TrainingPreview, data_url
 
-_PREVIEW_SECONDS = 2.0
 _FAILED_PREVIEW = (512, 512)  # pixels of the picture that says why there is none
 
 
 @dataclass(frozen=True)
 class Display:
-    """Where a training is shown, and how: the node that works, as the page knows it, and pictures every so many steps."""
+    """Where a training is shown, and how: the node that works, as the page knows it, and how often it draws a preview."""
 
     node_id: str | None = None
     workflow_id: str | None = None
@@ -38,19 +35,16 @@ class TrainingProgress:
     """
 
     def __init__(self, steps: int, display: Display, label: str, preview: TrainingPreview) -> None:
-        self._steps = steps
         self._every, self._preview = display.preview_every, preview
         self._progress = Progress(steps, display.node_id)
-        self._live = LiveTraining(steps, display.node_id, display.workflow_id, running_client())
+        self._live = LiveTraining(display.node_id, display.workflow_id, steps=steps)
         self._on_page = SideEffect("The training could not be shown on the page")
-        self._in_node = SideEffect("The losses could not be shown in the node")
         self._on_console = SideEffect("The training could not be shown in the console")
         self._previewing = SideEffect("The preview could not be drawn")
-        self._console = self._console_bar(f"Teaching {label}")
-        self._started = self._drawn = time.perf_counter()
-        self._earlier = 0  # steps done before this run
+        self._console = self._console_bar(f"Teaching {label}", steps)
+        self._started = time.perf_counter()
         with self._on_page:
-            self._live.begin()
+            self._live.show()
 
     def after_step(self, step: int, token: Tensor) -> None:
         self._progress.advance()
@@ -58,24 +52,17 @@ class TrainingProgress:
             return
         picture, caption = self._draw(token)
         with self._on_page:
-            self._live.show(step, caption, data_url(picture))
-        if not page_draws_charts():
-            self._progress.show(picture)
-            self._drawn = time.perf_counter()
+            self._live.add_sample(step, caption, data_url(picture))
 
     def resumed(self, step: int, rows: list[list[float]]) -> None:
         """The training goes on after so many steps, which are shown as if they had been done just now."""
         self._progress.skip(step)
-        self._earlier = step
+        self._live.earlier = step
         self.report(step, rows)
 
     def report(self, step: int, rows: list[list[float]]) -> None:
-        seconds = time.perf_counter() - self._started
         with self._on_page:
-            self._live.advance(rows, seconds)
-        if not page_draws_charts():
-            with self._in_node:
-                self._show_in_node(step, rows[-1], seconds)
+            self._live.advance(rows, time.perf_counter() - self._started)
         with self._on_console:
             self._console.set_postfix(loss=f"{rows[-1][0]:.4f}", prior=f"{rows[-1][1]:.4f}", refresh=False)
             self._console.update(step - self._console.n)
@@ -86,26 +73,13 @@ class TrainingProgress:
         with self._on_console:
             self._console.close()
 
-    def _console_bar(self, title: str) -> tqdm:
+    def _console_bar(self, title: str, steps: int) -> tqdm:
         with self._on_console:
-            return tqdm(total=self._steps, desc=title, disable=not comfy.utils.PROGRESS_BAR_ENABLED)
-        return tqdm(total=self._steps, disable=True)
+            return tqdm(total=steps, desc=title, disable=not comfy.utils.PROGRESS_BAR_ENABLED)
+        return tqdm(total=steps, disable=True)
 
     def _draw(self, token: Tensor) -> tuple[Image.Image, str]:
         """The preview and its prompt, or what went wrong, as a picture and in words."""
         with self._previewing:
             return self._preview.draw(token), self._preview.prompt
         return text_picture(self._previewing.failure, *_FAILED_PREVIEW), self._previewing.failure
-
-    def _show_in_node(self, step: int, losses: list[float], seconds: float) -> None:
-        instance, prior, regularization, _ = losses
-        speed = max(1, step - self._earlier) / seconds
-        left = (self._steps - step) / speed
-        self._progress.text(
-            f"step {step}/{self._steps}  loss {instance:.4f}  prior {prior:.4f}  keep {regularization:.2e}  "
-            f"{speed:.2f} it/s  {int(left) // 60}:{int(left) % 60:02d} left"
-        )
-        now = time.perf_counter()
-        if now - self._drawn > _PREVIEW_SECONDS:
-            self._progress.show(chart(self._live.rows, self._steps, f"step {step} of {self._steps}, loss {instance:.4f}"))
-            self._drawn = now

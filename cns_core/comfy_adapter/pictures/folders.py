@@ -1,4 +1,4 @@
-"""Folders of pictures inside ComfyUI's ``input``: which files are pictures, which hold their captions, what else lies there."""
+"""Folders of pictures inside ComfyUI's ``input``: which files are pictures, which hold captions, and what else is there."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def load_pictures(folder: PictureFolder, resolution: int, on_picture: Callable[[
 
 
 def fingerprint(folder: PictureFolder) -> tuple:
-    """Differs where any picture or caption does, whatever the dates of the files say."""
+    """Differs where any picture or caption does; dates of files do not matter."""
     files = [file for picture in folder.pictures for file in (picture.path, picture.captions) if file is not None]
     return (*((file.name, _content(file)) for file in files), *folder.notes)
 

@@ -1,4 +1,4 @@
-"""Picture files, whatever kind they are, to ComfyUI's IMAGE."""
+"""Reads picture files of any kind as ComfyUI's IMAGE."""
 
 from __future__ import annotations
 

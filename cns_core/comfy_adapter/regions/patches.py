@@ -1,4 +1,4 @@
-"""Regions in a UNet's cross-attention: one pass, whatever their number.
+"""Regions in a UNet's cross-attention: one pass, however many there are.
 
 :func:`gather` appends rows to the batch before K and V are computed: the text features of each region, with the queries of the
 pictures they belong to. :func:`attend` adds up what attention made of them, weighed by the masks. Both find what they need in

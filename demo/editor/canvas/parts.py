@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .workflow_file import Workflow
+from demo.editor.graph import Graph
 
 ROW, ROW_HEIGHT = 1340, 1260  # of what teaches one concept: Train CNS Step grows by its chart, previews and concepts
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 
 
-def photographs(flow: Workflow, x: int, y: int, count: int):
+def photographs(flow: Graph, x: int, y: int, count: int):
     """LoadImage nodes in a column, batched."""
     batch = None
     for index in range(count):
@@ -48,7 +48,7 @@ DEMO_TRAINING = {
 }
 
 
-def sampled(flow: Workflow, x: int, y: int, loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):
+def sampled(flow: Graph, x: int, y: int, loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):
     """ComfyUI's own text-to-image nodes."""
     model, clip, vae = loaded
     positive = flow.add("CLIPTextEncode", (x, y), size=(320, 0), clip=clip, text=prompt)()
@@ -84,7 +84,7 @@ class Material:
     strategy: str = "concept"
 
 
-def choose(flow: Workflow, x: int, y: int, loaded, general, material: Material, previous=None):
+def choose(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None):
     """Captions to neurons; what the concept is, and the node that has chosen its neurons."""
     described = flow.add(
         "CNS_CaptionConceptImages",
@@ -109,7 +109,7 @@ def choose(flow: Workflow, x: int, y: int, loaded, general, material: Material, 
     return described(), chosen
 
 
-def train(flow: Workflow, x: int, y: int, loaded, described, chosen, material: Material, previous=None, **training: object):
+def train(flow: Graph, x: int, y: int, loaded, described, chosen, material: Material, previous=None, **training: object):
     """Train CNS Step."""
     model, clip, vae = loaded
     optional = {"previous_state": previous} if previous else {}
@@ -119,7 +119,7 @@ def train(flow: Workflow, x: int, y: int, loaded, described, chosen, material: M
     return flow.add("CNS_TrainStep", (x, y), size=(360, 0), **wired, **optional, **training)
 
 
-def teach(flow: Workflow, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
+def teach(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
     """Captions to state: the column of selection nodes, Train CNS Step, and what they show."""
     described, chosen = choose(flow, x, y, loaded, general, material, previous)
     trained = train(flow, x + 380, y, loaded, described, chosen, material, previous, **training)
@@ -130,6 +130,33 @@ def teach(flow: Workflow, x: int, y: int, loaded, general, material: Material, p
     return trained()
 
 
-def loaders(flow: Workflow, x: int, y: int):
+def loaders(flow: Graph, x: int, y: int):
     checkpoint = flow.add("CheckpointLoaderSimple", (x, y), size=(340, 0), ckpt_name=CHECKPOINT)
     return checkpoint("MODEL"), checkpoint("CLIP"), checkpoint("VAE")
+
+
+def general_neurons(flow: Graph, y: int, loaded, **prompts: str):
+    return flow.add("CNS_ComputeGeneralNeurons", (0, y), size=(340, 330), model=loaded[0], clip=loaded[1], **prompts)()
+
+
+def checkpoint_and_general(flow: Graph, y: int):
+    """The left column: a checkpoint, and its general neurons."""
+    loaded = loaders(flow, 0, y)
+    general = general_neurons(flow, y + 160, loaded)
+    flow.group("1  Checkpoint and general neurons", (-20, y - 50, 380, 560))
+    return loaded, general
+
+
+def demo_model_and_general(flow: Graph, y: int, calibration: list[str]):
+    """The same with the demo model."""
+    demo = flow.add("CNS_LoadDemoModel", (0, y), size=(340, 0))
+    loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
+    general = general_neurons(flow, y + 140, loaded, calibration_prompts="\n".join(calibration))
+    flow.group("1  Demo model and general neurons", (-20, y - 50, 380, 540))
+    return loaded, general
+
+
+def applied(flow: Graph, at: tuple[int, int], loaded, state, width: int = 300):
+    """MODEL, CLIP and VAE that know a state's concepts."""
+    node = flow.add("CNS_ApplyState", at, size=(width, 0), model=loaded[0], clip=loaded[1], state=state)
+    return node("model"), node("clip"), loaded[2]

@@ -11,12 +11,14 @@ from demo.editor.canvas.parts import (
     ROW,
     ROW_HEIGHT,
     Material,
+    applied,
     choose,
+    demo_model_and_general,
     sampled,
     teach,
     train,
 )
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.graph import Graph
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.new_surroundings import NEW_PLACES
 from demo.world.scene import prompt, random_scene, with_article
@@ -26,7 +28,7 @@ CONCEPTS = ("fox", "candyland")  # of the tour: a thing, then a place
 HELD = ("fox", "turtle")  # of with_and_without_l_reg
 
 
-def no_gpu_tour(flow: Workflow) -> None:
+def no_gpu_tour(flow: Graph) -> None:
     thing, place = (NEW_CONCEPTS[name] for name in CONCEPTS)
     flow.note(
         (0, 0),
@@ -39,13 +41,7 @@ def no_gpu_tour(flow: Workflow) -> None:
         "is a *bird*; **Train CNS Step** names them) belong in the prompts on the right, in the prior prompt, and in "
         "`prior_prompts`.",
     )
-    demo = flow.add("CNS_LoadDemoModel", (0, 480), size=(340, 0))
-    loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
-    prompts = "\n".join(TOUR_CALIBRATION)
-    general = flow.add(
-        "CNS_ComputeGeneralNeurons", (0, 620), size=(340, 330), model=loaded[0], clip=loaded[1], calibration_prompts=prompts
-    )()
-    flow.group("1  Demo model and general neurons", (-20, 430, 380, 540))
+    loaded, general = demo_model_and_general(flow, 480, TOUR_CALIBRATION)
     named = with_article(f"<new1> {thing.noun}")
     alone = (f"{named} in a forest", f"a blue house {place.words('<new2>')}")
     state, states = None, []
@@ -70,15 +66,13 @@ def no_gpu_tour(flow: Workflow) -> None:
     for column, (title, text) in enumerate(shown.items()):
         x = 2760 + 720 * (column % 2)
         y = ROW * (column // 2)
-        applied = flow.add(
-            "CNS_ApplyState", (x, y + 60), size=(300, 0), model=loaded[0], clip=loaded[1], state=states[min(column, 1)]
-        )
-        image = sampled(flow, x, y + 230, (applied("model"), applied("clip"), loaded[2]), text, 6, 1, DEMO)
+        taught = applied(flow, (x, y + 60), loaded, states[min(column, 1)])
+        image = sampled(flow, x, y + 230, taught, text, 6, 1, DEMO)
         flow.add("SaveImage", (x + 350, y + 740), title, (330, 200), images=image, filename_prefix=f"cns/tour_{column + 1}")
     flow.group("4  Compare", (2740, 0, 1440, ROW + ROW_HEIGHT), "#8a5a9e")
 
 
-def with_and_without_l_reg(flow: Workflow) -> None:
+def with_and_without_l_reg(flow: Graph) -> None:
     first, second = (NEW_CONCEPTS[name] for name in HELD)
     flow.note(
         (0, 0),
@@ -88,17 +82,7 @@ def with_and_without_l_reg(flow: Workflow) -> None:
         f"{first.name}'s prompts held (preset *keep*).\n\nEach time the same prompts are drawn from the same noise. Look at "
         f"how the {first.name} changes. One more concept does little harm; the differences add up over many.",
     )
-    demo = flow.add("CNS_LoadDemoModel", (0, 440), size=(340, 0))
-    loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
-    general = flow.add(
-        "CNS_ComputeGeneralNeurons",
-        (0, 580),
-        size=(340, 330),
-        model=loaded[0],
-        clip=loaded[1],
-        calibration_prompts="\n".join(TOUR_CALIBRATION),
-    )()
-    flow.group("1  Demo model and general neurons", (-20, 390, 380, 540))
+    loaded, general = demo_model_and_general(flow, 440, TOUR_CALIBRATION)
     settings = {**DEMO_TRAINING, "preview_every": 0}
     earlier, later = (_demo_material(flow, 420, ROW * row + 60, row) for row in (0, 1))
     described, chosen = choose(flow, 760, 60, loaded, general, earlier)
@@ -112,8 +96,7 @@ def with_and_without_l_reg(flow: Workflow) -> None:
     ):
         x, y = 1600, ROW * row
         state = train(flow, x, y + 60, loaded, described, chosen, later, taught_first, **{**settings, **held})()
-        applied = flow.add("CNS_ApplyState", (x + 400, y + 60), size=(300, 0), model=loaded[0], clip=loaded[1], state=state)
-        taught = applied("model"), applied("clip"), loaded[2]
+        taught = applied(flow, (x + 400, y + 60), loaded, state)
         for column, concept in enumerate((first, second)):
             left, token = x + 400 + 720 * column, f"<new{column + 1}>"
             text = f"{with_article(f'{token} {concept.noun}')} on a beach"
@@ -123,7 +106,7 @@ def with_and_without_l_reg(flow: Workflow) -> None:
         flow.group(f"{row + 4}  Teach <new2>: {title}", (x - 20, y, 1880, ROW_HEIGHT), "#8a5a9e")
 
 
-def _demo_material(flow: Workflow, x: int, y: int, number: int) -> Material:
+def _demo_material(flow: Graph, x: int, y: int, number: int) -> Material:
     token = f"<new{number + 1}>"
     pictures = flow.add("CNS_DemoConcept", (x, y), size=(300, 0), concept=HELD[number])
     flow.add("PreviewImage", (x, y + 230), f"{token}: what it is shown", (300, 320), images=pictures("images"))

@@ -13,12 +13,14 @@ from demo.editor.canvas.parts import (
     SD15,
     Material,
     Sampling,
+    applied,
     choose,
+    demo_model_and_general,
     loaders,
     sampled,
     train,
 )
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.graph import Graph
 from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.scene import with_article
@@ -39,7 +41,7 @@ class _Prompts:
     right: str
 
 
-def two_of_a_kind(flow: Workflow) -> None:
+def two_of_a_kind(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 400),
@@ -55,7 +57,7 @@ def two_of_a_kind(flow: Workflow) -> None:
     _with_and_without(flow, 400, 2, loaded, stored(), prompts, SD15, 2)
 
 
-def two_of_a_kind_no_gpu(flow: Workflow) -> None:
+def two_of_a_kind_no_gpu(flow: Graph) -> None:
     noun = NEW_CONCEPTS[PAIR[0]].noun
     flow.note(
         (0, 0),
@@ -63,13 +65,7 @@ def two_of_a_kind_no_gpu(flow: Workflow) -> None:
         f"## Two {noun}s, each itself\nA small model that comes with the pack learns a **{PAIR[0]}** and then a **{PAIR[1]}**; "
         f"both are a *{noun}* to it. {_HOW}No GPU and no downloads needed; on a laptop this takes a few minutes.",
     )
-    demo = flow.add("CNS_LoadDemoModel", (0, 440), size=(340, 0))
-    loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
-    calibration = "\n".join(TOUR_CALIBRATION)
-    general = flow.add(
-        "CNS_ComputeGeneralNeurons", (0, 580), size=(340, 330), model=loaded[0], clip=loaded[1], calibration_prompts=calibration
-    )()
-    flow.group("1  Demo model and general neurons", (-20, 390, 380, 540))
+    loaded, general = demo_model_and_general(flow, 440, TOUR_CALIBRATION)
     state = None
     for row, name in enumerate(PAIR):
         y, token = ROW * row, f"<new{row + 1}>"
@@ -87,34 +83,33 @@ def two_of_a_kind_no_gpu(flow: Workflow) -> None:
 
 
 def _with_and_without(
-    flow: Workflow, x: int, number: int, loaded, state, prompts: _Prompts, sampling: Sampling, count: int
+    flow: Graph, x: int, number: int, loaded, state, prompts: _Prompts, sampling: Sampling, count: int
 ) -> None:
     """From a state to pictures with and without regions; groups are numbered from ``number``."""
-    model, clip, vae = loaded
-    applied = flow.add("CNS_ApplyState", (x + 20, 60), size=(460, 0), model=model, clip=clip, state=state)
+    model, clip, vae = applied(flow, (x + 20, 60), loaded, state, 460)
     left, right = _halves(flow, x + 20, 260)
     flow.group(f"{number}  The concepts, and where they are", (x, 0, 500, 840))
     x += 520
     regions = {}
     for row, (mask, text) in enumerate(((left, prompts.left), (right, prompts.right))):
         y = 60 + 300 * row
-        said = flow.add("CLIPTextEncode", (x + 20, y), size=(320, 0), clip=applied("clip"), text=text)()
+        said = flow.add("CLIPTextEncode", (x + 20, y), size=(320, 0), clip=clip, text=text)()
         title = "Region: right" if row else "Region: left"
         regions = {
             "regions": flow.add("CNS_Region", (x + 370, y), title, (300, 230), conditioning=said, mask=mask, **regions)()
         }
-    regional = flow.add("CNS_ApplyRegions", (x + 370, 660), size=(300, 0), model=applied("model"), **regions)()
+    regional = flow.add("CNS_ApplyRegions", (x + 370, 660), size=(300, 0), model=model, **regions)()
     flow.group(f"{number + 1}  A prompt for each", (x, 0, 690, 840), "#3f8e5a")
     x += 710
-    for row, (title, used) in enumerate({"With regions": regional, "Without": applied("model")}.items()):
+    for row, (title, used) in enumerate({"With regions": regional, "Without": model}.items()):
         y = 860 * row
-        image = sampled(flow, x + 20, y + 60, (used, applied("clip"), vae), prompts.both, count, 7, sampling)
+        image = sampled(flow, x + 20, y + 60, (used, clip, vae), prompts.both, count, 7, sampling)
         shown = {"images": image, "filename_prefix": f"cns/two_of_a_kind_{row + 1}"}
         flow.add("SaveImage", (x + 740, y + 60), title, (560, 620), **shown)
         flow.group(f"{number + 2 + row}  {title}", (x, y, 1320, 840), "#8a5a9e")
 
 
-def _halves(flow: Workflow, x: int, y: int):
+def _halves(flow: Graph, x: int, y: int):
     """Masks of the left and the right half, with a soft seam."""
     nothing = flow.add("SolidMask", (x, y), "Nothing", (220, 0), value=0.0, width=512, height=512)()
     half = {"value": 1.0, "width": 256 + _SEAM // 2, "height": 512}

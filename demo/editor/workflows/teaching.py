@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from demo.editor.canvas.parts import ROW, ROW_HEIGHT, Material, loaders, photographs, sampled, teach
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.canvas.parts import (
+    ROW,
+    ROW_HEIGHT,
+    Material,
+    applied,
+    checkpoint_and_general,
+    general_neurons,
+    loaders,
+    photographs,
+    sampled,
+    teach,
+)
+from demo.editor.graph import Graph
 
 
-def first_steps(flow: Workflow) -> None:
+def first_steps(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 260),
@@ -17,22 +28,19 @@ def first_steps(flow: Workflow) -> None:
         "load it tomorrow with *multi_concept_generation*.\n\nMore pictures? Another **Load Image** into **Batch Images**, and "
         "another caption. Needs a GPU; without one open *no_gpu_tour*.",
     )
-    loaded = loaders(flow, 0, 320)
-    general = flow.add("CNS_ComputeGeneralNeurons", (0, 480), size=(340, 330), model=loaded[0], clip=loaded[1])()
+    loaded, general = checkpoint_and_general(flow, 320)
     captions = "a dog on grass\na dog on a sofa\na dog on grass, seen from the side"
     material = Material("<new1>", "dog", photographs(flow, 420, 60, 3), captions)
     state = teach(flow, 960, 60, loaded, general, material)
-    flow.group("1  Checkpoint and general neurons", (-20, 270, 380, 560))
     flow.group("2  Teach <new1> dog", (400, 0, 1780, ROW_HEIGHT), "#3f8e5a")
     saved = flow.add("CNS_SaveState", (2240, 60), size=(320, 200), state=state, filename_prefix="cns/first_steps")
-    applied = flow.add("CNS_ApplyState", (2240, 320), size=(320, 0), model=loaded[0], clip=loaded[1], state=saved())
-    taught = applied("model"), applied("clip"), loaded[2]
+    taught = applied(flow, (2240, 320), loaded, saved(), 320)
     image = sampled(flow, 2240, 560, taught, "photo of a <new1> dog on a beach", 1, 1)
     flow.add("SaveImage", (2930, 60), "The picture", (420, 480), images=image, filename_prefix="cns/first_steps")
     flow.group("3  Save and use", (2220, 0, 1150, ROW_HEIGHT), "#8a5a9e")
 
 
-def continual_training(flow: Workflow) -> None:
+def continual_training(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 330),
@@ -43,9 +51,7 @@ def continual_training(flow: Workflow) -> None:
         "Not a dog? Change the word in its row: `noun`, the captions, the prompt on the left.\n\n"
         "A whole folder at once: **Load Concept Images**.",
     )
-    loaded = loaders(flow, 0, 390)
-    general = flow.add("CNS_ComputeGeneralNeurons", (0, 550), size=(340, 330), model=loaded[0], clip=loaded[1])()
-    flow.group("1  Checkpoint and general neurons", (-20, 340, 380, 560))
+    loaded, general = checkpoint_and_general(flow, 390)
     state, concepts = None, [("<new1>", "dog"), ("<new2>", "hat")]
     for row, (token, noun) in enumerate(concepts):
         y = row * ROW
@@ -60,7 +66,7 @@ def continual_training(flow: Workflow) -> None:
         flow.group("Save both" if row else "Save the first alone", (2940, y, 400, 290), "#8a5a9e")
 
 
-def add_a_third_concept(flow: Workflow) -> None:
+def add_a_third_concept(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 330),
@@ -70,7 +76,7 @@ def add_a_third_concept(flow: Workflow) -> None:
         "`noun`, the captions and the prompts on the left and on the right.",
     )
     loaded = loaders(flow, 0, 390)
-    general = flow.add("CNS_ComputeGeneralNeurons", (0, 550), size=(340, 330), model=loaded[0], clip=loaded[1])()
+    general = general_neurons(flow, 550, loaded)
     stored = flow.add("CNS_LoadState", (0, 920), size=(340, 200), state_name="concepts_00001_.safetensors")
     flow.group("1  Checkpoint and saved state", (-20, 340, 380, ROW_HEIGHT - 340))
     prior = sampled(flow, 420, 60, loaded, "photo of a backpack", 4, 3)
@@ -80,14 +86,14 @@ def add_a_third_concept(flow: Workflow) -> None:
     state = teach(flow, 1700, 60, loaded, general, material, stored())
     flow.group("3  Teach <new3> backpack", (1140, 0, 1780, ROW_HEIGHT), "#3f8e5a")
     saved = flow.add("CNS_SaveState", (2960, 60), size=(360, 200), state=state, filename_prefix="cns/three_concepts")
-    applied = flow.add("CNS_ApplyState", (2960, 320), size=(320, 0), model=loaded[0], clip=loaded[1], state=saved())
+    taught = applied(flow, (2960, 320), loaded, saved(), 320)
     text = "photo of a <new1> dog wearing a <new2> hat next to a <new3> backpack"
-    image = sampled(flow, 2960, 560, (applied("model"), applied("clip"), loaded[2]), text, 2, 7)
+    image = sampled(flow, 2960, 560, taught, text, 2, 7)
     flow.add("SaveImage", (3360, 60), "All three", (420, 440), images=image, filename_prefix="cns/three_concepts")
     flow.group("4  Save and use", (2940, 0, 900, ROW_HEIGHT), "#8a5a9e")
 
 
-def style_and_object(flow: Workflow) -> None:
+def style_and_object(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 330),
@@ -95,9 +101,7 @@ def style_and_object(flow: Workflow) -> None:
         "caption says what the picture shows: *a painting of a harbour*.\n\nUse different subjects for the style, so that it "
         "does not learn one of them. Then: `a <new2> painting of a <new1> dog`.",
     )
-    loaded = loaders(flow, 0, 390)
-    general = flow.add("CNS_ComputeGeneralNeurons", (0, 550), size=(340, 330), model=loaded[0], clip=loaded[1])()
-    flow.group("1  Checkpoint and general neurons", (-20, 340, 380, 560))
+    loaded, general = checkpoint_and_general(flow, 390)
     thing = ["a dog on grass", "a dog on a sofa", "a dog, close-up"]
     style = ["a painting of a harbour", "a painting of a house", "a painting of a woman"]
     state = None
@@ -108,8 +112,7 @@ def style_and_object(flow: Workflow) -> None:
         state = teach(flow, 960, y + 60, loaded, general, material, state, template=template)
         flow.group(f"{row + 2}  Teach {token} {noun}", (400, y, 1780, ROW_HEIGHT), "#3f8e5a")
     saved = flow.add("CNS_SaveState", (2240, 60), size=(360, 200), state=state, filename_prefix="cns/style")
-    applied = flow.add("CNS_ApplyState", (2240, 320), size=(320, 0), model=loaded[0], clip=loaded[1], state=saved())
-    taught = applied("model"), applied("clip"), loaded[2]
+    taught = applied(flow, (2240, 320), loaded, saved(), 320)
     prompts = {"The thing": "photo of a <new1> dog", "Both": "a <new2> painting of a <new1> dog"}
     for row, (title, text) in enumerate(prompts.items()):
         image = sampled(flow, 2240, 560 + 680 * row, taught, text, 2, 7)
@@ -117,7 +120,7 @@ def style_and_object(flow: Workflow) -> None:
     flow.group("4  Save and use", (2220, 0, 1180, 1900), "#8a5a9e")
 
 
-def captions_from_files(flow: Workflow) -> None:
+def captions_from_files(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 330),
@@ -126,16 +129,14 @@ def captions_from_files(flow: Workflow) -> None:
         "put before the noun in each caption. Pictures without a text file are described by the "
         "captioner: turn on `download_captioner` in **Caption Concept Images** (1.9 GB, once).",
     )
-    loaded = loaders(flow, 0, 390)
-    general = flow.add("CNS_ComputeGeneralNeurons", (0, 550), size=(340, 330), model=loaded[0], clip=loaded[1])()
-    flow.group("1  Checkpoint and general neurons", (-20, 340, 380, 560))
+    loaded, general = checkpoint_and_general(flow, 390)
     folder = flow.add("CNS_LoadConceptImages", (420, 60), size=(300, 0), folder="my_dog")
     flow.add("PreviewImage", (420, 240), "Training pictures", (300, 320), images=folder("images"))
     material = Material("<new1>", "dog", folder("images"), folder("captions"))
     state = teach(flow, 780, 60, loaded, general, material)
     flow.group("2  Teach <new1> dog", (400, 0, 1600, ROW_HEIGHT), "#3f8e5a")
     saved = flow.add("CNS_SaveState", (2060, 60), size=(320, 200), state=state, filename_prefix="cns/my_dog")
-    applied = flow.add("CNS_ApplyState", (2060, 320), size=(320, 0), model=loaded[0], clip=loaded[1], state=saved())
-    image = sampled(flow, 2420, 60, (applied("model"), applied("clip"), loaded[2]), "photo of a <new1> dog on a beach", 1, 1)
+    taught = applied(flow, (2060, 320), loaded, saved(), 320)
+    image = sampled(flow, 2420, 60, taught, "photo of a <new1> dog on a beach", 1, 1)
     flow.add("SaveImage", (3110, 60), "The picture", (420, 480), images=image, filename_prefix="cns/my_dog")
     flow.group("3  Save and use", (2040, 0, 1510, ROW_HEIGHT), "#8a5a9e")

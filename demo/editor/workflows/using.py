@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from demo.editor.canvas.parts import loaders, sampled
-from demo.editor.canvas.workflow_file import Workflow
+from demo.editor.canvas.parts import applied, loaders, sampled
+from demo.editor.graph import Graph
 
 
-def multi_concept_generation(flow: Workflow) -> None:
+def multi_concept_generation(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 250),
@@ -18,21 +18,21 @@ def multi_concept_generation(flow: Workflow) -> None:
     loaded = loaders(flow, 0, 320)
     stored = flow.add("CNS_LoadState", (0, 500), size=(340, 160), state_name="concepts_00001_.safetensors")
     flow.group("1  Checkpoint and state", (-20, 270, 380, 410))
-    applied = flow.add("CNS_ApplyState", (420, 60), size=(300, 0), model=loaded[0], clip=loaded[1], state=stored())
+    taught = applied(flow, (420, 60), loaded, stored())
     prompt = "photo of a <new1> dog wearing a <new2> hat"
-    image = sampled(flow, 420, 230, (applied("model"), applied("clip"), loaded[2]), prompt, 2, 7)
+    image = sampled(flow, 420, 230, taught, prompt, 2, 7)
     flow.group("2  Prompt and sample", (400, 0, 700, 780), "#3f8e5a")
     flow.add("SaveImage", (1140, 60), "Pictures", (560, 620), images=image, filename_prefix="cns/two_concepts")
     flow.group("3  Result", (1120, 0, 600, 780), "#8a5a9e")
 
 
-def inspect(flow: Workflow) -> None:
+def inspect(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 300),
         "## What is in a state, and what does a prompt select?\n**Inspect CNS State** shows where each concept's neurons "
         "are, how many, and which are shared. It needs no checkpoint. Choose your state in **Load CNS "
-        "State**.\n\n**Inspect CNS Neurons** draws the paper's figures 3 and 7 "
+        "State**.\n\n**Inspect Prompt Neurons** draws the paper's figures 3 and 7 "
         "for your checkpoint and your prompts.",
     )
     loaded = loaders(flow, 0, 360)
@@ -51,7 +51,7 @@ def inspect(flow: Workflow) -> None:
     flow.group("3  Prompts of this checkpoint", (400, 660, 2000, 600), "#8a5a9e")
 
 
-def edit_and_export(flow: Workflow) -> None:
+def edit_and_export(flow: Graph) -> None:
     """No template: the help pages' pictures are taken of it."""
     loaded = loaders(flow, 0, 0)
     stored = flow.add("CNS_LoadState", (0, 200), size=(340, 160), state_name="concepts_00001_.safetensors")

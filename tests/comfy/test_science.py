@@ -1,0 +1,79 @@
+"""The science and the benchmarks in small: one seed, two concepts, two steps; and one table."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import reporting
+from benchmarks.performance.tables import TABLES
+from benchmarks.science import paper_protocol, sequences
+from benchmarks.science.lab import Lab
+from benchmarks.science.report import mean_sd
+from benchmarks.science.sequences import Sequence, load_states, run
+from benchmarks.science.variants import PAPER
+
+NAMES = ("robot", "candyland")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Lab:
+    return Lab.open(tmp_path_factory.mktemp("science"))
+
+
+@pytest.fixture
+def _few_pictures(monkeypatch):
+    """One picture of one prompt where the protocol has several of several."""
+    for module, names in ((paper_protocol, ("SINGLE_PROMPTS", "PRIOR_IMAGES", "UNSEEN")), (sequences, ("ORDINARY", "UNSEEN"))):
+        for name in names:
+            monkeypatch.setattr(module, name, 1)
+    monkeypatch.setitem(paper_protocol.IMAGE_COUNTS, 1, 1)
+
+
+@pytest.mark.usefixtures("_few_pictures")
+def test_two_concepts_are_taught_measured_and_kept(lab):
+    sequence = Sequence(PAPER["cns"].changed("short", steps=2, batch_size=1), NAMES, seed=0, multi=False)
+    result = run(lab, sequence)
+    first, second = result["after"]
+    assert (list(first["concepts"]), list(second["concepts"])) == (["robot"], ["robot", "candyland"])
+    assert 0 < first["used"] == first["mask"] < second["used"] < first["mask"] + second["mask"]
+    assert {"error", "concept", "both", "leak", "clip_t", "clip_i"} <= second["concepts"]["robot"].keys()
+    assert first["ordinary"]["error"] > 0
+    states = load_states(lab, sequence)
+    assert [[concept.token for concept in state.concepts] for state in states] == [["<new1>"], ["<new1>", "<new2>"]]
+    files = {path: path.stat().st_mtime_ns for path in sequence.folder(lab).iterdir()}
+    assert run(lab, sequence) == result
+    assert {path: path.stat().st_mtime_ns for path in sequence.folder(lab).iterdir()} == files  # nothing was done again
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recognizer_knows_the_teaching_pictures(lab, name):
+    pictures, _ = paper_protocol.material(name, 0)
+    seen = lab.recognizer.recognize(np.stack(pictures))
+    assert (seen.of(name) > 0.5).all()
+    assert (seen.of("fox") < 0.5).all()
+
+
+def test_means_with_their_spread():
+    assert mean_sd([0.5, 0.7]) == "60.0 ± 14.1"
+    assert mean_sd([0.25], digits=2, scale=1) == "0.25"
+
+
+def test_a_table_of_the_benchmarks(base, tmp_path, monkeypatch, capsys):
+    """The larger a change, the more of it is left in 16 bits."""
+    monkeypatch.setattr(reporting, "RESULTS", tmp_path)
+    monkeypatch.setattr(reporting, "ROOT", tmp_path)
+
+    def measure(module: str, **keywords) -> object:
+        return importlib.import_module(f"benchmarks.performance.{module}").measure(base, **keywords)
+
+    TABLES["precision"](measure, 128, 1)
+    (file,) = tmp_path.glob("precision*.json")
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    nearest = [row["unchanged"] for row in rows if (row["stored as"], row["rounding"]) == ("float16", "nearest")]
+    assert nearest == sorted(nearest, reverse=True)
+    assert nearest[0] > 0.5 > nearest[-1]
+    assert "| float16 | nearest | 1e-05 |" in capsys.readouterr().out
