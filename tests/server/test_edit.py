@@ -25,7 +25,7 @@ def taught(graph: Graph, pictures, loaded: tuple, nouns: tuple[str, ...], state:
     general = graph.general(model, clip)
     for number, noun in enumerate(nouns, start=1):
         concept = graph.concept(graph.images(pictures[noun]), f"<new{number}>", noun)
-        neurons = [graph.select(model, clip, concept, general, "all K/V"), 0]
+        neurons = [graph.select(model, clip, concept, general, strategy="all K/V"), 0]
         earlier = {"previous_state": state} if state else {}
         state = [graph.train(loaded, concept, neurons, **{"neuron_lr": 0.05, **earlier, **training}), 0]
     return state
