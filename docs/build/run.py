@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from demo.editor.comfy_server import ComfyServer
-from docs.build import locales, pictures, story, thumbnails, workflows
+from docs.build import locales, pictures, story, thumbnails, two_of_a_kind, workflows
 
-MAKERS = {"workflows": workflows, "locales": locales, "thumbnails": thumbnails, "story": story, "pictures": pictures}
+MAKERS = {"workflows": workflows, "locales": locales, "thumbnails": thumbnails, "story": story}
+MAKERS |= {"two_of_a_kind": two_of_a_kind, "pictures": pictures}
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ from ...cns_core.comfy_adapter.apply.apply import apply_state
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.history import parse_strengths, with_strengths
 from ...cns_core.state import CNSState
-from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, show
+from ..checks import checked
+from ..common import CATEGORY, WHERE, Schema, StateSocket, show
 
 
 class ApplyState(io.ComfyNode):

@@ -9,7 +9,8 @@ from ...cns_core.comfy_adapter.checkpoint.latents import image_list
 from ...cns_core.comfy_adapter.page.progress import Progress
 from ...cns_core.concept import Concept, check_images, check_noun, check_token
 from ...cns_core.errors import CNSError
-from ..common import CATEGORY, ConceptSocket, Schema, checked, node_id, takes_lists
+from ..checks import checked, takes_lists
+from ..common import CATEGORY, ConceptSocket, Schema, node_id
 
 
 class CaptionConceptImages(io.ComfyNode):

@@ -5,7 +5,8 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.page.progress import Progress
 from ...cns_core.comfy_adapter.pictures.folders import concept_folders, find_pictures, fingerprint, load_pictures
 from ...cns_core.config import TrainConfig
-from ..common import CATEGORY_FILES, Schema, checked, node_id
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema, node_id
 
 
 class LoadConceptImages(io.ComfyNode):

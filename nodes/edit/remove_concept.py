@@ -7,7 +7,8 @@ from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.remove import remove
 from ...cns_core.figures import markdown_list, state_figures
 from ...cns_core.state import CNSState
-from ..common import CATEGORY, WHERE, Schema, StateSocket, checked, node_id, show
+from ..checks import checked
+from ..common import CATEGORY, WHERE, Schema, StateSocket, node_id, show
 
 
 class RemoveConcept(io.ComfyNode):

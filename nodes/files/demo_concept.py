@@ -8,7 +8,8 @@ from comfy_api.latest import io
 
 from ...cns_core.errors import CNSError
 from ...demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
-from ..common import CATEGORY_FILES, Schema, checked
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema
 
 
 class DemoConcept(io.ComfyNode):

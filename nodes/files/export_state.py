@@ -11,7 +11,8 @@ from ...cns_core.comfy_adapter.export.tensors import PRECISIONS
 from ...cns_core.comfy_adapter.file_names import fill_in
 from ...cns_core.errors import CNSError
 from ...cns_core.state import CNSState
-from ..common import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema, StateSocket, prompt_nodes
 
 
 class ExportState(io.ComfyNode):

@@ -6,7 +6,8 @@ from safetensors import SafetensorError
 
 from ...cns_core.errors import CNSError
 from ...demo.model import MODEL_FILE, load_demo_model
-from ..common import CATEGORY_FILES, Schema, checked
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema
 
 
 class LoadDemoModel(io.ComfyNode):

@@ -5,7 +5,8 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.folders import state_names, state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state_file import load_state
-from ..common import CATEGORY_FILES, Schema, StateSocket, checked
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema, StateSocket
 
 
 class LoadState(io.ComfyNode):

@@ -9,7 +9,8 @@ from ...cns_core.comfy_adapter.folders import new_state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state import CNSState
 from ...cns_core.state_file import save_state
-from ..common import CATEGORY_FILES, Schema, StateSocket, checked, prompt_nodes
+from ..checks import checked
+from ..common import CATEGORY_FILES, Schema, StateSocket, prompt_nodes
 
 
 class SaveState(io.ComfyNode):

@@ -8,7 +8,8 @@ from ...cns_core.comfy_adapter.neurons import draw_calibration, prompt_masks
 from ...cns_core.config import SelectionConfig
 from ...cns_core.errors import CNSError
 from ...cns_core.overlaps import overlaps, shared_by_prompts
-from ..common import CATEGORY_INSPECT, Schema, checked, node_id
+from ..checks import checked
+from ..common import CATEGORY_INSPECT, Schema, node_id
 from ..neurons.inputs import top_percent_input
 from .plots import overlap_plot, query_plot, shared_plot
 

@@ -6,7 +6,8 @@ from ...cns_core.errors import CNSError
 from ...cns_core.figures import state_figures
 from ...cns_core.overlaps import new_to
 from ...cns_core.state import CNSState
-from ..common import CATEGORY_INSPECT, WHERE, Schema, StateSocket, checked, show
+from ..checks import checked
+from ..common import CATEGORY_INSPECT, WHERE, Schema, StateSocket, show
 from .plots import budget_plot, overlap_plot, state_layers_plot
 
 

@@ -5,7 +5,8 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.neurons import compute_neurons
 from ...cns_core.concept import Concept
-from ..common import CATEGORY, ConceptSocket, NeuronsSocket, Schema, checked, node_id
+from ..checks import checked
+from ..common import CATEGORY, ConceptSocket, NeuronsSocket, Schema, node_id
 from .inputs import neuron_summary, top_percent_input
 
 

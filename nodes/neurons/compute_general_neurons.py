@@ -6,7 +6,8 @@ from ...cns_core.calibration import shipped_prompts, split_prompts
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration
 from ...cns_core.config import SelectionConfig
-from ..common import CATEGORY, NeuronsSocket, Schema, checked, node_id
+from ..checks import checked
+from ..common import CATEGORY, NeuronsSocket, Schema, node_id
 from .inputs import neuron_summary, top_percent_input
 
 

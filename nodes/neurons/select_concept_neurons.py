@@ -7,7 +7,8 @@ from ...cns_core.config import SelectionConfig
 from ...cns_core.figures import selection_figures
 from ...cns_core.selection import STRATEGIES
 from ...cns_core.state import CNSState
-from ..common import CATEGORY, NeuronsSocket, Schema, StateSocket, checked
+from ..checks import checked
+from ..common import CATEGORY, NeuronsSocket, Schema, StateSocket
 from ..plots import selection_plot
 
 

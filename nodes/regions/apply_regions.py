@@ -4,7 +4,8 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.regions.apply import apply_regions
 from ...cns_core.comfy_adapter.regions.region import Region
-from ..common import CATEGORY_REGIONS, RegionsSocket, Schema, checked
+from ..checks import checked
+from ..common import CATEGORY_REGIONS, RegionsSocket, Schema
 
 
 class ApplyRegions(io.ComfyNode):

@@ -5,7 +5,8 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.regions.region import Region as RegionOfPicture
 from ...cns_core.comfy_adapter.regions.region import mask_of_bounding_boxes
 from ...cns_core.errors import CNSError
-from ..common import CATEGORY_REGIONS, BoundingBoxSocket, RegionsSocket, Schema, advanced, checked
+from ..checks import checked
+from ..common import CATEGORY_REGIONS, BoundingBoxSocket, RegionsSocket, Schema, advanced
 
 
 def _canvas(name: str) -> io.Int.Input:

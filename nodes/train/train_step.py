@@ -15,6 +15,7 @@ from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
 from ...cns_core.figures import enlarged_figures, training_figures
 from ...cns_core.state import CNSState
+from ..checks import checked, single_values, takes_lists
 from ..common import (
     CATEGORY,
     WHERE,
@@ -22,12 +23,9 @@ from ..common import (
     NeuronsSocket,
     Schema,
     StateSocket,
-    checked,
     checkpoint_name,
     node_id,
     show,
-    single_values,
-    takes_lists,
     workflow_id,
 )
 from ..plots import loss_plot

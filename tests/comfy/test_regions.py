@@ -235,7 +235,7 @@ def test_a_control_net(studio, said):
     """It acts on the whole picture, and is no worse for the rows of the regions, which it does not get."""
     with torch.inference_mode():
         shape = {name: value for name, value in UNET_CONFIG.items() if name not in ("out_channels", "transformer_depth_output")}
-        network = ControlModel(**shape, hint_channels=3)
+        network = ControlModel(**shape, hint_channels=3, num_heads=8)
         fill(network, 5)
     control = ControlNet(network, load_device=torch.device("cpu"))
     hint = torch.rand(1, 48, 80, 3, generator=torch.Generator().manual_seed(0))

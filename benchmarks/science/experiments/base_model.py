@@ -34,7 +34,7 @@ def base(bench: Bench) -> None:
         plain = np.array([not test.scene.style for test in tests])
         before = np.array([_right(lab, tests, seed, None) for seed in bench.seeds])
         after = np.array([_right(lab, tests, seed, state) for seed, state in zip(bench.seeds, taught, strict=True)])
-        right = {"all": before.mean(1), "without style": before[:, plain].mean(1), "lost": (before - after).mean(1)}
+        right = {"all": before.mean(1), "without style": before[:, plain].mean(1), "lost": before.mean(1) - after.mean(1)}
         figures[str(things)] = {name: values.tolist() for name, values in right.items()}
         rows.append([things, *map(mean_sd, right.values())])
     table([*_HEAD, f"lost by teaching {' and '.join(CONCEPTS)}, % points"], rows)

@@ -15,6 +15,8 @@ from transformers import AddedToken
 
 from ...errors import CNSError
 
+_VOCABULARY = ("encoder", "decoder", "bpe_ranks")  # of CLIPTokenizer: large, and not what added tokens go into
+
 
 class TokenSplicer:
     """A Hugging Face tokenizer that yields, for each known token in a text, its vectors among the ids.
@@ -67,7 +69,8 @@ class TokenSplicer:
 
     @cached_property
     def _copy(self) -> Any:
-        copied = copy.deepcopy(self.base)
+        shared = {id(part): part for name in _VOCABULARY if (part := getattr(self.base, name, None))}
+        copied = copy.deepcopy(self.base, shared)
         copied.add_tokens([AddedToken(word, normalized=False) for words in self._words.values() for word in words])
         return copied
 
