@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from cns_pack.cns_core.comfy_adapter import teach as teaching
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.page.training_progress import Display
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.cns_core.training import loop
 
 from tests.support.aftermath import Snapshot, same_state
 from tests.support.injection import Operations, Stages, spread
@@ -101,6 +103,14 @@ class Jobs:
         return applied
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _same_operations_in_every_run():
+    """Losses are read now and then by the clock otherwise, and operations after that would have other numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_REPORT_SECONDS", math.inf)
+        yield
+
+
 @pytest.fixture(scope="module")
 def jobs(studio, dog) -> Jobs:
     drawing = type(studio)(studio.model, studio.clip, DrawingVAE())
@@ -173,12 +183,13 @@ def test_out_of_memory_at_each_operation_of_a_step(jobs, undisturbed, reliabilit
 def ended(fault: Fault, jobs: Jobs, undisturbed: dict[str, object], job: str, number: int) -> str:
     """Runs the job with the fault at an operation; how it ended."""
     try:
-        with Operations(number, fault.action, fault.lasting):
+        with Operations(number, fault.action, fault.lasting) as operations:
             result = getattr(jobs, job)()
     except fault.ends:
         return "stopped"
     finally:
         memory.interrupt_current_processing(False)  # as ComfyUI does before each prompt
+    assert operations.done > number  # else nothing was injected
     unharmed = equal(result, undisturbed[job]) if fault.action else bool(torch.isfinite(result.delta.values).all())
     return "went on" if unharmed else "ended wrongly"
 

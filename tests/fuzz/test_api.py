@@ -168,6 +168,8 @@ def check(server, kind: str, changes: dict) -> None:
 @example(place=("CNS_LoadConceptImages", "folder"), value={"a": 1})
 @example(place=("CNS_LoadState", "state_name"), value=None)
 @example(place=("CNS_SaveState", "filename_prefix"), value="\ud800")
+@example(place=("CNS_SaveState", "filename_prefix"), value="a\nb")
+@example(place=("CNS_TrainStep", "template"), value="a\nb\n\nc")
 @example(place=("CNS_DemoConcept", "concept"), value="nowhere")
 @example(place=("CNS_TrainStep", "learning_rate"), value=["1", 0])
 def test_anything_on_one_input(server, weights, place, value):

@@ -1,7 +1,7 @@
 """What the demo model draws with a state that was taught once and kept: pictures as they were stored, but for rounding.
 
 A training differs in its last bits from one kind of CPU to the next, so the state is stored and not taught again. Where the
-demo model, the sampler's settings or the state's meaning change on purpose: ``python dev.py test --write-reference
+demo model or the state's meaning changes on purpose: ``python dev.py test --write-reference
 tests/server/test_reference_pictures.py`` teaches and draws again; look at the pictures before they are committed.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo.editor.canvas.parts import DEMO, DEMO_TRAINING
+from demo.editor.canvas.parts import DEMO_TRAINING
 from tests.support.graphs import Graph, pixels
 
 FOLDER = Path(__file__).parents[1] / "data" / "reference"
@@ -38,8 +38,8 @@ def drawn(server, base) -> dict[str, np.ndarray]:
     shown = {}
     for name, (text, strength) in PROMPTS.items():
         applied = graph.add("CNS_ApplyState", model=model, clip=clip, state=state, strength=strength)
-        sampling = {"steps": DEMO.steps, "cfg": DEMO.cfg, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
-        shown[name] = graph.show(graph.sample([applied, 0], [applied, 1], vae, text, pixels=DEMO.pixels, **sampling))
+        sampling = {"pixels": 128, "steps": 12, "cfg": 3.0, "sampler_name": "dpmpp_2m", "scheduler": "karras"}
+        shown[name] = graph.show(graph.sample([applied, 0], [applied, 1], vae, text, **sampling))
     result = server.run(graph.prompt)
     assert result.error is None, result.error
     return {name: pixels(server, result, node) for name, node in shown.items()}

@@ -37,7 +37,8 @@ class Reliability:
     def write(self, page: Path) -> None:
         """Replaces what is between the page's markers."""
         head = ["What goes wrong", "While (times)", "How it ended", "Left behind"]
-        rows = [row.cells() for row in self._rows.values()]
+        faults = list(dict.fromkeys(row.fault for row in self._rows.values()))
+        rows = [row.cells() for row in sorted(self._rows.values(), key=lambda row: faults.index(row.fault))]
         lines = [f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows]]
         before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         _, _, after = rest.partition(END)

@@ -67,7 +67,7 @@ def no_gpu_tour(flow: Graph) -> None:
         x = 2760 + 720 * (column % 2)
         y = ROW * (column // 2)
         taught = applied(flow, (x, y + 60), loaded, states[min(column, 1)])
-        image = sampled(flow, x, y + 230, taught, text, 6, 1, DEMO)
+        image = sampled(flow, x, y + 250, taught, text, 6, 1, DEMO)
         flow.add("SaveImage", (x + 350, y + 740), title, (330, 200), images=image, filename_prefix=f"cns/tour_{column + 1}")
     flow.group("4  Compare", (2740, 0, 1440, ROW + ROW_HEIGHT), "#8a5a9e")
 

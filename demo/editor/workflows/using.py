@@ -20,7 +20,7 @@ def multi_concept_generation(flow: Graph) -> None:
     flow.group("1  Checkpoint and state", (-20, 270, 380, 410))
     taught = applied(flow, (420, 60), loaded, stored())
     prompt = "photo of a <new1> dog wearing a <new2> hat"
-    image = sampled(flow, 420, 230, taught, prompt, 2, 7)
+    image = sampled(flow, 420, 260, taught, prompt, 2, 7)
     flow.group("2  Prompt and sample", (400, 0, 700, 780), "#3f8e5a")
     flow.add("SaveImage", (1140, 60), "Pictures", (560, 620), images=image, filename_prefix="cns/two_concepts")
     flow.group("3  Result", (1120, 0, 600, 780), "#8a5a9e")
