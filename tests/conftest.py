@@ -33,6 +33,10 @@ _pack = importlib.util.module_from_spec(_spec)
 sys.modules["cns_pack"] = _pack
 _spec.loader.exec_module(_pack)
 
+from cns_pack.cns_core.comfy_adapter import folders  # noqa: E402
+
+folders.register()  # as ComfyUI makes the pack do; nodes list what lies in them when they are described
+
 from demo.editor.comfy_server import ComfyServer  # noqa: E402
 from demo.training.random_checkpoint import NAME, make  # noqa: E402
 from tests.support.graphs import write_pictures  # noqa: E402

@@ -102,7 +102,7 @@ OWN = {
 KINDS = ("CNS_ApplyState", "CNS_InspectState", "CNS_LoadDemoModel", "CNS_DemoConcept", "CNS_CaptionConceptImages", *OWN)
 KINDS += ("CNS_ComputeBaseNeurons", "CNS_ComputeGeneralNeurons", "CNS_SelectConceptNeurons", "CNS_TrainStep")
 SCHEMAS = {schema.node_id: schema for schema in (node.define_schema() for node in NODES) if schema.node_id in KINDS}
-PLACES = [(kind, name) for kind, schema in SCHEMAS.items() for name in (one.id for one in schema.inputs)]
+PLACES = [(kind, name) for kind, schema in SCHEMAS.items() for name in (one.id for one in schema.inputs or [])]
 
 
 class Weights:
