@@ -16,6 +16,8 @@ from cns_pack.cns_core.comfy_adapter.apply import live_weights
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.apply.in_place import StatePatcher
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, pretrained_kv, weight_key
+from cns_pack.cns_core.comfy_adapter.static_copies import static_copies
+from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.comfy_adapter.sparse_adapter import SparseDeltaAdapter, carries_state
 from comfy_extras.nodes_model_merging import ModelMergeSimple
 from safetensors.torch import load_file
@@ -269,3 +271,20 @@ def test_an_unknown_kind_of_dynamic_vram_gets_patches(card, states, monkeypatch)
     for model, changes in ((first, (("first", 1.0),)), (card.plain, ()), (first, (("first", 1.0),))):
         assert torch.equal(drawn(model), expected(states, *changes))
     assert any(isinstance(entry[1], SparseDeltaAdapter) for entry in first.patches[LORA])
+
+
+def test_trainings_one_after_another_read_the_file_once(studio, card):
+    """Training needs whole weights, of which dynamic VRAM has none."""
+    reads = []
+    if AVAILABLE:
+        card.plain.cached_patcher_init = (lambda **_: reads.append(1) or tiny_model(width=WIDTH), ())
+    pairs = [static_copies.of(Checkpoint(model, studio.clip)) for model in (card.plain, card.plain.clone())]
+    assert pairs[0][0].model is pairs[1][0].model
+    assert (pairs[0][0].model is card.plain.model) == (not AVAILABLE)
+    assert reads == [1] * AVAILABLE
+    if AVAILABLE:
+        other = dynamic(tiny_model(width=WIDTH))
+        with pytest.raises(CNSError, match="cannot load it without dynamic VRAM"):
+            static_copies.of(Checkpoint(other, studio.clip))
+        static_copies.of(Checkpoint(card.plain, studio.clip))
+        assert reads == [1, 1]  # another checkpoint's was asked for in between
