@@ -69,12 +69,11 @@ def card(studio, states):
 
 
 @torch.inference_mode()
-def drawn(model, conditioning=None) -> torch.Tensor:
-    nothing = [[torch.ones(1, 77, WIDTH), {}]]
+def drawn(model) -> torch.Tensor:
+    nothing = [[torch.randn(1, 77, WIDTH, generator=torch.Generator().manual_seed(0)), {}]]
     noise, latent = torch.ones(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
-    positive = conditioning or nothing
     return comfy.sample.sample(
-        model, noise, 2, 1.0, "euler", "normal", positive, nothing, latent, disable_pbar=True, seed=0
+        model, noise, 2, 1.0, "euler", "normal", nothing, nothing, latent, disable_pbar=True, seed=0
     )
 
 
