@@ -22,8 +22,8 @@ from cns_core.state import CNSState
 
 
 def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, object]:
-    """Seconds and bytes copied to the card of each switch first → second → none → first, means over ``rounds``. Each is a load and
-    a pass of the UNet, at whose layers dynamic VRAM copies; ``again`` is the same without a switch.
+    """Seconds and bytes copied to the card of each switch first → second → none → first, means over ``rounds``. Each is a load
+    and a pass of the UNet, at whose layers dynamic VRAM copies; ``again`` is the same without a switch.
     """
     if dynamic and not _start_dynamic_vram():
         return {}
@@ -33,7 +33,10 @@ def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, obj
         _pass(checkpoint.model)
         before = {name: weight.clone() for name, weight in checkpoint.model.model.state_dict().items()}
         result: dict[str, object] = {"elements": first.delta.mask.count}
-        for way, patched in {"in place": lambda state: apply_state(checkpoint, state, 1.0)[0], "patches": _patched(checkpoint)}.items():
+        for way, patched in {
+            "in place": lambda state: apply_state(checkpoint, state, 1.0)[0],
+            "patches": _patched(checkpoint),
+        }.items():
             models = {"first": patched(first), "second": patched(second), "none": checkpoint.model}
             result[way] = _switches(models, rounds, dynamic)
         _pass(checkpoint.model)
@@ -46,13 +49,13 @@ def _start_dynamic_vram() -> bool:
     """As ComfyUI's main.py does it."""
     if not torch.cuda.is_available() or not hasattr(comfy.model_patcher, "ModelPatcherDynamic"):
         return False
-    import comfy.memory_management
-    import comfy_aimdo.control
+    from comfy import memory_management
+    from comfy_aimdo import control
 
-    comfy_aimdo.control.init()
-    comfy.memory_management.aimdo_enabled = comfy_aimdo.control.init_devices([torch.cuda.current_device()])
+    control.init()
+    memory_management.aimdo_enabled = control.init_devices([torch.cuda.current_device()])
     comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
-    return comfy.memory_management.aimdo_enabled
+    return memory_management.aimdo_enabled
 
 
 def _patched(checkpoint: Checkpoint):

@@ -39,7 +39,10 @@ def measure(base: Path, pixels: int, steps: int = 5) -> dict[str, dict[str, floa
         for each in patches:
             each.stop()
     events = profiler.events()
-    spans = {name: sorted((e for e in events if e.name == f"part {name}"), key=lambda e: e.time_range.start) for name in PARTS | whole}
+    spans = {
+        name: sorted((e for e in events if e.name == f"part {name}"), key=lambda e: e.time_range.start)
+        for name in PARTS | whole
+    }
     return {name: _summary(found[2:], events) for name, found in spans.items()}  # the first two steps warm up
 
 

@@ -80,7 +80,8 @@ def apply(measure: Measure, pixels: int, steps: int) -> None:
         for way in ("in place", "patches")
     ]
     table(["switching", *modes["static"]["in place"]], rows)
-    print({mode: f"{result['elements']:,} elements, bit-exact afterwards: {result['bit-exact']}" for mode, result in modes.items()})
+    for mode, result in modes.items():
+        print(f"{mode}: {result['elements']:,} elements; bit-exact afterwards: {result['bit-exact']}")
     write("apply", modes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import comfy.model_management as memory
 import torch
@@ -58,8 +58,8 @@ def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int,
     """
     if checkpoint.model.load_device.type == "privateuseone":
         raise CNSError(
-            "Training does not run on DirectML, where PyTorch cannot scale gradients: train on an NVIDIA or AMD card with CUDA or "
-            "ROCm, or start ComfyUI with --cpu. Apply CNS State works there."
+            "Training does not run on DirectML, where PyTorch cannot scale gradients: use PyTorch for CUDA or ROCm, or start "
+            "ComfyUI with --cpu. Apply CNS State works on DirectML."
         )
     unet, text = static_copies.of(checkpoint)
     dtype = unet.model.manual_cast_dtype or unet.model.get_dtype()

@@ -16,9 +16,9 @@ from cns_pack.cns_core.comfy_adapter.apply import live_weights
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.apply.in_place import StatePatcher
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, pretrained_kv, weight_key
+from cns_pack.cns_core.comfy_adapter.sparse_adapter import SparseDeltaAdapter, carries_state
 from cns_pack.cns_core.comfy_adapter.static_copies import static_copies
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.cns_core.comfy_adapter.sparse_adapter import SparseDeltaAdapter, carries_state
 from comfy_extras.nodes_model_merging import ModelMergeSimple
 from safetensors.torch import load_file
 
@@ -72,9 +72,7 @@ def card(studio, states):
 def drawn(model) -> torch.Tensor:
     nothing = [[torch.randn(1, 77, WIDTH, generator=torch.Generator().manual_seed(0)), {}]]
     noise, latent = torch.ones(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
-    return comfy.sample.sample(
-        model, noise, 2, 1.0, "euler", "normal", nothing, nothing, latent, disable_pbar=True, seed=0
-    )
+    return comfy.sample.sample(model, noise, 2, 1.0, "euler", "normal", nothing, nothing, latent, disable_pbar=True, seed=0)
 
 
 def lora(model, size: float = 0.25):
@@ -187,26 +185,24 @@ def test_memory_taken_away(card, states):
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, KeyboardInterrupt])
-def test_after_an_error_while_the_state_is_brought_in(card, states, monkeypatch, error):
-    """At each of the first eight weights, be it changed as a whole or as it comes onto the card."""
+@pytest.mark.parametrize("whole", [True, False], ids=["into a weight", "onto the card"])
+def test_after_an_error_while_the_state_is_brought_in(card, states, monkeypatch, error, whole):
     first = card.applied("first")
-    for number in range(8):
+    places = [(live_weights, "add"), (way, "add")] if whole or not AVAILABLE else [(SparseDeltaAdapter, "calculate_weight")]
+    for number in range(3):
         drawn(card.plain)
-        with monkeypatch.context() as patch, pytest.raises(error):
-            left = iter(range(number))
+        left, real = iter(range(number)), getattr(*places[0])
 
-            def fails(real, left=left):
-                def maybe(*arguments, **more):
-                    if next(left, None) is None:
-                        raise error("injected")
-                    return real(*arguments, **more)
+        def fails(*arguments, real=real, left=left, **more):
+            if next(left, None) is None:
+                raise error("injected")
+            return real(*arguments, **more)
 
-                return maybe
-
-            patch.setattr(SparseDeltaAdapter, "calculate_weight", fails(SparseDeltaAdapter.calculate_weight))
-            for module in (live_weights, way):
-                patch.setattr(module, "add", fails(live_weights.add))
+        for place in places:
+            monkeypatch.setattr(*place, fails)
+        with pytest.raises(error):
             drawn(first)
+        monkeypatch.undo()
         assert torch.equal(drawn(first), expected(states, ("first", 1.0))), number
         assert torch.equal(drawn(card.plain), expected(states)), number
 

@@ -152,7 +152,7 @@ class HostReads(TorchDispatchMode):
 
 
 def test_a_step_waits_for_nothing(studio, dog, hat, dog_state, monkeypatch):
-    """With L_reg, the keep term and a class prior; losses are read by the clock, and Adam's own counters are its fused form's."""
+    """With L_reg, the keep term and a class prior. Losses are read by the clock; Adam's fused form is that of a card."""
     reads, step = [], run.TrainingRun.step
 
     def counted(self):

@@ -11,7 +11,9 @@ from torch import nn
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     parts = [nn.Conv2d(4, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=2), nn.SiLU()]
-    return nn.Sequential(*parts, nn.Conv2d(8, 6, 1, bias=False), nn.Conv2d(6, 6, 3, padding=2, dilation=2)).requires_grad_(False)
+    return nn.Sequential(*parts, nn.Conv2d(8, 6, 1, bias=False), nn.Conv2d(6, 6, 3, padding=2, dilation=2)).requires_grad_(
+        False
+    )
 
 
 def passed(net: nn.Module, image: torch.Tensor) -> tuple[list[torch.Tensor], int]:

@@ -1,6 +1,6 @@
 """ComfyUI's dynamic VRAM without its native library, which needs a card: address ranges are host buffers here.
 
-Loading, casting, patching and what is resident are ComfyUI's own code. ``cpu:0`` stands for the card; the models stay on ``cpu``.
+Loading, casting, patching and what is resident are ComfyUI's own code. ``cpu:0`` stands for the card.
 """
 
 from __future__ import annotations

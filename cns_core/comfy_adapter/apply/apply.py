@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 def apply_state(checkpoint: Checkpoint, state: CNSState, strength: float) -> tuple[ModelPatcher, CLIP]:
     """MODEL with ``W0 + strength · delta`` and CLIP that knows the tokens; what came in stays as it was.
 
-    The state is written in place when the model is loaded (:mod:`.in_place`), or is a patch like a LoRA where that cannot be, or
-    with a LoRA after it. Strength 0 leaves the weights as they are.
+    The state is written in place when the model is loaded (:mod:`.in_place`), or is a patch like a LoRA where that cannot be
+    and with a LoRA after it. Strength 0 leaves the weights as they are.
 
     Raises:
         CNSError: another architecture, checkpoint, text encoder or CLIP skip, weights too coarse for the state's change, or a
@@ -59,6 +59,7 @@ def _check_storage(weights: Mapping[str, Tensor]) -> None:
     coarse = next((weight.dtype for weight in weights.values() if weight.dtype.itemsize == 1), None)
     if coarse is not None:
         raise CNSError(
-            f"The MODEL wired in keeps its weights in {str(coarse).removeprefix('torch.')}, too coarse for a state's changes: load "
-            "the checkpoint's float16 file with weight_dtype default, and start ComfyUI without --fp8_e4m3fn-unet or --fp8_e5m2-unet."
+            f"The MODEL wired in keeps its weights in {str(coarse).removeprefix('torch.')}, too coarse for a state's changes: "
+            "load the checkpoint's float16 file with weight_dtype default, and start ComfyUI without --fp8_e4m3fn-unet or "
+            "--fp8_e5m2-unet."
         )

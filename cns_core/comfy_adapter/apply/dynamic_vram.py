@@ -36,8 +36,9 @@ class _Function(LowVramPatch):
     def __call__(self, weight: Tensor) -> Tensor:
         try:
             return super().__call__(weight)
-        except BaseException:
-            self.module._v_signature = None  # ComfyUI has declared the unchanged copy resident already
+        except BaseException:  # ComfyUI has declared the unchanged copy resident already, and would not bring it again
+            self.module._v_signature = None
+            vars(self.module).pop("_prefetch", None)
             raise
 
 

@@ -94,7 +94,7 @@ class StatePatcher(ModelPatcher):
             self.eject_model()  # ComfyUI injects on the way out of a load that failed, too
             raise
 
-    def patch_hooks(self, hooks: HookGroup | None) -> None:
+    def patch_hooks(self, hooks: HookGroup) -> None:
         """A prompt's hooks change between the passes of a step; without weights among them the state can stay in."""
         if self.hook_patches or self.hook_backup:
             super().patch_hooks(hooks)
@@ -128,12 +128,13 @@ class StatePatcher(ModelPatcher):
 
 
 _CLASSES: dict[type, type] = {ModelPatcher: StatePatcher}
-if hasattr(model_patcher, "ModelPatcherDynamic"):
+_Dynamic: Any = getattr(model_patcher, "ModelPatcherDynamic", None)
+if _Dynamic is not None:
 
-    class DynamicStatePatcher(StatePatcher, model_patcher.ModelPatcherDynamic):
+    class DynamicStatePatcher(StatePatcher, _Dynamic):
         """The same where ComfyUI keeps the model in dynamic VRAM."""
 
-    _CLASSES[model_patcher.ModelPatcherDynamic] = DynamicStatePatcher
+    _CLASSES[_Dynamic] = DynamicStatePatcher
 
 
 def _is_dynamic(patcher: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -56,11 +56,11 @@ class LiveWrite:
         """Whether the weight itself has the state."""
         return key in self._saved
 
-    def _wait_for_reads(self, weights) -> None:
+    def _wait_for_reads(self, weights: Iterable[Tensor]) -> None:
         """Weights in pinned memory, with little VRAM, are copied to the device by its side streams, perhaps still now."""
-        backend = getattr(torch, self._device.type, None)
-        if any(weight.device.type != self._device.type for weight in weights) and hasattr(backend, "synchronize"):
-            backend.synchronize()
+        synchronize = getattr(getattr(torch, self._device.type, None), "synchronize", None)
+        if synchronize is not None and any(weight.device.type != self._device.type for weight in weights):
+            synchronize()
 
 
 def taken(weight: Tensor, adapter: SparseDeltaAdapter) -> tuple[Tensor, Tensor]:
