@@ -30,7 +30,7 @@ SETS = (
 )
 TWENTY = tuple(dict.fromkeys(name for concepts in zip(*SETS, strict=True) for name in concepts))
 SINGLE_PROMPTS, DOUBLE_PROMPTS, TRIPLE_PROMPTS = 5, 4, 3  # single ones for each concept, the others for each set
-IMAGE_COUNTS = {1: 4, 2: 10, 3: 10}  # pictures of a prompt with so many concepts
+IMAGE_COUNTS = {1: 7, 2: 10, 3: 12}  # pictures of a prompt with so many concepts
 ORDINARY = 80  # pictures of ordinary prompts
 UNSEEN = 16  # pictures for the error of the noise prediction
 PRIOR_IMAGES = 24

@@ -17,8 +17,7 @@ NAMES = (
     "sweeps",
     "failures",
     "regions",
-    "beyond",
-    "selection",
+    "recipe",
     "twenty",
     "removal",
 )

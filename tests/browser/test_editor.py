@@ -172,15 +172,19 @@ def prompt_of(page) -> str:
     )
 
 
-def answer(button) -> str:
-    """What a chip says to a click, once it says its token again."""
-    said = button.inner_text()
+def answer(page, button, press) -> str:
+    """What a chip says to a press, once it says its token again."""
     button.evaluate(
-        "(chip, said) => new Promise(resolve => new MutationObserver((_, watcher) => chip.textContent !== said "
-        "&& (watcher.disconnect(), resolve())).observe(chip, { childList: true }))",
-        said,
+        """chip => {
+            chip.said = [];
+            chip.watcher?.disconnect();
+            chip.watcher = new MutationObserver(() => chip.said.push(chip.textContent));
+            chip.watcher.observe(chip, { childList: true });
+        }"""
     )
-    return said
+    press()
+    page.wait_for_function("chip => chip.said.length > 1", arg=button)
+    return button.evaluate("chip => chip.said[0]")
 
 
 def test_state_panel_gives_tokens_away(two_taught):
@@ -194,13 +198,11 @@ def test_state_panel_gives_tokens_away(two_taught):
     button = chip(page, "CNS_ApplyState", "<new2>")
     for press in (button.click, lambda: button.press("Enter")):  # a click does not select the node and so take the next one
         page.evaluate("() => navigator.clipboard.writeText('')")
-        press()
-        assert answer(button) == "copied"
+        assert answer(page, button, press) == "copied"
         assert page.evaluate("() => navigator.clipboard.readText()") == "<new2> bird"
     before = prompt_of(page)
     page.evaluate("() => app.canvas.selectNode(app.graph.nodes.find(n => n.type === 'CLIPTextEncode'), false)")
-    button.click()
-    assert answer(button) == "added"
+    assert answer(page, button, button.click) == "added"
     assert prompt_of(page) == f"{before} <new2> bird"
 
 

@@ -2,14 +2,14 @@
 
 from .ablation import fig5, table1, table2
 from .base_model import base
-from .beyond import beyond, selection, twenty
 from .failures import failures
 from .masks import fig3, fig7
+from .recipe import recipe, twenty
 from .regions import regions
 from .removal import removal
 from .sweeps import sweeps
 
 EXPERIMENTS = {
     function.__name__: function
-    for function in (base, fig3, fig7, table1, table2, fig5, sweeps, failures, regions, beyond, selection, twenty, removal)
+    for function in (base, fig3, fig7, table1, table2, fig5, sweeps, failures, regions, recipe, twenty, removal)
 }

@@ -12,7 +12,7 @@ from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import IMAGE_COUNTS, ORDINARY, SETS, multi_tests, ordinary_tests, single_tests, tokens_of
 from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
 from benchmarks.science.sequences import Scores, Sequence, error_of_concept, error_of_ordinary, load_states, measure, multi_of
-from benchmarks.science.variants import BEYOND, PAPER, Variant
+from benchmarks.science.variants import KEPT, PAPER, Variant
 
 # By kind of prompt. "Right" is what the recognizer can tell: things, colours, background, style; not who is left of whom.
 _METRICS = {
@@ -112,7 +112,7 @@ def table2(bench: Bench) -> None:
 
 def fig5(bench: Bench) -> None:
     """The first concept's scores after each concept, and ordinary prompts beside it; pictures of one set."""
-    variants = PAPER | {"keep_concept": BEYOND["keep_concept"], "keep_full": BEYOND["keep_full"]}
+    variants = PAPER | {"keep_concept": KEPT["keep_concept"], "keep_full": KEPT["keep_full"]}
     runs = bench.runs(variants)
     start = {metric: [score_of(result, "ordinary", metric) for result in untaught(bench)] for metric in ("rest", "error")}
     curves = {
