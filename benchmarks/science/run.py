@@ -11,7 +11,6 @@ NAMES = (
     "base",
     "fig3",
     "fig7",
-    "table1",
     "table2",
     "fig5",
     "sweeps",
