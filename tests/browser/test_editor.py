@@ -243,6 +243,45 @@ def test_prompt_help(two_taught):
     help_for("a <new9> bird", "")  # half-way through an edit the state leads back to itself: nobody can say
 
 
+def action(page, token: str, name: str):
+    """A button in Apply CNS State, in a concept's row."""
+    node = page.evaluate_handle(
+        "() => app.graph.nodes.find(n => n.type === 'CNS_ApplyState').widgets.find(w => w.name === 'cns_state').element"
+    ).as_element()
+    row = next(row for row in node.query_selector_all(".cns-concept") if token in row.inner_text())
+    return row.query_selector(f".cns-{name}")
+
+
+STRENGTHS = """() => app.graph.nodes.find(n => n.type === 'CNS_ApplyState').widgets
+    .find(w => w.name === 'concept_strengths').value"""
+
+
+def test_a_concept_is_muted_and_removed_from_the_panel(two_taught, server):
+    page = two_taught
+    look_at(page, "CNS_ApplyState", "concept_actions")
+    action(page, "<new1>", "mute").click()
+    action(page, "<new2>", "mute").click()
+    assert page.evaluate(STRENGTHS) == "<new1> 0, <new2> 0"
+    frames(page)
+    assert action(page, "<new2>", "mute").inner_text() == "unmute"
+    action(page, "<new1>", "mute").click()
+    assert page.evaluate(STRENGTHS) == "<new2> 0"
+    run(page)
+    action(page, "<new2>", "mute").click()
+    action(page, "<new2>", "remove").click()
+    frames(page)
+    assert action(page, "<new2>", "remove").is_disabled()
+    look_at(page, "CNS_ApplyState", "concept_removed")
+    prompt_box(page).fill("a <new2> bird")
+    known = "This state does not know <new2>. It knows <new1>."
+    page.wait_for_function(f"expected => ({HELP})() === expected", arg=known, timeout=10_000)
+    prompt_box(page).fill("a <new1> toy")
+    run(page)
+    frames(page)
+    panels = page.evaluate(PANELS)
+    assert ["<new2>" in panel for panel in panels] == [False, True, False, False]  # both trainings, Apply, Remove
+
+
 def test_load_shows_the_file_without_a_run(two_taught):
     page = two_taught
     page.evaluate(

@@ -154,9 +154,17 @@ def press_run(page: Page) -> None:
 
 def wait_idle(page: Page, seconds: float) -> None:
     """Until nothing is queued, as after a press on Run."""
-    page.wait_for_function(
-        "async () => !Object.values(await (await fetch('/queue')).json()).flat().length", polling=200, timeout=1000 * seconds
+    left = page.evaluate(
+        """async seconds => {
+            const queued = async () => Object.values(await (await fetch('/queue')).json()).flat().length;
+            for (const end = Date.now() + 1000 * seconds; (await queued()) && Date.now() < end;) {
+                await new Promise(resolve => setTimeout(resolve, 200));
+            }
+            return queued();
+        }""",
+        seconds,
     )
+    assert not left, f"not done after {seconds} seconds"
 
 
 def screenshot(page: Page, name: str) -> None:
