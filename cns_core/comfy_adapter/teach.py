@@ -86,7 +86,7 @@ def _learned(lesson: Lesson, prompts: list[tuple[str, ...]], config: TrainConfig
         prompts=tuple(dict.fromkeys(prompt for choices in prompts for prompt in choices)),
         settings=config.to_dict() | {"strategy": neurons.kind, "top_fraction": neurons.top_fraction},
         figures={
-            "final_loss": result.history[-1].tolist(),
+            "final_loss": result.history[-1, :4].tolist(),
             "images": len(concept.images),
             "prior_images": len(lesson.prior.images),
             "moved": result.moved,
