@@ -40,7 +40,7 @@ def breakdown(measure: Measure, pixels: int, steps: int) -> None:
     """The parts of a training step; the backward pass of a CPU runs on a thread of its own, whose operations are in it."""
     parts = measure("breakdown", pixels=pixels)
     rows = [[part, f"{one['ms']:.1f} ms", f"{one['operations']:,.0f}"] for part, one in parts.items()]
-    table([f"{pixels} px, 1 instance + 1 prior", "until done", "operations started"], rows)
+    table([f"{pixels} px, 1 instance + 1 prior", "until done", "operations"], rows)
     write("breakdown", {"pixels": pixels, "parts": parts})
 
 
