@@ -27,7 +27,7 @@ PARTS = {
 
 @torch.inference_mode()
 def measure(base: Path, pixels: int, steps: int = 5) -> dict[str, dict[str, float]]:
-    """Of each part, and of the whole step: milliseconds until its work is done, and torch's operations, nested ones included."""
+    """Of each part, and of the whole step: milliseconds until its work is done, and torch's operations, nested ones too."""
     checkpoint = open_checkpoint(base)
     taught, config = lesson(checkpoint, pixels), TrainConfig(steps=steps + 2, resolution=pixels, gradient_checkpointing="off")
     whole = {"step": (run.TrainingRun, "step")}
