@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from demo.training.allocator import keep_freed_memory
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python dev.py train-demo-model", description=__doc__)
@@ -23,11 +21,9 @@ def main() -> None:
         help="only up to this one; judges: only the judges, of the model in demo/",
     )
     arguments = parser.parse_args()
-    import torch
     from comfy.cli_args import args
 
     args.cpu = True
-    keep_freed_memory()
     from demo.judges import image_text, recognizer
     from demo.model import MODEL_FILE, load_demo_model
     from demo.training import export, judges, latents, unet, vae
