@@ -33,21 +33,19 @@ def main() -> None:
     if arguments.stage != "judges":
         autoencoder = vae.train(work)
     if arguments.stage in ("model", "all"):
-        generator = unet.train(work, autoencoder)
-        made_of = (latents.world, latents.nameless, latents.looks)
-        tokens = torch.cat([made(work, autoencoder, generator.clip)[1] for made in made_of])
+        generator, seen = unet.train(work, autoencoder)
         about = {
             "unet_steps": unet.STEPS,
-            "vae_steps": vae.STEPS + vae.DECODER_STEPS,
-            "scenes": latents.SCENES + latents.NAMELESS + latents.WITH_LOOKS,
+            "vae_steps": len(vae.RATES) + len(vae.DECODER_RATES),
+            "scenes": sum(one.count for one in latents.SETS),
         }
-        export.export_model(generator, autoencoder, tokens, MODEL_FILE, about)
+        export.export_model(generator, autoencoder, seen, MODEL_FILE, about)
     if arguments.stage in ("judges", "all"):
         _, _, shipped = load_demo_model()
         pictures = judges.Pictures.of(work, shipped.first_stage_model)
         for file, train in ((recognizer.FILE, judges.train_recognizer), (image_text.FILE, judges.train_image_text)):
             judge, accuracies = train(work, pictures)
-            export.export_judge(judge, file, accuracies)
+            export.write(judge.state_dict(), file, accuracies)
 
 
 if __name__ == "__main__":

@@ -52,11 +52,15 @@ def draw(scene: Scene, rng: random.Random, world: World) -> Image.Image:
     return world.styles[scene.style](picture, shapes, rng)
 
 
-def render(seed: int) -> tuple[np.ndarray, str, Scene]:
-    """Picture uint8 (PIXELS, PIXELS, 3), caption and scene number ``seed`` of the training world."""
+def captioned(scene: Scene, rng: random.Random, world: World, words: Mapping[str, str] | None = None) -> tuple[np.ndarray, str]:
+    """Picture uint8 (PIXELS, PIXELS, 3) and a caption; ``words`` rename things, places and styles."""
+    return np.asarray(draw(scene, rng, world)), caption(scene, rng, words)
+
+
+def render(seed: int) -> tuple[np.ndarray, str]:
+    """Scene number ``seed`` of the training world."""
     rng = random.Random(seed)
-    scene = held_in_scene(rng)
-    return np.asarray(draw(scene, rng, WORLD)), caption(scene, rng), scene
+    return captioned(held_in_scene(rng), rng, WORLD)
 
 
 def _background(name: str, size: int, rng: random.Random, world: World) -> Image.Image:
