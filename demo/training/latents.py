@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from demo.judges.pixels import as_input
 from demo.world.drawing import render
-from demo.world.looks import LOOKS, render_look
-from demo.world.nameless import render_nameless
+from demo.world.nameless import LOOKS, render_look, render_nameless
 from demo.world.palette import COLORS, PATTERNS
 from demo.world.styles import STYLES
 from demo.world.things import KINDS, THINGS
