@@ -11,9 +11,8 @@ from demo.world.drawing import World, draw
 from demo.world.nameless import nameless_scene
 from demo.world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
-from demo.world.new_things import NEW_THINGS
 from demo.world.scene import Scene, Thing, prompt, random_scene
-from demo.world.things import THINGS
+from demo.world.things import NEW_THINGS, THINGS
 
 from .pictures import PictureSet
 

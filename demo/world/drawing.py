@@ -18,15 +18,6 @@ from .things import THINGS, Part
 
 _SUPERSAMPLING = 2
 _PATTERN_CELLS = 4  # stripes, dots or checks across a thing: no finer than the picture can show of a small one
-_FIXED_TONES: dict[str, Color] = {
-    "ink": (24, 24, 28),
-    "paper": (250, 250, 250),
-    "wood": (116, 76, 44),
-    "leaf": (52, 140, 70),
-    "gold": (246, 200, 70),
-    "cream": (240, 226, 200),
-    "pinkish": (236, 130, 140),
-}
 
 
 @dataclass(frozen=True)
@@ -101,14 +92,12 @@ def _draw_thing(
 ) -> None:
     side = 2 * math.ceil(radius) + 4
     layer, body = Image.new("RGBA", (side, side)), Image.new("L", (side, side))
-    tones = dict(_FIXED_TONES)
-    if thing.color:
-        color = COLORS[thing.color]
-        tones |= {"body": color, "shade": shade(color), "tint": tint(color)}
+    color = COLORS.get(thing.color, (0, 0, 0))  # what has no colour of its own has fixed ones only
+    tones = {"body": color, "shade": shade(color), "tint": tint(color)}
     for tone, shape, numbers in parts:
         mask = Image.new("L", (side, side))
         _draw_shape(mask, shape, numbers, side / 2, radius)
-        paint = Image.new("RGBA", (side, side), (*(tones.get(tone) or ImageColor.getrgb(tone)), 255))
+        paint = Image.new("RGBA", (side, side), tones.get(tone) or ImageColor.getrgb(tone))
         if tone == "body":
             paint = _patterned(paint, thing.pattern, tones["tint"])
         layer.paste(paint, (0, 0), mask)
