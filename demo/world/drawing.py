@@ -18,6 +18,13 @@ from .things import THINGS, Part
 
 _SUPERSAMPLING = 2
 _PATTERN_CELLS = 4  # stripes, dots or checks across a thing: no finer than the picture can show of a small one
+# By the number of things and the relation of two: x, how far it may vary, y, how far it may vary; then the radius.
+_LAYOUTS = {
+    (1, ""): ([(0.5, 0.1, 0.53, 0.08)], 0.38),
+    (2, "left of"): ([(0.26, 0.02, 0.54, 0.08), (0.74, 0.02, 0.54, 0.08)], 0.255),
+    (2, "above"): ([(0.5, 0.1, 0.26, 0.02), (0.5, 0.1, 0.74, 0.02)], 0.255),
+    (3, ""): ([(0.18, 0.01, 0.5, 0.12), (0.5, 0.01, 0.5, 0.12), (0.82, 0.01, 0.5, 0.12)], 0.18),
+}
 
 
 @dataclass(frozen=True)
@@ -64,21 +71,8 @@ def _background(name: str, size: int, rng: random.Random, world: World) -> Image
 
 def _layout(scene: Scene, rng: random.Random) -> list[tuple[float, float, float]]:
     """Centre and radius of each thing as shares of the picture."""
-
-    def near(value: float, spread: float = 0.03) -> float:
-        return value + rng.uniform(-spread, spread)
-
-    if len(scene.things) == 1:
-        return [(near(0.5, 0.1), near(0.53, 0.08), 0.38)]
-    if len(scene.things) == 2:
-        if scene.relation == "left of":
-            return [(near(0.26, 0.02), near(0.54, 0.08), 0.255), (near(0.74, 0.02), near(0.54, 0.08), 0.255)]
-        return [(near(0.5, 0.1), near(0.26, 0.02), 0.255), (near(0.5, 0.1), near(0.74, 0.02), 0.255)]
-    return [
-        (near(0.18, 0.01), near(0.5, 0.12), 0.18),
-        (near(0.5, 0.01), near(0.5, 0.12), 0.18),
-        (near(0.82, 0.01), near(0.5, 0.12), 0.18),
-    ]
+    around, radius = _LAYOUTS[len(scene.things), scene.relation if len(scene.things) == 2 else ""]
+    return [(x + rng.uniform(-dx, dx), y + rng.uniform(-dy, dy), radius) for x, dx, y, dy in around]
 
 
 def _draw_thing(
