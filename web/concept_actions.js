@@ -122,8 +122,8 @@ function sourceOf(node, name) {
  */
 function insertRemove(node, token) {
   const remove = LiteGraph.createNode(REMOVE);
-  node.graph?.add(remove);
   remove.pos = [node.pos[0], node.pos[1] + node.size[1] + BELOW];
+  node.graph?.add(remove);
   for (const name of NEEDED) {
     const wired = sourceOf(node, name);
     wired?.source.connect(wired.slot, remove, name);

@@ -67,6 +67,11 @@ def tokens_of(names: tuple[str, ...]) -> dict[str, str]:
     return {name: token(index) for index, name in enumerate(names)}
 
 
+def orders_of_twenty(count: int) -> tuple[tuple[str, ...], ...]:
+    """So many orders of the twenty concepts."""
+    return tuple(tuple(random.Random(number).sample(TWENTY, len(TWENTY))) for number in range(count))
+
+
 @lru_cache
 def material(name: str, seed: int, background: str = "") -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
     """The 4 to 6 pictures a concept is taught with, uint8 (height, width, 3), and their captions without token."""

@@ -18,6 +18,7 @@ NAMES = (
     "regions",
     "recipe",
     "twenty",
+    "scale",
     "removal",
 )
 

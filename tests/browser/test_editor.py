@@ -248,7 +248,8 @@ def action(page, token: str, name: str):
     node = page.evaluate_handle(
         "() => app.graph.nodes.find(n => n.type === 'CNS_ApplyState').widgets.find(w => w.name === 'cns_state').element"
     ).as_element()
-    row = next(row for row in node.query_selector_all(".cns-concept") if token in row.inner_text())
+    rows = node.query_selector_all(".cns-concept")
+    row = next(row for row in rows if row.query_selector(".cns-token").inner_text() == token)
     return row.query_selector(f".cns-{name}")
 
 

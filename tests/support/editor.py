@@ -76,7 +76,7 @@ def look_at(page: Page, kind: str, name: str) -> None:
         }""",
         kind,
     )
-    _picture(page, name)
+    screenshot(page, name)
 
 
 def charts(page: Page) -> list[dict]:
@@ -167,8 +167,8 @@ def wait_idle(page: Page, seconds: float) -> None:
     assert not left, f"not done after {seconds} seconds"
 
 
-def screenshot(page: Page, name: str) -> None:
-    """The whole workflow."""
+def show_all(page: Page) -> None:
+    """Brings the whole workflow into view: nodes outside it load no pictures."""
     page.evaluate(
         """() => {
             const boxes = app.graph.nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]);
@@ -180,10 +180,10 @@ def screenshot(page: Page, name: str) -> None:
             app.canvas.setDirty(true, true);
         }"""
     )
-    _picture(page, name)
+    frames(page)
 
 
-def _picture(page: Page, name: str) -> None:
+def screenshot(page: Page, name: str) -> None:
     frames(page)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")

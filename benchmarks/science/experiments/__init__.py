@@ -6,10 +6,11 @@ from .forgetting import fig5
 from .masks import fig3, fig7
 from .regions import regions
 from .removal import removal
+from .scale import scale
 from .sweeps import sweeps
 from .tables import recipe, table2, twenty
 
 EXPERIMENTS = {
     function.__name__: function
-    for function in (base, fig3, fig7, table2, fig5, sweeps, failures, regions, recipe, twenty, removal)
+    for function in (base, fig3, fig7, table2, fig5, sweeps, failures, regions, recipe, twenty, scale, removal)
 }

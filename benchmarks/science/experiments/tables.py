@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.science.bench import Bench, Order
-from benchmarks.science.paper_protocol import ORDINARY, SETS, TWENTY, multi_tests, ordinary_tests, tokens_of
+from benchmarks.science.paper_protocol import ORDINARY, SETS, TWENTY, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
 from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
 from benchmarks.science.sequences import Scores, Sequence, error_of_ordinary, load_states, measure
 from benchmarks.science.variants import KEPT, PAPER, Variant
@@ -37,8 +35,7 @@ def recipe(bench: Bench) -> None:
 
 def twenty(bench: Bench) -> None:
     """Twenty concepts, each seed in its own order: what is left of each by age."""
-    orders = tuple(tuple(random.Random(number).sample(TWENTY, len(TWENTY))) for number in range(len(bench.seeds)))
-    by_age = _compare(bench, "twenty", _TWENTY, orders)
+    by_age = _compare(bench, "twenty", _TWENTY, orders_of_twenty(len(bench.seeds)))
     figure = Figure((10, 4), layout="constrained")
     titles = ("is there just after its training", "is there after the twentieth concept")
     for axes, title, part in zip(figure.subplots(1, 2), titles, (0, 1), strict=True):
