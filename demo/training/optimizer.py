@@ -59,13 +59,14 @@ class MuonWithAdam:
         }
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        parameters, state = self._adam.param_groups[0]["params"], defaultdict(dict)
         for key, value in tensors.items():
             part, index, *name = key.split(".")
             if part == "muon":
                 self._momenta[int(index)].copy_(value)
             else:
-                state[int(index)][name[0]] = value
+                # The fused step goes through memory: averages need their parameter's layout, channels last, say.
+                state[int(index)][name[0]] = torch.empty_like(parameters[int(index)]).copy_(value) if value.ndim else value
         self._adam.load_state_dict({**self._adam.state_dict(), "state": state})
 
 

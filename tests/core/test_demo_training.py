@@ -28,7 +28,8 @@ def test_steps_are_nearly_orthogonal(shape):
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.Flatten(), nn.Linear(32 * 16, 16), nn.ReLU(), nn.Linear(16, 16))
+    layers = nn.Conv2d(3, 32, 3, padding=1), nn.Flatten(), nn.Linear(32 * 16, 16), nn.ReLU(), nn.Linear(16, 16)
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
 def run(file, steps: int | None = None) -> nn.ModuleList:
