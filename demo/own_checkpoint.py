@@ -97,9 +97,8 @@ def report(server: ComfyServer, base: Path, teach: dict, taught: Result, shown: 
     print(f"\nstate     {state} ({state.stat().st_size / 1e6:.1f} MB)")
     for node, result in taught.outputs.items():
         for file in result.get("images", []):
-            target = (
-                output / "cns" / f"plot_{teach[node]['_meta']['title'].replace(': ', '_').strip('<>')}.png".replace(">", "")
-            )
+            title = re.sub(r"\W+", "_", teach[node]["_meta"]["title"]).strip("_")
+            target = output / "cns" / f"plot_{title}.png"
             target.write_bytes(server.image(file))
             print(f"plot      {target}")
     for result in shown.outputs.values():
