@@ -52,9 +52,9 @@ class Preprocessing:
 
     def _prepared(self, image: Tensor) -> Tensor:
         picture = Image.fromarray((image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
-        width, height = picture.size
-        sides = (int(self.shorter_side * side / min(width, height)) for side in (width, height))  # cut off, not rounded
-        picture = picture.resize(tuple(sides), Image.Resampling.BICUBIC)
+        shorter = min(picture.size)
+        width, height = (int(self.shorter_side * side / shorter) for side in picture.size)  # cut off, not rounded
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
         left, top = (round((side - self.square) / 2) for side in picture.size)
         picture = picture.crop((left, top, left + self.square, top + self.square))
         values = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
