@@ -121,7 +121,8 @@ class Lab:
         """The state after one more concept, taught with 4 to 6 pictures as Train CNS Step teaches it."""
         concept = self.concept(name, token, seed, variant.background)
         lesson = Lesson(concept, self.neurons(concept, variant, seed, state), self.prior(name), state)
-        return self.taught(lesson, variant.config(zlib.crc32(f"{seed} {name}".encode())))  # other noise for every concept
+        with variant.how.teaching(lesson):
+            return self.taught(lesson, variant.config(zlib.crc32(f"{seed} {name}".encode())))  # other noise for every concept
 
     @torch.inference_mode()
     def taught(self, lesson: Lesson, config: TrainConfig) -> CNSState:

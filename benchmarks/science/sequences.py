@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.baselines.fusion import fused
 from benchmarks.science.lab import Lab, kept
 from benchmarks.science.paper_protocol import (
     IMAGE_COUNTS,
     ORDINARY,
     UNSEEN,
     Test,
+    calibration_prompts,
     multi_tests,
     noise_seed,
     ordinary_tests,
@@ -114,9 +116,22 @@ def multi_of(sequence: Sequence) -> dict[int, list[Test]]:
 
 def taught(lab: Lab, sequence: Sequence, state: CNSState | None, count: int, folder: Path) -> CNSState:
     """The state after ``count`` concepts, from its file where there is one."""
-    file, name = folder / f"{count}.safetensors", sequence.names[count - 1]
+    fuse = sequence.variant.how.fuse
+    if fuse is None:
+        return _lesson(lab, sequence, state, count, folder / f"{count}.safetensors")
+    alone = [_lesson(lab, sequence, None, number, folder / f"alone {number}.safetensors") for number in range(1, count + 1)]
+    return _stored(folder / f"{count}.safetensors", lambda: fused(lab.checkpoint, alone, fuse, calibration_prompts()))
+
+
+def _lesson(lab: Lab, sequence: Sequence, state: CNSState | None, number: int, file: Path) -> CNSState:
+    name = sequence.names[number - 1]
+    token = tokens_of(sequence.names)[name]
+    return _stored(file, lambda: lab.teach(state, name, token, sequence.variant, sequence.seed))
+
+
+def _stored(file: Path, make: Callable[[], CNSState]) -> CNSState:
     if not file.is_file():
-        save_state(lab.teach(state, name, tokens_of(sequence.names)[name], sequence.variant, sequence.seed), file)
+        save_state(make(), file)
     return load_state(file)
 
 

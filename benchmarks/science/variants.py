@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
+from benchmarks.baselines import METHODS
+from benchmarks.baselines.method import Method
 from benchmarks.science.selections import SELECTIONS
 from cns_core.config import SelectionConfig, TrainConfig
 from demo.editor.canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
@@ -15,18 +17,26 @@ DEMO = {name: value for name, value in DEMO_TRAINING.items() if name != "preview
 FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_tolerance": 0.0}
 
 
+_OURS = Method("CNS")
+
+
 @dataclass(frozen=True)
 class Variant:
     title: str
     strategy: str = "concept"
     settings: dict[str, object] = field(default_factory=dict)
     selection: str = ""  # one of SELECTIONS in place of the strategy's weights
+    method: str = ""  # one of METHODS in place of CNS
     background: str = ""  # behind all teaching pictures
     top_fraction: float = SelectionConfig.top_fraction
     calibration_count: int = SelectionConfig.calibration_count
 
     def config(self, seed: int) -> TrainConfig:
         return TrainConfig(**{**DEMO, **FREE, **self.settings, "seed": seed})
+
+    @property
+    def how(self) -> Method:
+        return METHODS.get(self.method, _OURS)
 
     def changed(self, title: str, **settings: object) -> Variant:
         return replace(self, title=title, settings={**self.settings, **settings})
@@ -53,4 +63,11 @@ KEPT = {
     "keep_base": Variant("base neurons, keep", "base", KEEP),
     "keep_full": Variant("all K/V, keep", "all K/V", KEEP),
     **{f"keep_{name}": Variant(f"{name} neurons, keep", settings=KEEP, selection=name) for name in SELECTIONS},
+}
+BASELINES = {name: Variant(how.title, how.strategy, how.settings, method=name) for name, how in METHODS.items()}
+TABLE_1 = {
+    **BASELINES,
+    "cns": PAPER["cns"],
+    "keep": KEPT["keep_full"],
+    "scns": Variant("SCNS-style selection", settings=PREV, selection="coverage"),
 }

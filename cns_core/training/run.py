@@ -41,7 +41,7 @@ class TrainingRun:
         self._before_draw = self._generator.get_state()
         self._between_steps = True
         self._optimizer = torch.optim.Adam(
-            [{"params": [self.kv.delta], "lr": config.neuron_lr}, {"params": [self.token], "lr": config.token_lr}],
+            [{"params": self.kv.parameters, "lr": config.neuron_lr}, {"params": [self.token], "lr": config.token_lr}],
             fused=device.type == "cuda",
         )
         self._scaler = torch.amp.GradScaler(device.type, _FIRST_SCALE, enabled=model.mixed_precision)

@@ -57,6 +57,11 @@ class TrainableKV:
         parameter.grad = self._gradient[span].view(rows, -1)
         return KVProjection(parameter)
 
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What the optimizer moves."""
+        return [self.delta]
+
     def zero_gradient(self) -> None:
         self._gradient.zero_()
         self.delta.grad = None
