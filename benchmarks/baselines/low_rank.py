@@ -16,7 +16,7 @@ Downs = Callable[[KVLayer], Tensor]  # (rank, in) of a layer
 
 
 class LowRankKV(TrainableKV):
-    """``W0 + previous + up @ down``: up (out, rank) starts at 0, down (rank, in) from ``downs``. The mask must be all of K/V."""
+    """``W0 + previous + up @ down``: up (out, rank) starts at 0, down (rank, in) from ``downs``. The mask is all of K/V."""
 
     def __init__(
         self,

@@ -81,8 +81,8 @@ def test_constrained_least_squares_is_a_dense_solve_of_the_problem():
 
 
 def test_constrained_least_squares_by_hand():
-    """Ordinary prompts have four times the energy in the first direction, so the change goes into the second: with G = diag(4, 1)
-    and C = (1, 1), ``d = (1/4, 1)``, ``(V − W0 Cᵀ) / (d Cᵀ) = 5 / 1.25``.
+    """Ordinary prompts have four times the energy in the first direction, so most of the change goes into the second: with
+    G = diag(4, 1) and C = (1, 1), ``d = (1/4, 1)``, ``(V − W0 Cᵀ) / (d Cᵀ) = 5 / 1.25``.
     """
     merged = constrained_least_squares(
         torch.tensor([[1.0, 1.0]]), [torch.tensor([[3.0, 4.0]])], [torch.ones(1, 2)], torch.diag(torch.tensor([2.0, 1.0]))
@@ -159,7 +159,8 @@ def test_each_method_leaves_states_to_draw_with(lab, name, monkeypatch):
     rows = [1, 1] if name != "mix_of_show" else [2, 2]
     assert [len(concept.vectors) for concept in two.concepts] == rows
     pictures = lab.pictures(["a <new1> robot"] * 2, [1, 1], two)
-    assert (pictures[0] == pictures[1]).all() and pictures.std() > 1
+    assert (pictures[0] == pictures[1]).all()
+    assert pictures.std() > 1
     if name == "textual_inversion":
         assert not two.delta.values.any()
     else:
