@@ -19,7 +19,7 @@ from ..training import Diffusion, Start, TrainingResult, TrainingSet, train_conc
 from ..training.keep_term import Held, held_moment
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.conditioning import encode_all, row_kinds
-from .checkpoint.latents import encode_images
+from .checkpoint.latents import encode_concept, encode_images
 from .checkpoint.prediction import alphas_cumprod, predict_noise
 from .checkpoint.prompt_encoder import PromptEncoder
 from .checkpoint.tokens import initial_vectors, with_tokens
@@ -60,9 +60,9 @@ def teach(
     unfinished = Unfinished.of(lesson, state, config) if keeping.cancelled else None
     keeper = Keeper(keeping, unfinished, learned, config.steps)
     encoded = sum(len(set(prompts)) for _, prompts, _ in kept) + len(set(lesson.prior.prompts))
-    advance = Progress(len(concept.images) + len(lesson.prior.images) + encoded, display.node_id).advance
+    advance = Progress(len(concept.images) * config.crops + len(lesson.prior.images) + encoded, display.node_id).advance
     try:
-        data = _training_set(taught, lesson, prompts, config.resolution, advance)
+        data = _training_set(taught, lesson, prompts, config, advance)
         start = Start(lesson.neurons.mask, state.delta, vectors, _held(taught.clip, kept, advance))
         result = _train(taught, concept, start, data, config, display, keeper)
     except Exception as error:
@@ -99,16 +99,18 @@ def _training_set(
     checkpoint: Checkpoint,
     lesson: Lesson,
     prompts: list[tuple[str, ...]],
-    resolution: int,
+    config: TrainConfig,
     advance: Callable[[], None],
 ) -> TrainingSet:
     """Every image through the VAE and every prompt of the prior through the text encoder, once."""
     prior = lesson.prior
     different = list(dict.fromkeys(prior.prompts))
+    latents, weights = encode_concept(checkpoint, lesson.concept, config, advance)
     return TrainingSet(
-        latents=encode_images(checkpoint, lesson.concept.images, resolution, advance),
-        prompts=prompts,
-        prior_latents=encode_images(checkpoint, prior.images, resolution, advance) if prior.images else None,
+        latents=latents,
+        weights=weights,
+        prompts=[choices for choices in prompts for _ in range(config.crops)],
+        prior_latents=encode_images(checkpoint, prior.images, config.resolution, advance) if prior.images else None,
         prior_contexts=tuple(context.unsqueeze(0) for context in encode_all(checkpoint.clip, different, advance)),
         prior_prompts=tuple(different.index(prompt) for prompt in prior.prompts),
     )

@@ -17,6 +17,7 @@ LAYERS = [
     {"cns_core.config"},
     {"cns_core.words"},
     {"cns_core.kv_layers", "cns_core.fingerprint", "cns_core.calibration", "cns_core.captions", "cns_core.concept"},
+    {"cns_core.crops", "cns_core.image_masks"},
     {"cns_core.masks", "cns_core.regions"},
     {"cns_core.scoring", "cns_core.selection", "cns_core.overlaps"},
     {"cns_core.sparse_delta"},
