@@ -84,6 +84,28 @@ class TrainConfig:
         return replace(self, **PRESETS[name])
 
 
+@dataclass(frozen=True)
+class PriorConfig:
+    """How class prior images are made."""
+
+    count: int = 50  # DreamBooth and Custom Diffusion make 200; far fewer are learned by heart
+    resolution: int = TrainConfig.resolution
+    steps: int = 25
+    cfg: float = 7.5
+    sampler: str = "dpmpp_2m"
+    scheduler: str = "karras"
+    negative: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("count", "steps"):
+            if getattr(self, name) < 1:
+                raise CNSError(f"{name} must be at least 1, but it is {getattr(self, name)}.")
+        if self.resolution < 64 or self.resolution % 64:
+            raise CNSError(f"resolution must be a multiple of 64 pixels, at least 64, but it is {self.resolution}.")
+
+
+FEW_PRIORS = 20  # fewer of them are seen so often that they are learned by heart
 CUSTOM = "custom"
 TOKEN_STARTS = ("class noun", "rare word")
 ORDINARY_TOLERANCE = 2.0  # how many times as far as an earlier concept's prompts ordinary ones may move

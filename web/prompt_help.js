@@ -14,6 +14,7 @@ import { hasNoun, wordsOf } from "./words.js";
 const TOKEN = /<[^\s<>():\\,{}|/]+>/g;
 const BESIDE = 4; // words between a token and its noun, at most
 const HEIGHT = 34; // pixels: two lines
+const STORES = ["CNS_LoadState", "CNS_TeachFolder"]; // whose concepts no wire tells
 
 /** @type {WeakMap<GraphNode, HTMLElement>} */
 const helps = new WeakMap();
@@ -39,7 +40,7 @@ function conceptsBehind(node) {
 
 /** @param {GraphNode} node */
 function sourceOfState(node) {
-  return upstream(node, "CNS_STATE", (found) => found.comfyClass === "CNS_LoadState" || found.comfyClass === "CNS_TrainStep");
+  return upstream(node, "CNS_STATE", (found) => [...STORES, "CNS_TrainStep"].includes(found.comfyClass ?? ""));
 }
 
 /**
@@ -50,7 +51,7 @@ function sourceOfState(node) {
  * @returns {Known[] | undefined}
  */
 function conceptsOf(source, seen = new Set()) {
-  if (source.comfyClass === "CNS_LoadState") return stateOf(source)?.concepts;
+  if (STORES.includes(source.comfyClass ?? "")) return stateOf(source)?.concepts;
   if (seen.has(source)) return undefined;
   seen.add(source);
   const before = sourceOfState(source);

@@ -9,16 +9,19 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.on_device import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
-from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
+from ...cns_core.config import CUSTOM, PRESETS, TOKEN_STARTS, TrainConfig
 from ..common import advanced
 
 _DEFAULT = TrainConfig()
 SETTINGS = tuple(field.name for field in dataclasses.fields(TrainConfig))  # each is a widget of that name
 
 
-def _number(name: str, kind: type, low: float, high: float, step: float, tooltip: str) -> io.Int.Input | io.Float.Input:
+def _number(
+    name: str, kind: type, low: float, high: float, step: float, tooltip: str, optional: bool = False
+) -> io.Int.Input | io.Float.Input:
     extra: dict[str, Any] = {"round": False} if kind is io.Float else {}
-    return kind.Input(name, default=getattr(_DEFAULT, name), min=low, max=high, step=step, tooltip=tooltip, **extra)
+    extra |= {"min": low, "max": high, "step": step, "optional": optional}
+    return kind.Input(name, default=getattr(_DEFAULT, name), tooltip=tooltip, **extra)
 
 
 def hyper_parameters() -> list:
@@ -69,7 +72,7 @@ def hyper_parameters() -> list:
         io.String.Input(
             "initial_word",
             default=_DEFAULT.initial_word,
-            tooltip="The token starts from this ordinary word. Empty: the class noun.",
+            tooltip="The token starts from this ordinary word. Empty: see token_start, under Show Advanced.",
         ),
         advanced(_number("vectors", io.Int, 1, 32, 1, "Vectors the token stands for; 1 in the paper.")),
         advanced(
@@ -115,6 +118,53 @@ def hyper_parameters() -> list:
                 options=list(GRADIENT_CHECKPOINTING),
                 default=_DEFAULT.gradient_checkpointing,
                 tooltip="Recomputes activations to save memory, about a quarter slower. auto: only where memory is short.",
+            )
+        ),
+    ]
+
+
+def material_inputs() -> list:
+    """What images count, and where the token starts. Come after all other widgets: saved workflows hold widgets' values by
+    position.
+    """
+    return [
+        _number(
+            "crops",
+            io.Int,
+            1,
+            32,
+            1,
+            "Crops of each image, of different places and proportions, so that pose and background are not learned with the "
+            "concept. 1: its centre, as in the paper.",
+            optional=True,
+        ),
+        advanced(
+            io.Boolean.Input(
+                "flip",
+                default=_DEFAULT.flip,
+                optional=True,
+                tooltip="Mirrors half of the crops. Not for letters, faces or anything else with a left and a right.",
+            )
+        ),
+        advanced(
+            _number(
+                "outside_weight",
+                io.Float,
+                0.0,
+                1.0,
+                0.05,
+                "Only used with masks: how much the image outside its mask counts. 1 ignores masks.",
+                optional=True,
+            )
+        ),
+        advanced(
+            io.Combo.Input(
+                "token_start",
+                options=list(TOKEN_STARTS),
+                default=_DEFAULT.token_start,
+                optional=True,
+                tooltip="Where the token starts if initial_word is empty. rare word: a different one for each concept, so that two "
+                "dogs do not start alike.",
             )
         ),
     ]

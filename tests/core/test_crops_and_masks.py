@@ -81,7 +81,7 @@ def test_a_mask_of_everything():
 def test_masks_that_do_not_fit():
     with pytest.raises(CNSError, match="There are 1 masks for 2 images"):
         image_masks([half()], IMAGES, "concept")
-    with pytest.raises(CNSError, match="Mask 2 has 5 x 5 pixels, .* image with 8 x 4"):
+    with pytest.raises(CNSError, match=r"Mask 2 has 5 x 5 pixels, .* image with 8 x 4"):
         image_masks([half(), torch.ones(5, 5)], IMAGES, "concept")
     with pytest.raises(CNSError, match="Mask 1 holds NaN"):
         image_masks([half() * float("nan"), half()], IMAGES, "concept")

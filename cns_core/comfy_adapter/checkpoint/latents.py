@@ -74,7 +74,8 @@ def _crops(image: Tensor, config: TrainConfig, generator: torch.Generator) -> It
     if config.crops == 1:
         yield fit(image, config.resolution)
         return
-    for box in random_boxes(*image.shape[:2], config.crops, config.flip, generator):
+    height, width = image.shape[:2]
+    for box in random_boxes(height, width, config.crops, config.flip, generator):
         yield cropped(image, box, config.resolution)
 
 
@@ -101,6 +102,18 @@ def _encoded(checkpoint: Checkpoint, images: Iterable[Tensor], resolution: int, 
 def single_images(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """IMAGE batches (n, height, width, channels), sizes may differ between batches -> single images, not copied."""
     return tuple(image for batch in batches for image in torch.unbind(batch))
+
+
+def single_masks(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """MASK batches (n, height, width), or bare masks (height, width) -> single masks, not copied.
+
+    Raises:
+        CNSError: another shape.
+    """
+    for batch in batches:
+        if batch.ndim not in (2, 3):
+            raise CNSError(f"A mask has shape {tuple(batch.shape)} where height x width is needed: check the node that makes it.")
+    return tuple(mask for batch in batches for mask in (torch.unbind(batch) if batch.ndim == 3 else (batch,)))
 
 
 def image_list(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
