@@ -33,7 +33,8 @@ export function checkPrompt(node) {
  * @returns {Known[] | undefined}
  */
 function conceptsBehind(node) {
-  const apply = upstream(node, "CLIP", (found) => found.comfyClass === "CNS_ApplyState");
+  const apply = upstream(node, "CLIP", (found) => ["CNS_ApplyState", "CNS_TeachFolder"].includes(found.comfyClass ?? ""));
+  if (apply?.comfyClass === "CNS_TeachFolder") return stateOf(apply)?.concepts;
   const source = apply && sourceOfState(apply);
   return source ? conceptsOf(source) : apply && stateOf(apply)?.concepts;
 }

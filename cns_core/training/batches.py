@@ -17,9 +17,9 @@ class TrainingSet:
 
     ``latents``: float32 (images, 4, height / 8, width / 8), scaled as the UNet expects; each crop of a photograph is an image
     of its own. ``prompts``: for each image those a step draws from. ``prior_latents``: class prior images;
-    ``prior_contexts``, each (1, tokens, features): what CLIP makes of their different prompts; ``prior_prompts``: for each prior
-    image the number of its prompt. All empty without a prior. ``weights``: float32 (images, 1, height / 8, width / 8), what
-    each place of an image counts in the loss; None: all the same.
+    ``prior_contexts``, each (1, tokens, features): what CLIP makes of their different prompts; ``prior_prompts``: for each
+    prior image the number of its prompt. All empty without a prior. ``weights``: float32 (images, 1, height / 8, width / 8),
+    what each place of an image counts in the loss; None: all the same.
     """
 
     latents: Tensor

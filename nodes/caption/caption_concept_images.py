@@ -61,16 +61,16 @@ class CaptionConceptImages(io.ComfyNode):
                 io.Mask.Input(
                     "masks",
                     optional=True,
-                    tooltip="One mask for each image, to learn only what is in it: a batch, or a list if their sizes differ. One "
-                    "that marks nothing, as Load Image gives for images without alpha channel, stands for the whole image.",
+                    tooltip="One mask for each image, to learn only what is in it: a batch, or a list if their sizes differ. "
+                    "One that marks nothing, as Load Image gives for images without alpha channel, stands for the whole image.",
                 ),
                 io.Combo.Input(
                     "mask_marks",
                     options=list(MARKS),
                     default=MARKS[0],
                     optional=True,
-                    tooltip="What is white in the masks. concept: masks that were painted, found by a node, or loaded with Load "
-                    "Concept Images. background: the mask of Load Image for a picture that was cut out.",
+                    tooltip="What is white in the masks. concept: masks that were painted, found by a node, or loaded with "
+                    "Load Concept Images. background: the mask of Load Image for a picture that was cut out.",
                 ),
             ],
             outputs=[

@@ -28,7 +28,9 @@ class ComputeBaseNeurons(io.ComfyNode):
             ],
             outputs=[
                 NeuronsSocket.Output(display_name="base_neurons", tooltip="AND of the captions' masks."),
-                io.String.Output(display_name="summary", tooltip="How many weights were selected, and what the captions make of that."),
+                io.String.Output(
+                    display_name="summary", tooltip="How many weights were selected, and what the captions make of that."
+                ),
             ],
         )
 

@@ -57,9 +57,7 @@ class MakePriorImages(io.ComfyNode):
                     tooltip="Pixels of each side. Use the resolution of Train CNS Step.",
                 ),
                 advanced(io.Int.Input("steps", default=_DEFAULT.steps, min=1, max=1000, tooltip="Sampling steps.")),
-                advanced(
-                    io.Float.Input("cfg", default=_DEFAULT.cfg, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale.")
-                ),
+                advanced(io.Float.Input("cfg", default=_DEFAULT.cfg, min=0.0, max=100.0, step=0.1, tooltip="Guidance scale.")),
                 advanced(
                     io.Combo.Input(
                         "sampler_name",
@@ -81,7 +79,8 @@ class MakePriorImages(io.ComfyNode):
                         "prompts",
                         default="\n".join(CLASS_CONTEXTS),
                         multiline=True,
-                        tooltip="One prompt per line, taken in turn; {noun} becomes the noun. Leave the token out.",
+                        tooltip="One prompt per line, taken in turn; the word noun in braces becomes the noun. Leave the "
+                        "token out.",
                     )
                 ),
                 advanced(io.String.Input("negative", default=_DEFAULT.negative, tooltip="Negative prompt of all images.")),

@@ -9,14 +9,14 @@ from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.on_device import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
-from ...cns_core.config import CUSTOM, PRESETS, TOKEN_STARTS, TrainConfig
+from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
 from ..common import advanced
 
 _DEFAULT = TrainConfig()
 SETTINGS = tuple(field.name for field in dataclasses.fields(TrainConfig))  # each is a widget of that name
 
 
-def _number(
+def number(
     name: str, kind: type, low: float, high: float, step: float, tooltip: str, optional: bool = False
 ) -> io.Int.Input | io.Float.Input:
     extra: dict[str, Any] = {"round": False} if kind is io.Float else {}
@@ -34,11 +34,11 @@ def hyper_parameters() -> list:
         tooltip="The same inputs and seed give the same state; on a GPU the last digits may differ.",
     )
     return [
-        _number("steps", io.Int, 1, 100_000, 1, "Training steps; 500 in the paper."),
-        _number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
-        _number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
-        _number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
-        _number("batch_size", io.Int, 1, 64, 1, "Concept images per step, with as many prior images."),
+        number("steps", io.Int, 1, 100_000, 1, "Training steps; 500 in the paper."),
+        number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
+        number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
+        number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
+        number("batch_size", io.Int, 1, 64, 1, "Concept images per step, with as many prior images."),
         seed,
         io.Combo.Input(
             "preset",
@@ -48,7 +48,7 @@ def hyper_parameters() -> list:
             "keep_tolerance. paper: the paper's loss; use it with the strategy concept of Select Concept Neurons. custom: "
             "keep_tolerance together with prev_weight and pretrained_weight, under Show Advanced.",
         ),
-        _number(
+        number(
             "keep_tolerance",
             io.Float,
             0.0,
@@ -74,7 +74,7 @@ def hyper_parameters() -> list:
             default=_DEFAULT.initial_word,
             tooltip="The token starts from this ordinary word. Empty: see token_start, under Show Advanced.",
         ),
-        advanced(_number("vectors", io.Int, 1, 32, 1, "Vectors the token stands for; 1 in the paper.")),
+        advanced(number("vectors", io.Int, 1, 32, 1, "Vectors the token stands for; 1 in the paper.")),
         advanced(
             io.Combo.Input(
                 "prompt_mode",
@@ -91,9 +91,9 @@ def hyper_parameters() -> list:
                 tooltip="The word concept in braces becomes '<token> noun', for example '<new1> dog'.",
             )
         ),
-        advanced(_number("prior_weight", io.Float, 0.0, 100.0, 0.05, "λ_prior: weight of the class prior images' loss.")),
+        advanced(number("prior_weight", io.Float, 0.0, 100.0, 0.05, "λ_prior: weight of the class prior images' loss.")),
         advanced(
-            _number(
+            number(
                 "prev_weight",
                 io.Float,
                 0.0,
@@ -103,7 +103,7 @@ def hyper_parameters() -> list:
             )
         ),
         advanced(
-            _number(
+            number(
                 "pretrained_weight",
                 io.Float,
                 0.0,
@@ -118,53 +118,6 @@ def hyper_parameters() -> list:
                 options=list(GRADIENT_CHECKPOINTING),
                 default=_DEFAULT.gradient_checkpointing,
                 tooltip="Recomputes activations to save memory, about a quarter slower. auto: only where memory is short.",
-            )
-        ),
-    ]
-
-
-def material_inputs() -> list:
-    """What images count, and where the token starts. Come after all other widgets: saved workflows hold widgets' values by
-    position.
-    """
-    return [
-        _number(
-            "crops",
-            io.Int,
-            1,
-            32,
-            1,
-            "Crops of each image, of different places and proportions, so that pose and background are not learned with the "
-            "concept. 1: its centre, as in the paper.",
-            optional=True,
-        ),
-        advanced(
-            io.Boolean.Input(
-                "flip",
-                default=_DEFAULT.flip,
-                optional=True,
-                tooltip="Mirrors half of the crops. Not for letters, faces or anything else with a left and a right.",
-            )
-        ),
-        advanced(
-            _number(
-                "outside_weight",
-                io.Float,
-                0.0,
-                1.0,
-                0.05,
-                "Only used with masks: how much the image outside its mask counts. 1 ignores masks.",
-                optional=True,
-            )
-        ),
-        advanced(
-            io.Combo.Input(
-                "token_start",
-                options=list(TOKEN_STARTS),
-                default=_DEFAULT.token_start,
-                optional=True,
-                tooltip="Where the token starts if initial_word is empty. rare word: a different one for each concept, so that two "
-                "dogs do not start alike.",
             )
         ),
     ]

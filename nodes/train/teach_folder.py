@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ...cns_core.comfy_adapter.apply.apply import apply_state
 from ...cns_core.comfy_adapter.captioner.captioner import NONE, caption_images, captioner_names
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.neurons import Neurons
@@ -25,7 +26,8 @@ from ..common import (
     show,
     workflow_id,
 )
-from .inputs import SETTINGS, hyper_parameters, material_inputs
+from .inputs import SETTINGS, hyper_parameters
+from .material_inputs import material_inputs
 
 _SHOWN = {"steps", "resolution", "preset", "seed"}
 _OF_ONE_CONCEPT = {"initial_word", "preview_prompt"}
@@ -57,23 +59,23 @@ class TeachFolder(io.ComfyNode):
                 io.Combo.Input(
                     "folder",
                     options=collections(),
-                    tooltip="A folder inside ComfyUI's input. Each folder in it holds pictures of one thing and is named by its "
-                    "noun: dog, hat. Where there are several of a kind: dog - Rex, dog - Luna.",
+                    tooltip="A folder inside ComfyUI's input. Each folder in it holds pictures of one thing and is named by "
+                    "its noun: dog, hat. Where there are several of a kind: dog - Rex, dog - Luna.",
                 ),
                 io.Int.Input(
                     "prior_images",
                     default=PriorConfig.count,
                     min=0,
                     max=1000,
-                    tooltip="How many ordinary images of each class to draw first, so that an ordinary dog stays one. They are kept "
-                    "on disk. 0 draws none.",
+                    tooltip="How many ordinary images of each class to draw first, so that an ordinary dog stays one. They are "
+                    "kept on disk. 0 draws none.",
                 ),
                 io.Combo.Input(
                     "captioner",
                     options=captioner_names(),
                     default=NONE,
-                    tooltip="Describes pictures without a text file beside them. none: sentences that fit any picture stand for "
-                    "their captions.",
+                    tooltip="Describes pictures without a text file beside them. none: sentences that fit any picture stand "
+                    "for their captions.",
                 ),
                 advanced(
                     io.Boolean.Input(
@@ -108,7 +110,9 @@ class TeachFolder(io.ComfyNode):
                 ),
             ],
             outputs=[
-                StateSocket.Output(display_name="state", tooltip="All concepts so far, for Apply CNS State."),
+                io.Model.Output(display_name="model", tooltip="Knows all concepts: for the sampler."),
+                io.Clip.Output(display_name="clip", tooltip="Knows all tokens: for CLIP Text Encode."),
+                StateSocket.Output(display_name="state", tooltip="All concepts so far, for other CNS nodes."),
                 io.String.Output(display_name="summary", tooltip="What was read, taught and saved."),
             ],
         )
@@ -130,7 +134,7 @@ class TeachFolder(io.ComfyNode):
             previous = known_state(folder, checkpoint)
         display = Display(node_id(cls.hidden), workflow_id(cls.hidden), given["preview_every"])
         state, summary = teach_folder(checkpoint, course, previous, display, lambda taught: show(taught, cls.hidden))
-        return io.NodeOutput(state, summary, ui={"text": (summary,)})
+        return io.NodeOutput(*apply_state(checkpoint, state, 1.0), state, summary, ui={"text": (summary,)})
 
     @classmethod
     def fingerprint_inputs(cls, folder: str, **_) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride] - called by name

@@ -57,8 +57,10 @@ def test_they_are_there_at_once_the_second_time(checkpoint, folder):
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"steps": 3}, {"cfg": 5.0}, {"sampler": "heun"}, {"resolution": 128}, {"negative": "red"}]
-    + [{"contexts": ["a blue {noun}", "two {noun}s"]}],
+    [
+        *({"seed": 1}, {"steps": 3}, {"cfg": 5.0}, {"sampler": "heun"}, {"resolution": 128}, {"negative": "red"}),
+        {"contexts": ["a blue {noun}", "two {noun}s"]},
+    ],
     ids=str,
 )
 def test_other_settings_draw_others_and_replace_none(checkpoint, folder, change):

@@ -109,7 +109,8 @@ def test_a_folder_without_pictures(inputs):
     for name in ("1-masklabel.png", "clip.mp4"):
         (inputs / "notes" / name).touch()
     with pytest.raises(
-        CNSError, match=r"notes holds no pictures \(.*\.heic.*\.png.*1-masklabel\.png: left out \(mask without a picture\)\. clip"
+        CNSError,
+        match=r"notes holds no pictures \(.*\.heic.*\.png.*1-masklabel\.png: left out \(mask without a picture\)\. clip",
     ):
         find_pictures("notes")
 

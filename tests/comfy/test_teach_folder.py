@@ -157,6 +157,8 @@ def test_folders_of_folders(pets):
         subfolders("../input/pets")
 
 
-@pytest.mark.parametrize(("name", "noun"), [("dog", "dog"), ("dog - Rex", "dog"), ("t-shirt", "t-shirt"), ("hat - a - b", "hat")])
+@pytest.mark.parametrize(
+    ("name", "noun"), [("dog", "dog"), ("dog - Rex", "dog"), ("t-shirt", "t-shirt"), ("hat - a - b", "hat")]
+)
 def test_the_noun_is_before_the_dash(name, noun):
     assert noun_of(name) == noun

@@ -56,8 +56,8 @@ class Checkpoint:
 
 
 def digest(checkpoint: Checkpoint) -> str:
-    """Tells apart what draws different pictures: MODEL, CLIP with its CLIP skip, and VAE, by the first numbers of each weight as
-    its file has it. The fingerprint, which states carry, knows only what training reads.
+    """Tells apart what draws different pictures: MODEL, CLIP with its CLIP skip, and VAE, by the first numbers of each weight
+    as its file has it. The fingerprint, which states carry, knows only what training reads.
     """
     found = hashlib.sha256(str(clip_skip(checkpoint.clip)).encode())
     for patcher in (checkpoint.model, checkpoint.clip.patcher, getattr(checkpoint.vae, "patcher", None)):

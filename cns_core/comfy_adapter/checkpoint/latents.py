@@ -112,7 +112,9 @@ def single_masks(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """
     for batch in batches:
         if batch.ndim not in (2, 3):
-            raise CNSError(f"A mask has shape {tuple(batch.shape)} where height x width is needed: check the node that makes it.")
+            raise CNSError(
+                f"A mask has shape {tuple(batch.shape)} where height x width is needed: check the node that makes it."
+            )
     return tuple(mask for batch in batches for mask in (torch.unbind(batch) if batch.ndim == 3 else (batch,)))
 
 

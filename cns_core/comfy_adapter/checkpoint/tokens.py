@@ -19,7 +19,24 @@ from .checks import token_embedding
 from .token_splicer import TokenSplicer
 
 # Each is one entry of CLIP's vocabulary, and means next to nothing to it. The first two are Custom Diffusion's.
-RARE_WORDS = ("ucd", "pll", "phol", "oxi", "shld", "olis", "ohwx", "rsl", "smw", "lhp", "tmw", "mwf", "brs", "ttm", "snf", "mmc")
+RARE_WORDS = (
+    "ucd",
+    "pll",
+    "phol",
+    "oxi",
+    "shld",
+    "olis",
+    "ohwx",
+    "rsl",
+    "smw",
+    "lhp",
+    "tmw",
+    "mwf",
+    "brs",
+    "ttm",
+    "snf",
+    "mmc",
+)
 
 
 def with_tokens(clip: CLIP, vectors: Mapping[str, Tensor]) -> CLIP:

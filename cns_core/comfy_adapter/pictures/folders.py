@@ -95,8 +95,8 @@ def subfolders(folder: str) -> list[str]:
         raise CNSError(f"The folder {path} cannot be read: {error.strerror or error}.") from error
     if not names:
         raise CNSError(
-            f"The folder {path} holds no folders with pictures: put those of each concept into a folder named by its noun, such "
-            "as 'dog', or 'dog - Rex' where there are several."
+            f"The folder {path} holds no folders with pictures: put those of each concept into a folder named by its noun, "
+            "such as 'dog', or 'dog - Rex' where there are several."
         )
     return sorted(names, key=natural_order)
 

@@ -22,8 +22,8 @@ from .store import PriorStore, in_eight_bits
 def make_priors(
     checkpoint: Checkpoint, noun: str, contexts: Sequence[str], config: PriorConfig, node_id: str | None
 ) -> tuple[Prior, str]:
-    """``config.count`` images of the class with their prompts, the contexts in turn, and a line for people. What is drawn is kept
-    on disk, and drawn again only for other prompts, settings or weights. Obeys Cancel, which costs at most one batch.
+    """``config.count`` images of the class with their prompts, the contexts in turn, and a line for people. What is drawn is
+    kept on disk, and drawn again only for other prompts, settings or weights. Obeys Cancel, which costs at most one batch.
 
     Raises:
         CNSError: no contexts, a checkpoint that other nodes have changed, out of memory.
