@@ -85,7 +85,7 @@ def test_two_folders_then_a_third_alone(server, folder):
 
 def test_a_folder_without_folders(server, folder):
     folder.mkdir(parents=True)
-    graph, node, _ = course(server)
+    graph, *_ = course(server)
     result = server.run(graph.prompt)
     assert "holds no folders with pictures: put those of each concept into a folder named by its noun" in str(result.error)
 

@@ -57,7 +57,7 @@ def first_steps(flow: Graph) -> None:
     flow.scale = 1.0
     flow.note(
         (0, 0),
-        (340, 500),
+        (300, 600),
         "## Teach your things\n1. In ComfyUI's `input` make a folder `my_things`, and in it a folder for each thing, named by "
         "an ordinary word: `dog`, `hat`. Two of a kind: `dog - Rex`, `dog - Luna`. Put about four photographs of it into "
         "each.\n2. Press **R**, choose an **SD 1.5** checkpoint and your folder.\n3. Press **Run**. The things become "
@@ -65,26 +65,18 @@ def first_steps(flow: Graph) -> None:
         "Add its folder and press **Run** again: only that one is taught.\n\nThe result is saved in `output/cns`; "
         "*multi_concept_generation* loads it. Needs a GPU; without one open *no_gpu_tour*.",
     )
-    loader = flow.add("CheckpointLoaderSimple", (0, 560), size=(340, 0), ckpt_name=CHECKPOINT)
-    taught = flow.add(
-        "CNS_TeachFolder",
-        (390, 0),
-        size=(380, 0),
-        model=loader("MODEL"),
-        clip=loader("CLIP"),
-        vae=loader("VAE"),
-        folder="my_things",
-    )
-    positive = flow.add(
-        "CLIPTextEncode", (820, 60), "Prompt", (320, 0), clip=taught("clip"), text="photo of a <new1> dog on a beach"
-    )
-    negative = flow.add("CLIPTextEncode", (820, 270), "Without", (320, 0), clip=taught("clip"), text=SD15.negative)
+    loader = flow.add("CheckpointLoaderSimple", (0, 660), size=(300, 0), ckpt_name=CHECKPOINT)
+    wired = {"model": loader("MODEL"), "clip": loader("CLIP"), "vae": loader("VAE")}
+    taught = flow.add("CNS_TeachFolder", (340, 0), size=(360, 0), folder="my_things", **wired)
+    text = "photo of a <new1> dog on a beach"
+    positive = flow.add("CLIPTextEncode", (740, 40), "Prompt", (280, 0), clip=taught("clip"), text=text)
+    negative = flow.add("CLIPTextEncode", (740, 250), "What it leaves out", (280, 0), clip=taught("clip"), text=SD15.negative)
     size = {"width": SD15.pixels, "height": SD15.pixels}
-    empty = flow.add("EmptyLatentImage", (820, 480), size=(320, 0), batch_size=1, **size)
+    empty = flow.add("EmptyLatentImage", (740, 460), size=(280, 0), batch_size=1, **size)
     latents = flow.add(
         "KSampler",
-        (1180, 0),
-        size=(270, 0),
+        (1060, 0),
+        size=(260, 0),
         model=taught("model"),
         positive=positive(),
         negative=negative(),
@@ -95,8 +87,8 @@ def first_steps(flow: Graph) -> None:
         sampler_name="dpmpp_2m",
         scheduler="karras",
     )
-    decoded = flow.add("VAEDecode", (1250, 700), size=(200, 0), samples=latents(), vae=loader("VAE"))
-    shown = flow.add("SaveImage", (1490, 400), "The picture", (300, 380), images=decoded(), filename_prefix="cns/first_steps")
+    decoded = flow.add("VAEDecode", (1350, 660), size=(150, 0), samples=latents(), vae=loader("VAE"))
+    shown = flow.add("SaveImage", (1530, 200), "The picture", (290, 380), images=decoded(), filename_prefix="cns/first_steps")
     flow.app = [(loader, "ckpt_name"), (taught, "folder"), (taught, "steps"), (positive, "text"), (latents, "seed")], [shown]
 
 
