@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
 from demo.editor.canvas.parts import DEMO, DEMO_PRIORS, DEMO_STRATEGY, DEMO_TRAINING
 from demo.editor.graph import change, find
 from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
+from demo.world.new_concepts import teaching_pictures
 
 # What stands in a shipped workflow, and what stands for it in the demo model's world.
 CONCEPTS = {
@@ -60,6 +66,18 @@ def on_demo_model(prompt: dict, pictures: int = 4) -> dict:
     change(prompt, "EmptyLatentImage", width=DEMO.pixels, height=DEMO.pixels, batch_size=pictures)
     change(prompt, "KSampler", steps=DEMO.steps, cfg=DEMO.cfg)
     return prompt
+
+
+def write_things(input_folder: Path) -> str:
+    """A folder for Teach Folder, with one of the demo model's concepts in it; returns its name."""
+    things = input_folder / "cns_demo_things"
+    pictures, captions = teaching_pictures(CONCEPTS["<new1>", "dog"], 5, 0)
+    shutil.rmtree(things, ignore_errors=True)
+    (things / "dog").mkdir(parents=True)
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        Image.fromarray(picture).save(things / "dog" / f"{number}.png")
+        (things / "dog" / f"{number}.txt").write_text(caption, encoding="utf-8")
+    return things.name
 
 
 def _take_texts(prompt: dict) -> None:

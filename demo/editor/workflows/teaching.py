@@ -56,8 +56,8 @@ def captions_of(noun: str) -> str:
 def first_steps(flow: Graph) -> None:
     flow.scale = 1.0
     flow.note(
-        (0, 0),
-        (300, 600),
+        (0, 190),
+        (300, 560),
         "## Teach your things\n1. In ComfyUI's `input` make a folder `my_things`, and in it a folder for each thing, named by "
         "an ordinary word: `dog`, `hat`. Two of a kind: `dog - Rex`, `dog - Luna`. Put about four photographs of it into "
         "each.\n2. Press **R**, choose an **SD 1.5** checkpoint and your folder.\n3. Press **Run**. The things become "
@@ -65,14 +65,14 @@ def first_steps(flow: Graph) -> None:
         "Add its folder and press **Run** again: only that one is taught.\n\nThe result is saved in `output/cns`; "
         "*multi_concept_generation* loads it. Needs a GPU; without one open *no_gpu_tour*.",
     )
-    loader = flow.add("CheckpointLoaderSimple", (0, 660), size=(300, 0), ckpt_name=CHECKPOINT)
+    loader = flow.add("CheckpointLoaderSimple", (0, 0), size=(300, 0), ckpt_name=CHECKPOINT)
     wired = {"model": loader("MODEL"), "clip": loader("CLIP"), "vae": loader("VAE")}
     taught = flow.add("CNS_TeachFolder", (340, 0), size=(360, 0), folder="my_things", **wired)
     text = "photo of a <new1> dog on a beach"
-    positive = flow.add("CLIPTextEncode", (740, 40), "Prompt", (280, 0), clip=taught("clip"), text=text)
-    negative = flow.add("CLIPTextEncode", (740, 250), "What it leaves out", (280, 0), clip=taught("clip"), text=SD15.negative)
+    positive = flow.add("CLIPTextEncode", (740, 40), "Prompt", (280, 110), clip=taught("clip"), text=text)
+    negative = flow.add("CLIPTextEncode", (740, 190), "What it leaves out", (280, 110), clip=taught("clip"), text=SD15.negative)
     size = {"width": SD15.pixels, "height": SD15.pixels}
-    empty = flow.add("EmptyLatentImage", (740, 460), size=(280, 0), batch_size=1, **size)
+    empty = flow.add("EmptyLatentImage", (740, 340), size=(280, 0), batch_size=1, **size)
     latents = flow.add(
         "KSampler",
         (1060, 0),
@@ -87,7 +87,7 @@ def first_steps(flow: Graph) -> None:
         sampler_name="dpmpp_2m",
         scheduler="karras",
     )
-    decoded = flow.add("VAEDecode", (1350, 660), size=(150, 0), samples=latents(), vae=loader("VAE"))
+    decoded = flow.add("VAEDecode", (1350, 620), size=(150, 0), samples=latents(), vae=loader("VAE"))
     shown = flow.add("SaveImage", (1530, 200), "The picture", (290, 380), images=decoded(), filename_prefix="cns/first_steps")
     flow.app = [(loader, "ckpt_name"), (taught, "folder"), (taught, "steps"), (positive, "text"), (latents, "seed")], [shown]
 
