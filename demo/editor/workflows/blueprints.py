@@ -23,7 +23,7 @@ def teach_a_concept(flow: Graph) -> None:
 def use_concepts(flow: Graph) -> None:
     with flow.subgraph("Use concepts", (0, 0), (340, 0)) as box:
         box.open = True
-        state = flow.add("CNS_LoadState", (0, 0), size=(340, 200))
+        state = flow.add("CNS_LoadState", (0, 0), size=(340, 200), state_name="concepts_00001_.safetensors")
         applied = flow.add("CNS_ApplyState", (400, 0), state=state("state"))
         texts = ("photo of a <new1> dog on a beach", SD15.negative)
         encoders = [
