@@ -65,7 +65,7 @@ def _image(pixels: np.ndarray) -> Tensor:
 
 @plot
 def loss_plot(history: Tensor, title: str) -> Tensor:
-    """Instance, prior and weighted regularization loss of each step; history (steps, 4)."""
+    """Instance, prior and weighted regularization loss of each step; ``history`` as in a training's result."""
     figure, axes = plot_axes()
     steps = np.arange(1, len(history) + 1)
     window = max(1, round(len(history) * _SMOOTHING))

@@ -22,6 +22,7 @@ const ADDED = {
   CNS_LoadState: [addStatePanel, followFile],
   CNS_ApplyState: [addStatePanel],
   CNS_InspectState: [addStatePanel],
+  CNS_RemoveConcept: [addStatePanel],
 };
 
 app.registerExtension({

@@ -1,10 +1,11 @@
 // @ts-check
-// A training's losses as curves, in a square of side 1 with y downwards.
+// A training as curves, in a square of side 1 with y downwards.
 
-/** @import { Losses } from "./training.js" */
+/** @import { Row } from "./training.js" */
 
-const COLUMNS = /** @type {const} */ (["instance", "prior", "regularization"]);
-const OWN_SCALE = 2; // the regularization is far smaller than the other two
+const COLUMNS = /** @type {const} */ (["instance", "prior", "regularization", "moved"]);
+const SHARED_SCALE = 2; // so many: the regularization is far smaller, and what has moved is a share
+const MOVED = 3; // which column
 const SMOOTHING_SHARE = 0.05; // of the run
 const MOST_POINTS = 1000;
 
@@ -12,23 +13,25 @@ const MOST_POINTS = 1000;
  * @typedef {object} Curve
  * @property {typeof COLUMNS[number]} name
  * @property {boolean} ownScale
- * @property {number} top the loss at the upper edge
- * @property {number} last the newest loss
+ * @property {number} top the value at the upper edge
+ * @property {number} last the newest value
  * @property {string} raw points as SVG takes them
  * @property {string} smooth
  */
 
 /**
- * The losses that are ever above 0; those without a scale of their own share one.
- * @param {Losses[]} rows
+ * The columns that are ever above 0; those without a scale of their own share one. What has moved is what the regularization is
+ * for, and says more: where it is known, it stands in its place.
+ * @param {Row[]} rows
  * @param {number} steps of the whole run
  * @returns {{ curves: Curve[], top: number }} `top` of the shared scale
  */
 export function curvesOf(rows, steps) {
+  const holds = rows.some((row) => row[MOVED] > 0);
   const columns = COLUMNS.map((name, index) => {
     const values = rows.map((row) => row[index]);
-    return { name, ownScale: index === OWN_SCALE, values, all: thinned(values) };
-  }).filter(({ values }) => values.some((value) => value > 0));
+    return { name, ownScale: index >= SHARED_SCALE, values, all: thinned(values) };
+  }).filter(({ name, values }) => values.some((value) => value > 0) && !(name === "regularization" && holds));
   const top = highest(columns.filter(({ ownScale }) => !ownScale).flatMap(({ all }) => all));
   const curves = columns.map(({ name, ownScale, values, all }) => {
     const own = ownScale ? Math.max(...all) || 1 : top;

@@ -114,7 +114,7 @@ function sourceOf(graph, linkId) {
  * @param {Graph} graph
  * @param {number} id
  */
-function linkOf(graph, id) {
+export function linkOf(graph, id) {
   if (graph.getLink) return graph.getLink(id);
   return graph.links instanceof Map ? graph.links.get(id) : graph.links?.[id];
 }

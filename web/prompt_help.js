@@ -12,9 +12,10 @@ import { hasNoun, wordsOf } from "./words.js";
  */
 
 const TOKEN = /<[^\s<>():\\,{}|/]+>/g;
+const STORES = ["CNS_LoadState", "CNS_TeachFolder"]; // whose concepts no wire tells
+const SOURCES = new Set([...STORES, "CNS_TrainStep", "CNS_RemoveConcept"]);
 const BESIDE = 4; // words between a token and its noun, at most
 const HEIGHT = 34; // pixels: two lines
-const STORES = ["CNS_LoadState", "CNS_TeachFolder"]; // whose concepts no wire tells
 
 /** @type {WeakMap<GraphNode, HTMLElement>} */
 const helps = new WeakMap();
@@ -41,11 +42,11 @@ function conceptsBehind(node) {
 
 /** @param {GraphNode} node */
 function sourceOfState(node) {
-  return upstream(node, "CNS_STATE", (found) => [...STORES, "CNS_TrainStep"].includes(found.comfyClass ?? ""));
+  return upstream(node, "CNS_STATE", ({ comfyClass }) => SOURCES.has(comfyClass ?? ""));
 }
 
 /**
- * A training adds the concept that is wired into it, whether it has run yet or not. Half-way through an edit a training's state
+ * A training adds the concept that is wired into it, whether it has run yet or not, a removal takes its own away. Half-way through an edit a training's state
  * may lead back to itself.
  * @param {GraphNode} source
  * @param {Set<GraphNode>} [seen]
@@ -56,6 +57,7 @@ function conceptsOf(source, seen = new Set()) {
   if (seen.has(source)) return undefined;
   seen.add(source);
   const before = sourceOfState(source);
+  if (source.comfyClass === "CNS_RemoveConcept") return before && without(conceptsOf(before, seen), valueOf(source, "token"));
   const first = !isWired(source, "previous_state");
   const earlier = before ? conceptsOf(before, seen) : first ? [] : undefined;
   const caption = upstream(source, "CNS_CONCEPT", (found) => found.comfyClass === "CNS_CaptionConceptImages");
@@ -63,6 +65,15 @@ function conceptsOf(source, seen = new Set()) {
   if (!earlier || typeof token !== "string" || !token) return undefined;
   const learned = stateOf(source)?.concepts.find((concept) => concept.token === token);
   return [...earlier, { token, noun: typeof noun === "string" ? noun : learned?.noun }];
+}
+
+/**
+ * @param {Known[] | undefined} concepts
+ * @param {unknown} token undefined where it is wired in
+ */
+function without(concepts, token) {
+  if (typeof token !== "string") return undefined;
+  return concepts?.filter((concept) => concept.token.toLowerCase() !== token.trim().toLowerCase());
 }
 
 /**

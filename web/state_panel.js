@@ -1,5 +1,6 @@
 // @ts-check
 // The concepts of a node's state: for each its token, class noun and neurons; and how much of the budget is used.
+import { conceptActions, paintActions } from "./concept_actions.js";
 import { stateOfFile } from "./state_files.js";
 import { stateOfRun } from "./live.js";
 import { addPanel, make, makeRoom } from "./node_tools.js";
@@ -13,8 +14,10 @@ import { tokenChip } from "./token_chip.js";
  * @property {string} noun
  * @property {number} weights it trains
  * @property {number} share of all K/V weights
+ * @property {number | null} moved by which share K and V of its prompts have moved since it was taught; null: nobody kept them
  * @property {{ token: string, iou: number }[]} overlaps the largest first
- * @typedef {{ concepts: Concept[], used: number, checkpoint: string }} State as `state_record` of cns_core/figures.py gives it
+ * @typedef {{ concepts: Concept[], history: boolean, used: number, checkpoint: string }} State as the
+ *   server's state_record gives it
  */
 
 const [ROW, FOOT, MOST_ROWS] = [24, 24, 8]; // pixels, and rows before the panel scrolls
@@ -47,26 +50,49 @@ export function addStatePanel(node) {
 export function updateStatePanel(node) {
   const panel = panels.get(node);
   const state = stateOf(node);
-  if (!panel || state === panel.shown) return;
+  if (!panel) return;
+  if (state !== panel.shown) show(node, panel, state);
+  state?.concepts.forEach(({ token }, number) => paintActions(node, rowOf(panel.element, number), token));
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {{ element: HTMLElement, shown?: State }} panel
+ * @param {State | undefined} state
+ */
+function show(node, panel, state) {
   panel.shown = state;
   const { element } = panel;
   const before = element.childElementCount;
   if (state && state === stateOfRun(node)) node.properties[PROPERTY] = state;
   element.hidden = !state?.concepts.length;
-  element.replaceChildren(...(state?.concepts.length ? [...state.concepts.map(row), foot(state)] : []));
+  element.replaceChildren(...(state?.concepts.length ? [...state.concepts.map((concept) => row(node, state, concept)), foot(state)] : []));
   if (before !== element.childElementCount) makeRoom(node);
 }
 
-/** @param {Concept} concept */
-function row(concept) {
+/**
+ * @param {HTMLElement} element
+ * @param {number} number
+ */
+function rowOf(element, number) {
+  return /** @type {HTMLElement} */ (element.children[number]);
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {State} state
+ * @param {Concept} concept
+ */
+function row(node, { history }, concept) {
   const overlaps = concept.overlaps.map(({ token, iou }) => `${token} ${percent(iou)}`);
   const neurons = say("neurons", { count: concept.weights.toLocaleString(), share: percent(concept.share) });
+  const moved = concept.moved == null ? [] : [say("movedSince", { share: percent(concept.moved) })];
   const facts = make("span", "cns-facts", {
-    textContent: [neurons, ...overlaps.slice(0, 1).map((nearest) => say("overlaps", { nearest }))].join(", "),
-    title: [say("neuronsHelp"), ...(overlaps.length ? [say("overlapHelp"), ...overlaps] : [])].join("\n"),
+    textContent: [neurons, ...moved, ...overlaps.slice(0, 1).map((nearest) => say("overlaps", { nearest }))].join(", "),
+    title: [say("neuronsHelp"), ...moved.map(() => say("movedHelp")), ...(overlaps.length ? [say("overlapHelp"), ...overlaps] : [])].join("\n"),
   });
   const line = make("div", "cns-concept");
-  line.append(tokenChip(concept), concept.noun, facts);
+  line.append(tokenChip(concept), concept.noun, facts, ...conceptActions(node, concept.token, history));
   return line;
 }
 

@@ -3,12 +3,13 @@
 
 /**
  * @typedef {{ step: number, prompt: string, picture: string }} Sample `picture`: a data URL
- * @typedef {[instance: number, prior: number, regularization: number]} Losses of one step
+ * @typedef {[instance: number, prior: number, regularization: number, moved: number]} Row of one step: its losses, and the
+ *   largest share by which K and V of what is held have moved
  * @typedef {object} Training
  * @property {number} number larger for later trainings
  * @property {number} steps in all
  * @property {number} first how many steps are done before the first of `rows`
- * @property {Losses[]} rows
+ * @property {Row[]} rows
  * @property {Sample[]} samples
  * @property {number} seconds since it began or was resumed, when `earlier` steps had been done
  * @property {number} earlier

@@ -38,7 +38,7 @@ from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.prior import Prior
 from cns_core.comfy_adapter.teach import teach
 from cns_core.concept import Concept
-from cns_core.config import SelectionConfig
+from cns_core.config import SelectionConfig, TrainConfig
 from cns_core.kv_layers import find_kv_modules
 from cns_core.masks import NeuronMask
 from cns_core.state import CNSState
@@ -120,10 +120,12 @@ class Lab:
     def teach(self, state: CNSState | None, name: str, token: str, variant: Variant, seed: int) -> CNSState:
         """The state after one more concept, taught with 4 to 6 pictures as Train CNS Step teaches it."""
         concept = self.concept(name, token, seed, variant.background)
-        neurons = self.neurons(concept, variant, seed, state)
-        config = variant.config(zlib.crc32(f"{seed} {name}".encode()))  # other noise for every concept of a sequence
-        prior = self.prior(name) if config.prior_weight > 0 else Prior()
-        return teach(self.checkpoint, Lesson(concept, neurons, prior, state), config, Display())[0]
+        lesson = Lesson(concept, self.neurons(concept, variant, seed, state), self.prior(name), state)
+        return self.taught(lesson, variant.config(zlib.crc32(f"{seed} {name}".encode())))  # other noise for every concept
+
+    @torch.inference_mode()
+    def taught(self, lesson: Lesson, config: TrainConfig) -> CNSState:
+        return teach(self.checkpoint, lesson, config, Display())[0]
 
     def concept(self, name: str, token: str, seed: int, background: str = "") -> Concept:
         pictures, captions = material(name, seed, background)

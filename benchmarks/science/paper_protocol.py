@@ -30,7 +30,7 @@ SETS = (
 )
 TWENTY = tuple(dict.fromkeys(name for concepts in zip(*SETS, strict=True) for name in concepts))
 SINGLE_PROMPTS, DOUBLE_PROMPTS, TRIPLE_PROMPTS = 5, 4, 3  # single ones for each concept, the others for each set
-IMAGE_COUNTS = {1: 4, 2: 10, 3: 10}  # pictures of a prompt with so many concepts
+IMAGE_COUNTS = {1: 7, 2: 10, 3: 12}  # pictures of a prompt with so many concepts
 ORDINARY = 80  # pictures of ordinary prompts
 UNSEEN = 16  # pictures for the error of the noise prediction
 PRIOR_IMAGES = 24
@@ -66,6 +66,11 @@ class Test:
 
 def tokens_of(names: tuple[str, ...]) -> dict[str, str]:
     return {name: token(index) for index, name in enumerate(names)}
+
+
+def orders_of_twenty(count: int) -> tuple[tuple[str, ...], ...]:
+    """So many orders of the twenty concepts."""
+    return tuple(tuple(random.Random(number).sample(TWENTY, len(TWENTY))) for number in range(count))
 
 
 @lru_cache

@@ -11,15 +11,14 @@ NAMES = (
     "base",
     "fig3",
     "fig7",
-    "table1",
     "table2",
     "fig5",
     "sweeps",
     "failures",
     "regions",
-    "beyond",
-    "selection",
+    "recipe",
     "twenty",
+    "scale",
     "removal",
 )
 

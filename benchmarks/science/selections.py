@@ -1,16 +1,15 @@
-"""Other choices of a concept's neurons, each row with as many as the paper's choice has there, or half of them.
+"""Other choices of a concept's neurons, each row with as many as the paper's choice has there.
 
 ``unowned`` takes no weight an earlier concept trains and refills the row from the next best. ``fisher`` divides what a weight
-can do for the concept's loss by how far it moves K and V of calibration and earlier prompts, ``fisher risk`` by what it does to
-the loss of ordinary pictures. ``coverage`` covers all caption tokens, greedily by gain over cost. All but the first follow the
-ideas, not the letter, of SCNS (ICML 2026), which has no public code: facility location, Fisher risk, cost-aware greedy.
+can do for the concept's loss by what it does to the loss of ordinary pictures; ``coverage`` covers all caption tokens, greedily
+by gain over cost. The last two follow the ideas, not the letter, of SCNS (ICML 2026), which has no public code: Fisher risk,
+facility location, cost-aware greedy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,36 +47,22 @@ def unowned(candidates: Candidates) -> NeuronMask:
 
 
 def fisher(candidates: Candidates) -> NeuronMask:
-    risk = _risk(candidates)
-    scores = {name: value / risk for name, value in candidates.fisher().items()}
-    return _best(candidates, scores, candidates.general)
-
-
-def fisher_anywhere(candidates: Candidates) -> NeuronMask:
-    """The same, general neurons allowed: the risk already prices them."""
-    risk = _risk(candidates)
-    scores = {name: value / risk for name, value in candidates.fisher().items()}
-    return _best(candidates, scores, NeuronMask.empty(candidates.chosen.layout))
-
-
-def fisher_risk(candidates: Candidates) -> NeuronMask:
+    """General neurons are allowed: the risk already prices them."""
     ordinary = candidates.ordinary_fisher()
     scores = {name: value / (ordinary[name] + 0.1 * ordinary[name].mean()) for name, value in candidates.fisher().items()}
     return _best(candidates, scores, NeuronMask.empty(candidates.chosen.layout))
 
 
-def coverage(candidates: Candidates, share: float = 1.0) -> NeuronMask:
-    """Facility location: ``f(S) = Σ_t max_{j∈S} |W_ij c_tj|`` over caption tokens t, greedily by gain over √risk; ``share`` of
-    the paper's number of weights.
-    """
+def coverage(candidates: Candidates) -> NeuronMask:
+    """Facility location: ``f(S) = Σ_t max_{j∈S} |W_ij c_tj|`` over caption tokens t, greedily by gain over √risk."""
     tokens = torch.cat(candidates.captions).unique(dim=0).abs().float()
-    cost = _risk(candidates).sqrt()
+    others = torch.cat(candidates.others).float().square().mean(0)  # how far K and V of other prompts move with column j
+    cost = (others + 0.1 * others.mean()).sqrt()
     picked = {}
     for layer in candidates.chosen.layout.layers:
         magnitude = candidates.weights[layer.name].abs().float()
         allowed = ~candidates.general.layer(layer)
-        counts = (share * candidates.chosen.layer(layer).sum(1)).ceil().int()
-        picked[layer.name] = _greedy(magnitude, tokens, cost, allowed, counts)
+        picked[layer.name] = _greedy(magnitude, tokens, cost, allowed, candidates.chosen.layer(layer).sum(1))
     return NeuronMask.from_layers(candidates.chosen.layout, picked)
 
 
@@ -95,13 +80,6 @@ def _greedy(magnitude: Tensor, tokens: Tensor, cost: Tensor, allowed: Tensor, co
     return picked
 
 
-def _risk(candidates: Candidates) -> Tensor:
-    """``A_jj`` of calibration and earlier prompts: the keep term's curvature along a weight of column j; (features,)."""
-    others = torch.cat(candidates.others).float()
-    risk = others.square().mean(0)
-    return risk + 0.1 * risk.mean()
-
-
 def _best(candidates: Candidates, scores: Mapping[str, Tensor], barred: NeuronMask) -> NeuronMask:
     """In each row as many of the highest scores as the paper's choice has there, none that is barred."""
     layout, picked = layout_of(candidates.weights), {}
@@ -113,11 +91,4 @@ def _best(candidates: Candidates, scores: Mapping[str, Tensor], barred: NeuronMa
     return NeuronMask.from_layers(layout, picked)
 
 
-SELECTIONS: dict[str, Callable[[Candidates], NeuronMask]] = {
-    "unowned": unowned,
-    "fisher": fisher,
-    "fisher anywhere": fisher_anywhere,
-    "fisher risk": fisher_risk,
-    "coverage": coverage,
-    "coverage of half": partial(coverage, share=0.5),
-}
+SELECTIONS = {"unowned": unowned, "fisher": fisher, "coverage": coverage}

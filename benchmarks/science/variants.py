@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 
+from benchmarks.science.selections import SELECTIONS
 from cns_core.config import SelectionConfig, TrainConfig
 from demo.editor.canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
 
@@ -19,7 +20,7 @@ class Variant:
     title: str
     strategy: str = "concept"
     settings: dict[str, object] = field(default_factory=dict)
-    selection: str = ""  # one of selections.py in place of the strategy's weights
+    selection: str = ""  # one of SELECTIONS in place of the strategy's weights
     background: str = ""  # behind all teaching pictures
     top_fraction: float = SelectionConfig.top_fraction
     calibration_count: int = SelectionConfig.calibration_count
@@ -47,9 +48,9 @@ PAPER = {
     "full": Variant("all K/V", "all K/V"),
     "token": Variant("only the token", settings={"neuron_lr": 0.0}),
 }
-BEYOND = {
-    "keep_concept": Variant("concept neurons, keep term", settings=KEEP),
-    "keep_base": Variant("base neurons, keep term", "base", KEEP),
-    "keep_random": Variant("random neurons, keep term", "random", KEEP),
-    "keep_full": Variant("all K/V, keep term", "all K/V", KEEP),
+KEPT = {
+    "keep_concept": Variant("concept neurons, keep", settings=KEEP),
+    "keep_base": Variant("base neurons, keep", "base", KEEP),
+    "keep_full": Variant("all K/V, keep", "all K/V", KEEP),
+    **{f"keep_{name}": Variant(f"{name} neurons, keep", settings=KEEP, selection=name) for name in SELECTIONS},
 }

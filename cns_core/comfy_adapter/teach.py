@@ -93,7 +93,7 @@ def _learned(
         | {"strategy": neurons.kind, "top_fraction": neurons.top_fraction}
         | ({"folder": lesson.folder} if lesson.folder else {}),
         figures={
-            "final_loss": result.history[-1].tolist(),
+            "final_loss": result.history[-1, :4].tolist(),
             "images": len(concept.images),
             "prior_images": len(lesson.prior.images),
             "moved": result.moved,

@@ -22,7 +22,7 @@ _REPORT_SECONDS = 0.3  # reading a loss waits for the device: often enough for a
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history`` (steps, 4), see :class:`Losses`.
+    """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history``: see :class:`.TrainingRun`.
 
     ``moved``: for what was held, the share of their size by which K and V moved; ``kept_share``: below 1 where the change was
     scaled down for that, see :meth:`KeepTerm.kept_share`. ``prev_weight``: λ_prev where the training found it.
@@ -48,7 +48,7 @@ class Observer(Protocol):
         """
 
     def report(self, step: int, rows: list[list[float]]) -> None:
-        """Called every 0.3 s with the steps done and, for each step since the last report, :meth:`Losses.detached`."""
+        """Called every 0.3 s with the steps done and, each step since the last report in the history."""
 
     def resumed(self, step: int, rows: list[list[float]]) -> None:
         """Called before the first step of a training that goes on, with the steps already done and their losses."""
@@ -123,7 +123,7 @@ def _result(run: TrainingRun, start: Start, seconds: float) -> TrainingResult:
 
 
 def _check_finite(rows: list[list[float]], first_step: int) -> None:
-    for step, losses in enumerate(rows, start=first_step):
+    for step, (*losses, _) in enumerate(rows, start=first_step):
         if all(map(math.isfinite, losses)):
             continue
         raise CNSError(

@@ -20,8 +20,9 @@ _FIRST_SCALE = 2.0**12  # torch's 2 ** 16 overflows in the first steps, which ar
 
 
 class TrainingRun:
-    """``steps``: done so far. ``token``: the vectors (n, features). ``history``: float32 (config.steps, 4), see
-    :class:`.objective.Losses`; rows of steps to come are 0.
+    """``steps``: done so far. ``token``: the vectors (n, features). ``history``: float32 (config.steps, 5), see
+    :meth:`.objective.Losses.detached`, and the largest share by which K and V of what is held have moved; rows of steps to come
+    are 0.
     """
 
     def __init__(self, model: Diffusion, start: Start, data: TrainingSet, config: TrainConfig) -> None:
@@ -31,7 +32,7 @@ class TrainingRun:
         within = torch.from_numpy(start.regularized.flat()[start.mask.indices.numpy()]).nonzero().squeeze(1).to(device)
         self.keep_term = KeepTerm(self.kv, start.held) if start.held else None
         self.previous_term = PreviousTerm(self.kv, within, config.prev_weight, config.pretrained_weight, config.neuron_lr)
-        self.history = torch.zeros(config.steps, 4, device=device)
+        self.history = torch.zeros(config.steps, 5, device=device)
         self.steps = 0
         self._model, self._data, self._config = model, data, config
         self._alphas_cumprod = model.alphas_cumprod.cpu()
@@ -79,7 +80,8 @@ class TrainingRun:
         self.kv.write_weights()
         if self.keep_term is not None:
             self.keep_term.after_step(losses.task)
-        self.history[self.steps] = losses.detached()
+            self.history[self.steps, 4] = self.keep_term.moved.max()
+        self.history[self.steps, :4] = losses.detached()
         self.steps += 1
         self._before_draw = self._generator.get_state()
         self._between_steps = True

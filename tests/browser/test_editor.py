@@ -172,15 +172,19 @@ def prompt_of(page) -> str:
     )
 
 
-def answer(button) -> str:
-    """What a chip says to a click, once it says its token again."""
-    said = button.inner_text()
+def answer(page, button, press) -> str:
+    """What a chip says to a press, once it says its token again."""
     button.evaluate(
-        "(chip, said) => new Promise(resolve => new MutationObserver((_, watcher) => chip.textContent !== said "
-        "&& (watcher.disconnect(), resolve())).observe(chip, { childList: true }))",
-        said,
+        """chip => {
+            chip.said = [];
+            chip.watcher?.disconnect();
+            chip.watcher = new MutationObserver(() => chip.said.push(chip.textContent));
+            chip.watcher.observe(chip, { childList: true });
+        }"""
     )
-    return said
+    press()
+    page.wait_for_function("chip => chip.said.length > 1", arg=button)
+    return button.evaluate("chip => chip.said[0]")
 
 
 def test_state_panel_gives_tokens_away(two_taught):
@@ -194,13 +198,11 @@ def test_state_panel_gives_tokens_away(two_taught):
     button = chip(page, "CNS_ApplyState", "<new2>")
     for press in (button.click, lambda: button.press("Enter")):  # a click does not select the node and so take the next one
         page.evaluate("() => navigator.clipboard.writeText('')")
-        press()
-        assert answer(button) == "copied"
+        assert answer(page, button, press) == "copied"
         assert page.evaluate("() => navigator.clipboard.readText()") == "<new2> bird"
     before = prompt_of(page)
     page.evaluate("() => app.canvas.selectNode(app.graph.nodes.find(n => n.type === 'CLIPTextEncode'), false)")
-    button.click()
-    assert answer(button) == "added"
+    assert answer(page, button, button.click) == "added"
     assert prompt_of(page) == f"{before} <new2> bird"
 
 
@@ -239,6 +241,46 @@ def test_prompt_help(two_taught):
         }"""
     )
     help_for("a <new9> bird", "")  # half-way through an edit the state leads back to itself: nobody can say
+
+
+def action(page, token: str, name: str):
+    """A button in Apply CNS State, in a concept's row."""
+    node = page.evaluate_handle(
+        "() => app.graph.nodes.find(n => n.type === 'CNS_ApplyState').widgets.find(w => w.name === 'cns_state').element"
+    ).as_element()
+    rows = node.query_selector_all(".cns-concept")
+    row = next(row for row in rows if row.query_selector(".cns-token").inner_text() == token)
+    return row.query_selector(f".cns-{name}")
+
+
+STRENGTHS = """() => app.graph.nodes.find(n => n.type === 'CNS_ApplyState').widgets
+    .find(w => w.name === 'concept_strengths').value"""
+
+
+def test_a_concept_is_muted_and_removed_from_the_panel(two_taught, server):
+    page = two_taught
+    look_at(page, "CNS_ApplyState", "concept_actions")
+    action(page, "<new1>", "mute").click()
+    action(page, "<new2>", "mute").click()
+    assert page.evaluate(STRENGTHS) == "<new1> 0, <new2> 0"
+    frames(page)
+    assert action(page, "<new2>", "mute").inner_text() == "unmute"
+    action(page, "<new1>", "mute").click()
+    assert page.evaluate(STRENGTHS) == "<new2> 0"
+    run(page)
+    action(page, "<new2>", "mute").click()
+    action(page, "<new2>", "remove").click()
+    frames(page)
+    assert action(page, "<new2>", "remove").is_disabled()
+    look_at(page, "CNS_ApplyState", "concept_removed")
+    prompt_box(page).fill("a <new2> bird")
+    known = "This state does not know <new2>. It knows <new1>."
+    page.wait_for_function(f"expected => ({HELP})() === expected", arg=known, timeout=10_000)
+    prompt_box(page).fill("a <new1> toy")
+    run(page)
+    frames(page)
+    panels = page.evaluate(PANELS)
+    assert ["<new2>" in panel for panel in panels] == [False, True, False, False]  # both trainings, Apply, Remove
 
 
 def test_load_shows_the_file_without_a_run(two_taught):

@@ -8,7 +8,7 @@ import pytest
 
 from demo.editor.workflows import WORKFLOWS
 from demo.training.random_checkpoint import NAME
-from tests.support.editor import LITEGRAPH, open_template, press_run, screenshot, set_widgets, wait_idle
+from tests.support.editor import LITEGRAPH, open_template, press_run, screenshot, set_widgets, show_all, wait_idle
 from tests.support.graphs import small_workflow
 
 SMALL = {
@@ -65,6 +65,7 @@ def test_template(page, saved_state, name):
     press_run(page)
     wait_idle(page, 900)
     assert page.evaluate("() => document.querySelector('.p-dialog, [role=dialog]')?.textContent ?? ''") == ""
+    show_all(page)
     page.wait_for_function(PICTURES_SHOWN, timeout=10_000)
     screenshot(page, f"template_{name}")
     texts = "() => app.graph.nodes.filter(n => n.type === 'PreviewAny').map(n => n.widgets.map(w => w.value).join(''))"

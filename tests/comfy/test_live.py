@@ -23,11 +23,11 @@ def pushed(monkeypatch) -> list[dict]:
 def test_open_pages_hear_what_is_new_and_opened_ones_all(pushed):
     training = LiveTraining("7", "a workflow", steps=3)
     training.show()
-    training.advance([[0.123456789, 0.2, 0.3, 9.0], [0.4, 0.5, 0.6, 9.0]], 1.0)
+    training.advance([[0.123456789, 0.2, 0.3, 9.0, 0.01], [0.4, 0.5, 0.6, 9.0, 0.02]], 1.0)
     training.add_sample(2, "a dog", "data:two")
-    training.advance([[0.7, 0.8, 0.9, 9.0]], 2.0)
+    training.advance([[0.7, 0.8, 0.9, 9.0, 0.03]], 2.0)
     training.end(done=True)
-    first, second, third = [0.12346, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9]
+    first, second, third = [0.12346, 0.2, 0.3, 0.01], [0.4, 0.5, 0.6, 0.02], [0.7, 0.8, 0.9, 0.03]
     assert [(message["first"], message["rows"]) for message in pushed] == [
         *((0, []), (0, [first, second]), (2, []), (2, [third]), (3, [])),
     ]

@@ -35,7 +35,7 @@ def test_page_and_python_find_the_same_nouns():
 
 def message(first: int, rows: list[int], samples: tuple[int, ...] = (), progress: str = "running") -> dict:
     """As the server sends it: one number stands for a step's losses, and for a sample."""
-    losses, pictures = [[row, 0, 0] for row in rows], [{"step": step, "prompt": "", "picture": ""} for step in samples]
+    losses, pictures = [[row, 0, 0, 0] for row in rows], [{"step": step, "prompt": "", "picture": ""} for step in samples]
     told = {"number": 1, "steps": 9, "first": first, "rows": losses, "samples": pictures}
     return {**told, "seconds": first + len(rows), "progress": progress}
 
@@ -73,7 +73,7 @@ def test_missing_rows_are_noticed():
 
 def test_curves_have_a_point_for_each_step():
     """Instance and prior share a scale, whose top is the highest loss; the regularization has its own."""
-    rows = [[1.0, 0.5, 0.0], [0.5, 0.25, 0.001], [0.25, 0.0, 0.002]]
+    rows = [[1.0, 0.5, 0.0, 0], [0.5, 0.25, 0.001, 0], [0.25, 0.0, 0.002, 0]]
     both = evaluate("curves.js", "exports.curvesOf(data, 4)", rows)
     instance, prior, regularization = both["curves"]
     assert both["top"] == instance["top"] == prior["top"] == 1.0
@@ -83,14 +83,20 @@ def test_curves_have_a_point_for_each_step():
     assert (regularization["top"], regularization["last"], regularization["ownScale"]) == (0.002, 0.002, True)
 
 
+def test_what_has_moved_stands_in_place_of_what_holds_it():
+    curves = evaluate("curves.js", "exports.curvesOf(data, 4)", [[1, 0, 0.1, 0], [1, 0, 0.2, 0.04]])["curves"]
+    assert [curve["name"] for curve in curves] == ["instance", "moved"]
+    assert (curves[1]["raw"], curves[1]["top"], curves[1]["ownScale"]) == ("0.25,1 0.5,0", 0.04, True)
+
+
 def test_losses_of_nothing_have_no_curve():
-    assert evaluate("curves.js", "exports.curvesOf(data, 4)", [[1, 0, 0]])["curves"][0]["name"] == "instance"
-    assert evaluate("curves.js", "exports.curvesOf(data, 4)", [[0, 0, 0]]) == {"curves": [], "top": 1}
+    assert evaluate("curves.js", "exports.curvesOf(data, 4)", [[1, 0, 0, 0]])["curves"][0]["name"] == "instance"
+    assert evaluate("curves.js", "exports.curvesOf(data, 4)", [[0, 0, 0, 0]]) == {"curves": [], "top": 1}
 
 
 def test_long_runs_are_thinned_and_a_spike_does_not_flatten_them():
     """5000 steps of 0.1 and one of 50: every fifth step is drawn, and 0.1 is the top."""
-    rows = [[50.0 if step == 1000 else 0.1, 0, 0] for step in range(5000)]
+    rows = [[50.0 if step == 1000 else 0.1, 0, 0, 0] for step in range(5000)]
     both = evaluate("curves.js", "exports.curvesOf(data, 5000)", rows)
     assert both["top"] == 0.1
     points = both["curves"][0]["raw"].split()

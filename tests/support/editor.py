@@ -76,7 +76,7 @@ def look_at(page: Page, kind: str, name: str) -> None:
         }""",
         kind,
     )
-    _picture(page, name)
+    screenshot(page, name)
 
 
 def charts(page: Page) -> list[dict]:
@@ -154,13 +154,21 @@ def press_run(page: Page) -> None:
 
 def wait_idle(page: Page, seconds: float) -> None:
     """Until nothing is queued, as after a press on Run."""
-    page.wait_for_function(
-        "async () => !Object.values(await (await fetch('/queue')).json()).flat().length", polling=200, timeout=1000 * seconds
+    left = page.evaluate(
+        """async seconds => {
+            const queued = async () => Object.values(await (await fetch('/queue')).json()).flat().length;
+            for (const end = Date.now() + 1000 * seconds; (await queued()) && Date.now() < end;) {
+                await new Promise(resolve => setTimeout(resolve, 200));
+            }
+            return queued();
+        }""",
+        seconds,
     )
+    assert not left, f"not done after {seconds} seconds"
 
 
-def screenshot(page: Page, name: str) -> None:
-    """The whole workflow."""
+def show_all(page: Page) -> None:
+    """Brings the whole workflow into view: nodes outside it load no pictures."""
     page.evaluate(
         """() => {
             const boxes = app.graph.nodes.map(n => [n.pos[0], n.pos[1] - 30, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]);
@@ -172,10 +180,10 @@ def screenshot(page: Page, name: str) -> None:
             app.canvas.setDirty(true, true);
         }"""
     )
-    _picture(page, name)
+    frames(page)
 
 
-def _picture(page: Page, name: str) -> None:
+def screenshot(page: Page, name: str) -> None:
     frames(page)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")

@@ -1,15 +1,16 @@
 """One file for each question; ``EXPERIMENTS`` is what ``run.py`` offers by name, in this order."""
 
-from .ablation import fig5, table1, table2
 from .base_model import base
-from .beyond import beyond, selection, twenty
 from .failures import failures
+from .forgetting import fig5
 from .masks import fig3, fig7
 from .regions import regions
 from .removal import removal
+from .scale import scale
 from .sweeps import sweeps
+from .tables import recipe, table2, twenty
 
 EXPERIMENTS = {
     function.__name__: function
-    for function in (base, fig3, fig7, table1, table2, fig5, sweeps, failures, regions, beyond, selection, twenty, removal)
+    for function in (base, fig3, fig7, table2, fig5, sweeps, failures, regions, recipe, twenty, scale, removal)
 }

@@ -12,7 +12,7 @@ from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import Test, noise_seed, single_tests, tokens_of
 from benchmarks.science.report import mean_sd, save_grid, table, write
 from benchmarks.science.sequences import Sequence, load_states, measure
-from benchmarks.science.variants import BEYOND, PAPER, Variant
+from benchmarks.science.variants import KEPT, PAPER, Variant
 from cns_core.state import CNSState
 from demo.world.palette import COLORS
 from demo.world.scene import Scene, Thing
@@ -20,7 +20,7 @@ from demo.world.things import THINGS
 
 _ONE_CLASS = (("robot", "guitar"), ("bee", "panda"), ("turtle", "bee"))
 _TWO_CLASSES = (("robot", "fox"), ("bee", "cactus"), ("turtle", "crown"))
-_COMPARED = {"cns": PAPER["cns"], "keep_concept": BEYOND["keep_concept"]}
+_COMPARED = {"cns": PAPER["cns"], "keep_concept": KEPT["keep_concept"]}
 _ALONE = (("robot",), ("owl",), ("cactus",))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import combinations
 
 import numpy as np
@@ -17,12 +18,13 @@ from cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_core.masks import NeuronMask
 from cns_core.scoring import prompt_mask
 from demo.world.palette import COLORS
-from demo.world.places import PLACES
-from demo.world.scene import background_words, with_article
+from demo.world.scene import with_article
+from demo.world.things import THINGS
 
 SHARE = 0.30
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
-QUERIES = ("cat", "dog", "bird", "fish", "tree", "flower", "house", "car", "boat", "cup", "star")
+PAIRS = 5  # of an adjective and a noun in a query
+_FIRST, _SECOND = slice(0, PAIRS), slice(PAIRS, None)
 
 
 @torch.inference_mode()
@@ -90,24 +92,30 @@ def _parameters(lab: Lab) -> int:
 
 
 def fig7(bench: Bench) -> None:
-    """How alike the concept neurons of 11 queries are: each found from five prompts that name one thing; means over seeds."""
-    matrix = np.mean([_similarity(bench.lab, seed) for seed in bench.seeds], axis=0)
+    """How alike the neurons of eleven queries are: five adjective-noun pairs, of which one word after the other is replaced."""
+    matrices = np.array([_similarity(bench.lab, seed) for seed in bench.seeds])
     figure = Figure((6.5, 5.5), layout="constrained")
     axes = figure.subplots()
-    drawn = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
-    axes.set_xticks(range(len(QUERIES)), QUERIES, rotation=45)
-    axes.set_yticks(range(len(QUERIES)), QUERIES)
-    figure.colorbar(drawn, label="intersection over union of concept neurons")
+    drawn = axes.imshow(matrices.mean(0), vmin=0, vmax=1, cmap="viridis")
+    axes.set(xlabel="words replaced", ylabel="words replaced")
+    figure.colorbar(drawn, label="intersection over union of a query's neurons")
     save_plot(figure, "fig7")
-    table(["", *QUERIES], [[query, *(f"{value:.2f}" for value in row)] for query, row in zip(QUERIES, matrix, strict=True)])
-    write(bench, "fig7", {"queries": QUERIES, "iou": matrix.tolist()})
+    rows = [[replaced, mean_sd(matrices[:, 0, replaced], 2, 1)] for replaced in range(2 * PAIRS + 1)]
+    table(["words replaced", "IoU with the query as it was"], rows)
+    write(bench, "fig7", {"iou": matrices.tolist()})
 
 
 def _similarity(lab: Lab, seed: int) -> np.ndarray:
-    """IoU of every pair of queries (queries, queries): each query with five backgrounds of its own."""
-    general, found = common(masks_of(lab, calibration_prompts(20, 1 + seed))), []
-    for number, query in enumerate(QUERIES):
-        behind = np.random.default_rng((seed, number)).choice([*COLORS, *PLACES], 5, replace=False)
-        prompts = [f"{with_article(query)} {background_words(str(name))}" for name in behind]
-        found.append(common(masks_of(lab, prompts)).without(general))
+    """IoU of every pair of queries (queries, queries), general neurons left out."""
+    general = common(masks_of(lab, calibration_prompts(20, 1 + seed)))
+    found = [mask.without(general) for mask in masks_of(lab, _queries(seed))]
     return np.array([[a.iou(b) for b in found] for a in found])
+
+
+def _queries(seed: int) -> list[str]:
+    """``a red star, a blue house, …`` and the same with one, two, … of its ten words replaced, left to right."""
+    rng = random.Random(f"queries {seed}")
+    colors, things = rng.sample(list(COLORS), 2 * PAIRS), rng.sample(list(THINGS), 2 * PAIRS)
+    words = [[word for pair in zip(colors[part], things[part], strict=True) for word in pair] for part in (_FIRST, _SECOND)]
+    mixed = [[*words[1][:replaced], *words[0][replaced:]] for replaced in range(2 * PAIRS + 1)]
+    return [", ".join(with_article(f"{color} {thing}") for color, thing in zip(m[::2], m[1::2], strict=True)) for m in mixed]

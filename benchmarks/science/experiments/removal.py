@@ -20,7 +20,7 @@ from benchmarks.science.paper_protocol import (
 )
 from benchmarks.science.report import mean_sd, save_grid, table, write
 from benchmarks.science.sequences import Score, Scores, Sequence, load_states, measure, run
-from benchmarks.science.variants import BEYOND
+from benchmarks.science.variants import KEPT
 from cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_core.comfy_adapter.remove import moment_of, remove
 from cns_core.history import with_strengths
@@ -29,7 +29,7 @@ from cns_core.masks import NeuronMask
 from cns_core.removal import moved
 from cns_core.state import CNSState
 
-VARIANTS = {key: BEYOND[key] for key in ("keep_full", "keep_base")}
+VARIANTS = {key: KEPT[key] for key in ("keep_full", "keep_base")}
 _CONCEPTS, _REMOVED = 3, 0  # of so many concepts the first goes
 _ORDINARY, _COPIES = 40, 4
 _WAYS = ("token dropped", "own weights zeroed", "muted", "removed")

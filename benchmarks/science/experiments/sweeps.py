@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import SETS
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
-from benchmarks.science.variants import BEYOND, DEMO, PAPER, Variant
+from benchmarks.science.variants import DEMO, KEPT, PAPER, Variant
 
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
-_CNS, _KEPT, _FULL = PAPER["cns"], BEYOND["keep_concept"], PAPER["full"]
+_CNS, _KEPT, _FULL = PAPER["cns"], KEPT["keep_concept"], PAPER["full"]
 
 
 def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[float, Variant]:
@@ -35,7 +35,7 @@ _SWEEPS: dict[str, dict[float, Variant]] = {
     "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
     "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 100)},
     "keep_tolerance": _settings(_KEPT, "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
-    "keep_tolerance of all K/V": _settings(BEYOND["keep_full"], "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
+    "keep_tolerance of all K/V": _settings(KEPT["keep_full"], "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
 assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "steps")), (
     "The settings in use are not among them."

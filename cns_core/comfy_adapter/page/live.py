@@ -55,7 +55,8 @@ class LiveState(Live):
 
 @dataclass
 class LiveTraining(Live):
-    """``rows``: instance, prior and regularization loss of each step done; ``progress``: running, done or stopped;
+    """``rows``: of each step done instance, prior and regularization loss, and the largest share by which K and V of
+    what is held have moved; ``progress``: running, done or stopped;
     ``samples``: step, prompt and picture (a data URL) of the newest previews; ``seconds``: since the training began or was
     resumed, when ``earlier`` steps had been done.
     """
@@ -71,7 +72,7 @@ class LiveTraining(Live):
 
     def advance(self, rows: list[list[float]], seconds: float) -> None:
         first = len(self.rows)
-        self.rows += [[float(f"{value:.5g}") for value in row[:3]] for row in rows]
+        self.rows += [[float(f"{value:.5g}") for value in (*losses, moved)] for *losses, _, moved in rows]
         self.seconds = seconds
         push(self.message(first))
 

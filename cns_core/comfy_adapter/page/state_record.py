@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...figures import drift
 from ...history import recorded
 from ...state import CNSState, LearnedConcept
 
 
 def state_record(state: CNSState) -> dict[str, object]:
-    """What a page shows of a state, as JSON: its concepts with their overlaps (IoU) with the others, largest first, and the
-    budget. Takes about a millisecond for each pair of concepts.
+    """What a page shows of a state, as JSON: its concepts, how far each has moved since it was taught, its overlaps (IoU) with
+    others, largest first; and the budget. Takes about a millisecond for each pair of concepts.
     """
-    matrix = state.overlaps
+    matrix, since = state.overlaps, drift(state)
 
     def record(number: int, concept: LearnedConcept) -> dict[str, object]:
         others = [other for other in np.argsort(-matrix[number]).tolist() if other != number]
@@ -21,6 +22,7 @@ def state_record(state: CNSState) -> dict[str, object]:
             "noun": concept.noun,
             "weights": concept.mask.count,
             "share": round(concept.mask.share, 5),
+            "moved": round(since[concept.token], 5) if concept.token in since else None,
             "overlaps": [{"token": state.concepts[i].token, "iou": round(matrix[number, i].item(), 3)} for i in others],
         }
 

@@ -37,6 +37,7 @@ export interface Graph {
   links?: Map<number, Link> | Record<number, Link>;
   getLink?(id: number): Link | undefined;
   getNodeById(id: number): GraphNode | null;
+  add(node: GraphNode): void;
   setDirtyCanvas(foreground: boolean, background: boolean): void;
 }
 
@@ -50,12 +51,14 @@ export interface GraphNode {
   graph?: Graph | null;
   subgraph?: Subgraph;
   mode: number;
+  pos: [number, number];
   size: [number, number];
   inputs?: Input[];
   widgets?: Widget[];
   properties: Record<string, unknown>;
   showAdvanced?: boolean;
   computeSize(): [number, number];
+  connect(output: number, target: GraphNode, input: string): unknown;
   setSize(size: [number, number]): void;
   addDOMWidget(name: string, type: string, element: HTMLElement, options: DOMWidgetOptions): Widget;
 }
@@ -79,3 +82,7 @@ export const app: {
   extensionManager: { setting: { get(name: string): unknown } };
   registerExtension(extension: Extension): void;
 };
+
+declare global {
+  const LiteGraph: { createNode(type: string): GraphNode };
+}

@@ -1,0 +1,72 @@
+"""Figure 5 of the paper: what is left of the first concept after each of seven, and of ordinary prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.science.bench import Bench
+from benchmarks.science.paper_protocol import SETS, single_tests, tokens_of
+from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
+from benchmarks.science.sequences import Sequence, load_states
+from benchmarks.science.variants import KEPT, PAPER, Variant
+
+from .tables import ordinary_before
+
+_COMPARED = {**PAPER, **{key: KEPT[key] for key in ("keep_concept", "keep_full")}}
+
+
+def fig5(bench: Bench) -> None:
+    """The first concept's scores after each concept, and ordinary prompts beside it; pictures of one set."""
+    runs, before = bench.runs(_COMPARED), ordinary_before(bench)
+    start = {metric: [scores[metric] for scores in before] for metric in ("rest", "error")}
+    curves = {
+        "first concept is there": _curves(runs, lambda row, names: row["concepts"][names[0]]["concept"]),
+        "its CLIP-I": _curves(runs, lambda row, names: row["concepts"][names[0]]["clip_i"]),
+        "error on its unseen pictures": _curves(runs, lambda row, names: row["concepts"][names[0]]["error"]),
+        "ordinary prompts right": _curves(runs, lambda row, _: row["ordinary"]["rest"], start["rest"]),
+        "error on ordinary pictures": _curves(runs, lambda row, _: row["ordinary"]["error"], start["error"]),
+    }
+    figure = Figure((20, 4), layout="constrained")
+    drawn = figure.subplots(1, len(curves))
+    for axes, (title, of_variants) in zip(drawn, curves.items(), strict=True):
+        first = 0 if "ordinary" in title else 1
+        for key, values in of_variants.items():
+            taught = np.arange(values.shape[1]) + first
+            axes.errorbar(taught, values.mean(0), sd(values), label=_COMPARED[key].title, capsize=2)
+        axes.set(title=title, xlabel="concepts taught")
+        shown = partial(mean_sd, digits=4, scale=1) if "error" in title else mean_sd
+        rows = [
+            [_COMPARED[key].title, *map(shown, values.T), shown(values[:, -1] - values[:, 0])]
+            for key, values in of_variants.items()
+        ]
+        table([f"{title}, after", *range(first, len(SETS[0]) + 1), "change"], rows)
+    drawn[0].legend(fontsize=8)
+    save_plot(figure, "fig5")
+    write(bench, "fig5", {title: {key: c.tolist() for key, c in part.items()} for title, part in curves.items()})
+    for key, variant in _COMPARED.items():
+        _grid(bench, variant, key)
+
+
+def _curves(
+    runs: dict[str, list[dict]], value: Callable[[dict, list[str]], float], start: list[float] | None = None
+) -> dict[str, np.ndarray]:
+    """For each variant (seeds, concepts taught); with ``start`` the untaught model's value of each seed in front."""
+    curves = {
+        key: np.array([[value(row, result["names"]) for row in result["after"]] for result in results])
+        for key, results in runs.items()
+    }
+    return curves if start is None else {key: np.column_stack([start, values]) for key, values in curves.items()}
+
+
+def _grid(bench: Bench, variant: Variant, key: str) -> None:
+    """Rows: the concepts of the first set; columns: after the first, second, … was taught. The same noise all along a row."""
+    seed, names = bench.seeds[0], bench.own(bench.seeds[0])
+    states = load_states(bench.lab, Sequence(variant, names, seed))
+    tests = [single_tests(name, tokens_of(names), seed)[0] for name in names]
+    columns = [bench.lab.pictures([test.prompt for test in tests], list(range(len(tests))), state) for state in states]
+    lines = [[columns[taught][row] if taught >= row else None for taught in range(len(names))] for row in range(len(names))]
+    save_grid(lines, [test.prompt for test in tests], [f"after {name}" for name in names], f"forgetting_{key}")

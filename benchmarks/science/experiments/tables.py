@@ -1,0 +1,122 @@
+"""Which weights to train, and what to hold the earlier concepts with: seven concepts in a row, and twenty."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.science.bench import Bench, Order
+from benchmarks.science.paper_protocol import ORDINARY, SETS, TWENTY, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
+from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
+from benchmarks.science.sequences import Scores, Sequence, error_of_ordinary, load_states, measure
+from benchmarks.science.variants import KEPT, PAPER, Variant
+
+_TWENTY = {"cns": PAPER["cns"], **{key: KEPT[key] for key in ("keep_base", "keep_full")}}
+# SD 1.5, real pictures, CLIP: CLIP-I and CLIP-T of one concept, of several (tables 1 and 2).
+_PAPERS = {"cns": (74.88, 76.95, 67.21, 79.22), "no_reg": (73.06, 74.65, 66.89, 77.02), "random": (73.15, 73.30, 65.05, 72.92)}
+
+
+def table2(bench: Bench) -> None:
+    """The paper's ablation: CNS, without L_reg, with as many random neurons, all K/V, only the token."""
+    _compare(bench, "table2", PAPER, SETS)
+    table(
+        ["the paper on SD 1.5", "CLIP-I, one", "CLIP-T, one", "CLIP-I, several", "CLIP-T, several"],
+        [[PAPER[key].title, *figures] for key, figures in _PAPERS.items()],
+    )
+    _multi_grid(bench, PAPER, "table2")
+
+
+def recipe(bench: Bench) -> None:
+    """Every mask with K and V kept to a tolerance, beside the paper's recipe and its ablations; seven concepts."""
+    variants = {**PAPER, **KEPT}
+    _compare(bench, "recipe", variants, SETS)
+    _multi_grid(bench, variants, "recipe")
+
+
+def twenty(bench: Bench) -> None:
+    """Twenty concepts, each seed in its own order: what is left of each by age."""
+    by_age = _compare(bench, "twenty", _TWENTY, orders_of_twenty(len(bench.seeds)))
+    figure = Figure((10, 4), layout="constrained")
+    titles = ("is there just after its training", "is there after the twentieth concept")
+    for axes, title, part in zip(figure.subplots(1, 2), titles, (0, 1), strict=True):
+        for key, shares in by_age.items():
+            smooth, places = np.array([_smooth(of_seed) for of_seed in shares[part]]), range(1, len(TWENTY) + 1)
+            axes.plot(places, smooth.mean(0), label=_TWENTY[key].title)
+            axes.fill_between(places, smooth.mean(0) - sd(smooth), smooth.mean(0) + sd(smooth), alpha=0.1)
+        axes.set(title=title, xlabel="taught as number", ylim=(0, 1.02))
+    axes.legend(fontsize=8)
+    save_plot(figure, "twenty")
+
+
+def ordinary_before(bench: Bench) -> list[dict[str, float]]:
+    """Of each seed, scores of ordinary prompts on the untaught model."""
+    lab, scores = bench.lab, Scores(bench.lab.folder / f"untaught-{bench.lab.judges}.json")
+    return [
+        scores.of(f"{s} ordinary", lambda s=s: measure(lab, None, bench.own(s), ordinary_tests(ORDINARY, s), 1, s))
+        | scores.of(f"{s} ordinary error", lambda s=s: error_of_ordinary(lab, None, s))
+        for s in bench.seeds
+    ]
+
+
+def _compare(
+    bench: Bench, name: str, variants: dict[str, Variant], orders: tuple[Order, ...]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Two tables, mean ± sd over seeds: what the recognizer counts in % of pictures, and the image-text model's similarities.
+    For each variant how often each concept is there, just after its training and at the end: (seeds, concepts) each.
+    """
+    by_age, figures = {}, {}
+    rows: dict[str, list] = {"counted": [], "alike": []}
+    before = np.array([scores["rest"] for scores in ordinary_before(bench)])
+    for key, results in bench.runs(variants, orders, every=False).items():
+        new, end = by_age[key] = _there(results)
+        ordinary = np.array([result["after"][-1]["ordinary"]["rest"] for result in results])
+        counted = {
+            "first one, new": new[:, 0],
+            "later ones, new": new[:, 1:].mean(1),
+            "first one, at the end": end[:, 0],
+            "it lost": new[:, 0] - end[:, 0],
+            "all, at the end": end.mean(1),
+            "they lost": (new - end).mean(1),
+            "two, and all else right": _several(results, 2, "both"),
+            "three": _several(results, 3, "both"),
+            "ordinary prompts right": ordinary,
+            "they lost since untaught": before - ordinary,
+            "K/V used": np.array([result["after"][-1]["used"] for result in results]),
+        }
+        one = [list(result["after"][-1]["concepts"].values()) for result in results]
+        alike = {f"{metric}, one": np.array([[c[metric] for c in cs] for cs in one]).mean(1) for metric in ("clip_i", "clip_t")}
+        alike |= {f"{m}, two": _several(results, 2, m) for m in ("clip_i", "clip_t")}
+        for kind, cells in (("counted", counted), ("alike", alike)):
+            rows[kind].append([variants[key].title, *map(mean_sd, cells.values())])
+        figures[key] = {title: values.tolist() for title, values in (counted | alike).items()}
+    table(["%", *counted], rows["counted"])
+    table(["similarity × 100", *alike], rows["alike"])
+    write(bench, name, {"orders": orders, "variants": figures})
+    return by_age
+
+
+def _there(results: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    named = [(result["names"], result["after"]) for result in results]
+    new = [[row["concepts"][name]["concept"] for name, row in zip(*one, strict=True)] for one in named]
+    end = [[after[-1]["concepts"][name]["concept"] for name in names] for names, after in named]
+    return np.array(new), np.array(end)
+
+
+def _several(results: list[dict], amount: int, metric: str) -> np.ndarray:
+    return np.array([result[f"multi {amount}"][metric] for result in results])
+
+
+def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
+    """Means over up to five neighbours."""
+    return np.array([values[max(0, i - width // 2) : i + width // 2 + 1].mean() for i in range(len(values))])
+
+
+def _multi_grid(bench: Bench, variants: dict[str, Variant], name: str) -> None:
+    """Rows: variants after all seven concepts of the first set; columns: its prompts with two and three concepts."""
+    seed, names = bench.seeds[0], bench.own(bench.seeds[0])
+    tests, lines = multi_tests(names, tokens_of(names), seed), []
+    for variant in variants.values():
+        state = load_states(bench.lab, Sequence(variant, names, seed))[-1]
+        lines.append(bench.lab.pictures([test.prompt for test in tests], list(range(len(tests))), state))
+    titles = [variant.title for variant in variants.values()]
+    save_grid(lines, titles, [" + ".join(test.concepts) for test in tests], f"{name}_multi")
