@@ -110,5 +110,5 @@ class CaptionConceptImages(io.ComfyNode):
             texts = [made.get(number, text) for number, text in enumerate(texts, start=1)]
         understood = mask_figures(marked)
         progress.text(understood)
-        shown = {"text": (understood,)} if understood else None
+        shown: dict = {"text": (understood,)} if understood else {}
         return io.NodeOutput(Concept(name, word, pictures, tuple(texts), marked), "\n".join(texts), ui=shown)
