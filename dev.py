@@ -220,11 +220,11 @@ def demo(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 
 def train_demo_model(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("demo/training/run.py", python, comfyui, rest)
+    return script("demo/training/run.py", python, comfyui, rest, KEEP_FREED_MEMORY)
 
 
 def science(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("benchmarks/science/run.py", python, comfyui, rest)
+    return script("benchmarks/science/run.py", python, comfyui, rest, KEEP_FREED_MEMORY)
 
 
 def bench(python: Path, comfyui: Path, rest: list[str]) -> int:
@@ -235,8 +235,14 @@ def docs(python: Path, comfyui: Path, rest: list[str]) -> int:
     return script("docs/build/run.py", python, comfyui, rest)
 
 
-def script(path: str, python: Path, comfyui: Path, rest: list[str]) -> int:
-    return subprocess.call([python, ROOT / path, "--comfyui", comfyui, "--base", BASE, *rest], env=importable(comfyui))
+# For programs that train: glibc hands the memory of every large tensor back to the system and gets it again page by page,
+# which is a third of a step on a CPU. Other systems do not read these.
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+
+
+def script(path: str, python: Path, comfyui: Path, rest: list[str], variables: dict[str, str] | None = None) -> int:
+    command = [python, ROOT / path, "--comfyui", comfyui, "--base", BASE, *rest]
+    return subprocess.call(command, env={**importable(comfyui), **(variables or {})})
 
 
 def importable(comfyui: Path) -> dict[str, str]:

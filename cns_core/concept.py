@@ -118,7 +118,7 @@ class Concept:
     @property
     def plain_captions(self) -> tuple[str, ...]:
         """The captions in ordinary words, as text."""
-        return tuple(_without_token(unicodedata.normalize("NFC", text), self.token, self.noun) for text in self.captions)
+        return tuple(without_token(unicodedata.normalize("NFC", text), self.token, self.noun) for text in self.captions)
 
     @property
     def name(self) -> str:
@@ -126,7 +126,8 @@ class Concept:
         return f"{self.token} {self.noun}"
 
 
-def _without_token(caption: str, token: str, noun: str) -> str:
+def without_token(caption: str, token: str, noun: str) -> str:
+    """In ordinary words: ``a <new1> dog`` and ``a <new1>`` become ``a dog``."""
     plain, *rest = re.split(re.escape(token), caption, flags=re.IGNORECASE)
     for part in rest:
         named = re.match(rf"\s*{spelling(noun)}", part, re.IGNORECASE)

@@ -11,6 +11,7 @@ from .files.export_state import ExportState
 from .files.load_demo_model import LoadDemoModel
 from .files.load_state import LoadState
 from .files.save_state import SaveState
+from .inspect.evaluate_images import EvaluateImages
 from .inspect.inspect_prompts import InspectPrompts
 from .inspect.inspect_state import InspectState
 from .neurons.compute_base_neurons import ComputeBaseNeurons
@@ -42,6 +43,7 @@ NODES = [
     ExportState,
     InspectState,
     InspectPrompts,
+    EvaluateImages,
 ]
 
 

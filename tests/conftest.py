@@ -22,11 +22,7 @@ if Path(sys.path[0] or ".").resolve() == ROOT:
     del sys.path[0]  # "python -m pytest" puts it before ComfyUI, whose nodes.py our folder nodes/ would hide
 os.environ.pop("PYTHONPATH", None)  # programs that the tests start find their modules as users' do
 
-from comfy.cli_args import args  # noqa: E402
-
 from demo import headless  # noqa: E402, F401
-
-args.cpu = True
 
 _spec = importlib.util.spec_from_file_location("cns_pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
 _pack = importlib.util.module_from_spec(_spec)

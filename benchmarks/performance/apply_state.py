@@ -2,61 +2,117 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import comfy.model_management as memory
+import comfy.model_patcher
 import torch
 from comfy.model_patcher import ModelPatcher
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.performance.setting import open_checkpoint, seconds
 from benchmarks.performance.states import random_states
 from cns_core.comfy_adapter.apply.apply import apply_state
-from cns_core.comfy_adapter.apply.in_place import StatePatcher
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
 from cns_core.comfy_adapter.sparse_adapter import SparseDeltaAdapter
 from cns_core.state import CNSState
 
 
-def measure(base: Path, rounds: int = 3) -> dict[str, object]:
-    """Seconds of each switch first → second → none → first, means over ``rounds``; were the weights the same afterwards?"""
+def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, object]:
+    """Seconds and bytes copied to the card of each switch first → second → none → first, means over ``rounds``. Each is a load
+    and a pass of the UNet, at whose layers dynamic VRAM copies; ``again`` is the same without a switch.
+    """
+    if dynamic and not _start_dynamic_vram():
+        return {}
     checkpoint = open_checkpoint(base)
     with torch.inference_mode():
         first, second = random_states(checkpoint, 2, 0.05)
-        memory.load_models_gpu([checkpoint.model])
+        _pass(checkpoint.model)
         before = {name: weight.clone() for name, weight in checkpoint.model.model.state_dict().items()}
-        pointers = [weight.data_ptr() for weight in checkpoint.model.model.state_dict().values()]
-        ours = {"first": _in_place(checkpoint, first), "second": _in_place(checkpoint, second), "none": checkpoint.model}
-        result: dict[str, object] = {"elements": first.delta.mask.count, "in place": _switch(ours, rounds)}
-        result["same storage"] = pointers == [weight.data_ptr() for weight in checkpoint.model.model.state_dict().values()]
-        theirs = {"first": _patched(checkpoint, first), "second": _patched(checkpoint, second), "none": checkpoint.model}
-        result["patches"] = _switch(theirs, rounds)
-        memory.load_models_gpu([checkpoint.model])
+        result: dict[str, object] = {"elements": first.delta.mask.count}
+        for way, patched in {
+            "in place": lambda state: apply_state(checkpoint, state, 1.0)[0],
+            "patches": _patched(checkpoint),
+        }.items():
+            models = {"first": patched(first), "second": patched(second), "none": checkpoint.model}
+            result[way] = _switches(models, rounds, dynamic)
+        _pass(checkpoint.model)
         after = checkpoint.model.model.state_dict()
         result["bit-exact"] = all(torch.equal(weight, after[name]) for name, weight in before.items())
     return result
 
 
-def _in_place(checkpoint: Checkpoint, state: CNSState) -> ModelPatcher:
-    model = apply_state(checkpoint, state, 1.0)[0]
-    if not isinstance(model, StatePatcher):
-        raise SystemExit("This ComfyUI loads models dynamically: nothing is written in place here.")
-    return model
+def _start_dynamic_vram() -> bool:
+    """As ComfyUI's main.py does it."""
+    if not torch.cuda.is_available() or not hasattr(comfy.model_patcher, "ModelPatcherDynamic"):
+        return False
+    from comfy import memory_management
+    from comfy_aimdo import control
+
+    control.init()
+    memory_management.aimdo_enabled = control.init_devices([torch.cuda.current_device()])
+    comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
+    return memory_management.aimdo_enabled
 
 
-def _patched(checkpoint: Checkpoint, state: CNSState) -> ModelPatcher:
-    model = checkpoint.model.clone()
-    adapters = {
-        weight_key(layer.name): SparseDeltaAdapter({weight_key(layer.name)}, [positions, values])
-        for layer, positions, values in state.delta.layers()
-    }
-    model.add_patches(adapters, 1.0)
-    return model
+def _patched(checkpoint: Checkpoint):
+    def patched(state: CNSState) -> ModelPatcher:
+        model = checkpoint.model.clone()
+        keys = ((weight_key(layer.name), [positions, values]) for layer, positions, values in state.delta.layers())
+        model.add_patches({key: SparseDeltaAdapter({key}, weights) for key, weights in keys}, 1.0)
+        return model
+
+    return patched
 
 
-def _switch(models: dict[str, ModelPatcher], rounds: int) -> dict[str, float]:
-    durations: dict[str, list[float]] = {name: [] for name in models}
-    memory.load_models_gpu([models["first"]])
+def _switches(models: dict[str, ModelPatcher], rounds: int, dynamic: bool) -> dict[str, dict[str, float]]:
+    measured: dict[str, list[tuple[float, int]]] = {}
+    _pass(models["first"])
     for _ in range(rounds):
-        for name in ("second", "none", "first"):
-            durations[name].append(seconds(lambda name=name: memory.load_models_gpu([models[name]])))
-    return {f"to {name}": sum(values) / len(values) for name, values in durations.items()}
+        for name in ("second", "none", "first", "again"):
+            with _counted(dynamic) as copied:
+                taken = seconds(lambda name=name: _pass(models.get(name, models["first"])))
+            measured.setdefault(f"to {name}" if name in models else name, []).append((taken, copied.bytes))
+    means = {name: [sum(values) / rounds for values in zip(*pairs, strict=True)] for name, pairs in measured.items()}
+    return {name: {"seconds": taken, "bytes": copied} for name, (taken, copied) in means.items()}
+
+
+def _pass(model: ModelPatcher) -> None:
+    memory.load_models_gpu([model])
+    noise = torch.zeros(1, 4, 8, 8, device=model.load_device)
+    model.model.apply_model(noise, noise.new_ones(1), c_crossattn=noise.new_zeros(1, 77, 768))
+    model.cleanup()
+
+
+class _Copies(TorchDispatchMode):
+    """``bytes``: copied from one kind of device to another by torch."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten.copy_, torch.ops.aten._to_copy):
+            source = args[1] if func.overloadpacket is torch.ops.aten.copy_ else args[0]
+            self.bytes += result.nbytes * (source.device.type == "cpu" != result.device.type)
+        return result
+
+
+@contextmanager
+def _counted(dynamic: bool) -> Iterator[_Copies]:
+    """In dynamic VRAM ComfyUI's own library copies, some of it straight from the file."""
+    copies = _Copies()
+    if not dynamic:
+        with copies:
+            yield copies
+        return
+    gather = memory.cast_to_gathered
+
+    def counted(tensors, *destinations, **more):
+        copies.bytes += sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        return gather(tensors, *destinations, **more)
+
+    with patch.object(memory, "cast_to_gathered", counted):
+        yield copies

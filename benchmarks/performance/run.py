@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-GOALS = ("train", "apply", "regions", "scoring", "scaling", "precision", "optimizations", "activations", "peers")
+GOALS = ("train", "breakdown", "apply", "regions", "scoring", "scaling", "precision", "optimizations", "activations", "peers")
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from benchmarks.reporting import table, write
 
 Measure = Callable[..., dict]
@@ -13,16 +15,18 @@ OPTIMIZATIONS = (
     "nothing cached",
     "all K/V trained, not the selected",
     "gradient checkpointing",
+    "inputs of frozen convolutions kept",
     "channels last",
     "torch.compile",
+    *(["CUDA graphs"] if torch.cuda.is_available() else []),
 )
 _FORWARD_BACKWARD_TFLOP = 1.67  # a sample at 512 px, K/V alone trained
 
 
 def train(measure: Measure, pixels: int, steps: int) -> None:
     """Step time and memory of Train CNS Step, beside the arithmetic it cannot do without."""
-    plain = measure("train_ours", pixels=pixels, steps=steps)
-    saving = measure("train_ours", pixels=pixels, steps=steps, checkpointing="on")
+    plain = measure("optimizations", pixels=pixels, steps=steps, way=OPTIMIZATIONS[0])
+    saving = measure("optimizations", pixels=pixels, steps=steps, way="gradient checkpointing")
     floor = 2 * _FORWARD_BACKWARD_TFLOP * (pixels / 512) ** 2
     rows = [
         [name, _time(one["step"]), f"{one['all']:.1f} s", _bytes(one["memory"]), f"{floor / one['step']:.2f}"]
@@ -32,14 +36,23 @@ def train(measure: Measure, pixels: int, steps: int) -> None:
     write("train", {"pixels": pixels, "steps": steps, "TFLOP a step": floor, "kept": plain, "checkpointed": saving})
 
 
+def breakdown(measure: Measure, pixels: int, steps: int) -> None:
+    """The parts of a training step; the backward pass of a CPU runs on a thread of its own, whose operations are in it."""
+    parts = measure("breakdown", pixels=pixels)
+    rows = [[part, f"{one['ms']:.1f} ms", f"{one['operations']:,.0f}"] for part, one in parts.items()]
+    table([f"{pixels} px, 1 instance + 1 prior", "until done", "operations"], rows)
+    write("breakdown", {"pixels": pixels, "parts": parts})
+
+
 def peers(measure: Measure, pixels: int, steps: int) -> None:
     """The same images, resolution and batch in diffusers' Custom Diffusion loop and ComfyUI's Train LoRA."""
     ways = {
-        "Train CNS Step": "train_ours",
+        "Train CNS Step": "optimizations",
         "diffusers, Custom Diffusion loop": "train_diffusers",
         "ComfyUI, Train LoRA": "train_comfy_lora",
     }
-    measured = {title: measure(module, pixels=pixels, steps=steps) for title, module in ways.items()}
+    own = {"optimizations": {"way": OPTIMIZATIONS[0]}}
+    measured = {title: measure(name, pixels=pixels, steps=steps, **own.get(name, {})) for title, name in ways.items()}
     ours = measured["Train CNS Step"]["step"]
     rows = [[t, _time(m["step"]), f"{m['step'] / ours:.2f}", _bytes(m["memory"])] for t, m in measured.items()]
     table([f"{pixels} px, batch 2", "step", "times ours", "peak memory"], rows)
@@ -48,20 +61,28 @@ def peers(measure: Measure, pixels: int, steps: int) -> None:
 
 def optimizations(measure: Measure, pixels: int, steps: int) -> None:
     """What single changes to the step do to its time."""
-    measured = {way: measure("optimizations", pixels=pixels, steps=steps, way=way) for way in OPTIMIZATIONS}
+    measured = {}
+    for way in OPTIMIZATIONS:
+        measured[way] = measure("optimizations", pixels=pixels, steps=steps, way=way)
+        write("optimizations", {"pixels": pixels, "steps": steps, "measured": measured})
     ours = measured[OPTIMIZATIONS[0]]["step"]
     rows = [[way, _time(m["step"]), f"{m['step'] / ours:.2f}", _time(m["first"])] for way, m in measured.items()]
     table([f"{pixels} px, 1 instance + 1 prior", "step", "times as it is", "first two steps with set-up"], rows)
-    write("optimizations", {"pixels": pixels, "steps": steps, "measured": measured})
 
 
 def apply(measure: Measure, pixels: int, steps: int) -> None:
     """Switching states on a loaded model."""
-    result = measure("apply_state")
-    rows = [[way, *(_time(value) for value in result[way].values())] for way in ("in place", "patches")]
-    table([f"switching, {result['elements']:,} elements", *result["in place"]], rows)
-    print(f"same storage throughout: {result['same storage']}; bit-exact afterwards: {result['bit-exact']}")
-    write("apply", result)
+    modes = {mode: measure("apply_state", dynamic=mode == "dynamic VRAM") for mode in ("static", "dynamic VRAM")}
+    modes = {mode: result for mode, result in modes.items() if result}
+    rows = [
+        [f"{mode}, {way}", *(f"{_time(one['seconds'])}, {_bytes(one['bytes'])}" for one in result[way].values())]
+        for mode, result in modes.items()
+        for way in ("in place", "patches")
+    ]
+    table(["switching", *modes["static"]["in place"]], rows)
+    for mode, result in modes.items():
+        print(f"{mode}: {result['elements']:,} elements; bit-exact afterwards: {result['bit-exact']}")
+    write("apply", modes)
 
 
 def scoring(measure: Measure, pixels: int, steps: int) -> None:
@@ -125,5 +146,5 @@ def _bytes(count: float) -> str:
 
 TABLES = {
     function.__name__: function
-    for function in (train, apply, regions, scoring, scaling, precision, optimizations, activations, peers)
+    for function in (train, breakdown, apply, regions, scoring, scaling, precision, optimizations, activations, peers)
 }

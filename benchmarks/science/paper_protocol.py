@@ -16,11 +16,10 @@ import numpy as np
 from demo.judges.recognizer import asked_for
 from demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
-from demo.world.new_things import NEW_THINGS
 from demo.world.palette import COLORS
 from demo.world.places import PLACES
 from demo.world.scene import Scene, Thing, is_held_out, prompt, random_scene
-from demo.world.things import THINGS
+from demo.world.things import NEW_THINGS, THINGS
 
 # Things, places and styles in turn, so that each kind is early and late somewhere. 20 concepts; the teapot is in two sets.
 SETS = (

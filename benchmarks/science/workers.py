@@ -19,10 +19,8 @@ _lab: Lab | None = None
 
 def _start(threads: int, work: Path) -> None:
     from benchmarks.science.lab import Lab
-    from demo.training.allocator import keep_freed_memory
 
     global _lab
-    keep_freed_memory()
     torch.set_num_threads(threads)
     _lab = Lab.open(work)
 

@@ -1,4 +1,4 @@
-"""Where files live: states under ``models/cns`` and ``output/cns``, captioning models under ``models/captioners``."""
+"""Where files live: states under ``models/cns`` and ``output/cns``, models for captions and for scores beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import folder_paths
 
 from ..errors import CNSError
 
-STATES, CAPTIONERS = "cns", "captioners"
+STATES, CAPTIONERS, JUDGES = "cns", "captioners", "cns_judges"
 AUTOSAVES = "autosave"  # a folder in output/cns
 SUFFIX = ".safetensors"
 
@@ -23,7 +23,8 @@ def register() -> None:
     folder_paths.add_model_folder_path(STATES, str(Path(folder_paths.models_dir, STATES)), is_default=True)
     folder_paths.add_model_folder_path(STATES, str(Path(folder_paths.get_output_directory(), STATES)))
     folder_paths.folder_names_and_paths[STATES][1].add(SUFFIX)
-    folder_paths.add_model_folder_path(CAPTIONERS, str(Path(folder_paths.models_dir, CAPTIONERS)))
+    for models in (CAPTIONERS, JUDGES):
+        folder_paths.add_model_folder_path(models, str(Path(folder_paths.models_dir, models)))
 
 
 def state_names() -> list[str]:

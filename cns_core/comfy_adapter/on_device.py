@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import comfy.model_management as memory
 import torch
@@ -15,14 +14,17 @@ from comfy.model_patcher import ModelPatcher
 from ..config import TrainConfig
 from ..errors import CNSError
 from ..training.checkpointing import checkpointed
+from ..training.frozen import lean_convolutions
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.normal_tensors import normal_tensors, out_of_place_norms
+from .static_copies import static_copies
 
 GRADIENT_CHECKPOINTING = ("auto", "on", "off")
 
 # Activations a step keeps for its backward pass, per sample at 512 px in 16-bit precision, without and with checkpointing:
-# 0.75 GB and 0.15 GB by benchmarks/performance/activations.py, and as much again for what comes and goes within a block.
-_KEPT_BYTES, _KEPT_BYTES_CHECKPOINTED = 1.5e9, 0.9e9
+# 0.63 GB and 0.09 GB by benchmarks/performance/activations.py, and 0.75 GB for what comes and goes within a block.
+_KEPT_BYTES, _KEPT_BYTES_CHECKPOINTED = 1.38e9, 0.84e9
+_KEEP_TERM_COPIES = 3  # of all K/V weights in float32, at once, while the term's gradient is computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,37 +44,32 @@ class OnDevice:
             normal_tensors(self.unet.model),
             normal_tensors(self.text.model, dtype=text_dtype),
             out_of_place_norms(self.text.model),
+            lean_convolutions(self.unet.model.diffusion_model),
             checkpointed(self.unet.model.diffusion_model, self.recompute),
         ):
             yield
 
 
-def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int) -> OnDevice:
-    """Puts the checkpoint on its devices for steps of so many samples.
+def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int, holds: bool = False) -> OnDevice:
+    """Puts the checkpoint on its devices for steps of so many samples. ``holds``: with the keep term.
 
     Raises:
         CNSError: ComfyUI keeps it elsewhere, or it cannot be trained there.
     """
-    unet, text = _plain(checkpoint.model), _plain(checkpoint.clip.patcher)
+    if checkpoint.model.load_device.type == "privateuseone":
+        raise CNSError(
+            "Training does not run on DirectML, where PyTorch cannot scale gradients: use PyTorch for CUDA or ROCm, or start "
+            "ComfyUI with --cpu. Apply CNS State works on DirectML."
+        )
+    unet, text = static_copies.of(checkpoint)
     dtype = unet.model.manual_cast_dtype or unet.model.get_dtype()
     scale = samples * (config.resolution / 512) ** 2 * dtype.itemsize / 2
     recompute = _recomputes(config.gradient_checkpointing, unet, scale)
     needed = scale * (_KEPT_BYTES_CHECKPOINTED if recompute else _KEPT_BYTES)
+    needed += _KEEP_TERM_COPIES * 4 * checkpoint.layout.size if holds else 0
     memory.load_models_gpu([unet, text], memory_required=needed, force_full_load=True)
     _check_loaded(unet, dtype)
     return OnDevice(unet, text, dtype, recompute)
-
-
-def _plain(patcher: Any) -> ModelPatcher:
-    """A patcher whose weights are whole on the device: newer ComfyUI streams them by default, which autograd cannot use."""
-    if "disable_dynamic" not in inspect.signature(patcher.clone).parameters:
-        return patcher
-    if patcher.is_dynamic() and getattr(patcher, "cached_patcher_init", None) is None:
-        raise CNSError(
-            "This model's loader cannot load it without dynamic VRAM, which training needs: use ComfyUI's Load Checkpoint, "
-            "or start ComfyUI with --disable-dynamic-vram."
-        )
-    return patcher.clone(disable_dynamic=True)
 
 
 def _check_loaded(unet: ModelPatcher, dtype: torch.dtype) -> None:

@@ -154,7 +154,7 @@ def _train(
 ) -> TrainingResult:
     weights = checkpoint.weights
     samples = config.batch_size * (2 if data.prior_contexts and config.prior_weight > 0 else 1)
-    loaded = load_for_training(checkpoint, config, samples)
+    loaded = load_for_training(checkpoint, config, samples, holds=bool(start.held))
     base, device = loaded.unet.model, loaded.unet.load_device
     predict, encode_prompts = predict_noise(base), PromptEncoder(checkpoint.clip, loaded.text.model, concept.token)
     prompt = display.preview_prompt.strip() or training_prompts(concept, "template", config.template)[0][0]

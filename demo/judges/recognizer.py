@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from demo.judges.pixels import as_input
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
-from demo.world.new_things import NEW_THINGS
 from demo.world.palette import COLORS
 from demo.world.places import PLACES
 from demo.world.scene import Scene
 from demo.world.styles import STYLES
-from demo.world.things import THINGS
+from demo.world.things import NEW_THINGS, THINGS
 
 from .trunk import FEATURES, Trunk
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 from comfy.taesd.taesd import TAESD
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from cns_core.atomic_write import replacing
 from demo.model import EMBEDDING, TEXT, TRAINED_TOKENS, UNET, VAE, new_vae, untrained_embedding
@@ -18,25 +17,21 @@ from .narrow import widened
 from .unet import Generator
 
 
-def export_model(generator: Generator, vae: TAESD, tokens: Tensor, target: Path, about: dict[str, object]) -> None:
-    """Float16 weights under SD-1.5's names; of the token embeddings the rows of ``tokens``, the ids seen in training."""
+def export_model(generator: Generator, vae: TAESD, seen: Tensor, target: Path, about: dict[str, object]) -> None:
+    """Weights under SD-1.5's names; of the token embeddings the rows of ``seen``, the ids seen in training."""
     weights = {UNET + name: value for name, value in generator.unet.state_dict().items()}
     weights |= {VAE + name: value for name, value in widened(vae, new_vae()).state_dict().items()}
     weights |= {TEXT + name: value for name, value in generator.text.state_dict().items() if "text_projection" not in name}
-    embedding, seen = weights[EMBEDDING], torch.from_numpy(np.unique(tokens.numpy())).long()
-    unseen = torch.ones(len(embedding), dtype=torch.bool)
-    unseen[seen] = False
-    if not torch.equal(embedding[unseen], untrained_embedding(len(embedding))[unseen]):
+    embedding = weights[EMBEDDING]
+    changed = (embedding != untrained_embedding(len(embedding))).any(1)
+    if not torch.isin(changed.nonzero().flatten(), seen.long()).all():
         raise RuntimeError("Token embeddings that no caption has were changed by the training.")
-    weights = {name: value.half().contiguous() for name, value in (weights | {EMBEDDING: embedding[seen]}).items()}
-    write(weights | {TRAINED_TOKENS: seen.int()}, target, about)
-
-
-def export_judge(model: nn.Module, target: Path, about: dict[str, object]) -> None:
-    write({n: v.half() if v.is_floating_point() else v for n, v in model.state_dict().items()}, target, about)
+    write(weights | {EMBEDDING: embedding[seen], TRAINED_TOKENS: seen}, target, about)
 
 
 def write(weights: dict[str, Tensor], target: Path, about: dict[str, object]) -> None:
+    """In float16 what is a float."""
+    halved = {name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in weights.items()}
     with replacing(target) as unfinished:
-        unfinished.write_bytes(save(weights, {"about": json.dumps(about)}))  # save_file would let nobody else read it
+        unfinished.write_bytes(save(halved, {"about": json.dumps(about)}))  # save_file would let nobody else read it
     print(f"{target} ({target.stat().st_size / 1e6:.1f} MB) {json.dumps(about)}")

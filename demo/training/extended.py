@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import numpy as np
 
@@ -12,20 +11,13 @@ from demo.world.drawing import World, draw
 from demo.world.nameless import nameless_scene
 from demo.world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
-from demo.world.new_things import NEW_THINGS
 from demo.world.scene import Scene, Thing, prompt, random_scene
-from demo.world.things import THINGS
+from demo.world.things import NEW_THINGS, THINGS
 
-from .pictures import pictures, records_of
+from .pictures import PictureSet
 
-_SCENES, _FIRST_SEED, _NAMELESS_SHARE = 60_000, 30_000_000, 0.2
+_NAMELESS_SHARE = 0.2
 UNKNOWN = -100  # a background or style without a name, or that cannot be told; cross_entropy passes over it
-
-
-def extended_pictures(folder: Path) -> tuple[np.ndarray, list[dict]]:
-    """uint8 pictures (n, 128, 128, 3) and their records."""
-    path = folder / "extended_pictures.npy"
-    return pictures(path, _SCENES, _FIRST_SEED, _judged), records_of(path)
 
 
 def extended_scene(rng: random.Random) -> Scene:
@@ -42,7 +34,7 @@ def extended_scene(rng: random.Random) -> Scene:
     return Scene(tuple(things), background, style, scene.relation)
 
 
-def _judged(seed: int) -> tuple[np.ndarray, dict]:
+def judged(seed: int) -> tuple[np.ndarray, dict]:
     """A picture and what the judges learn of it. New concepts are called by their own name or by their class."""
     rng = random.Random(seed)
     if rng.random() < _NAMELESS_SHARE:
@@ -53,10 +45,12 @@ def _judged(seed: int) -> tuple[np.ndarray, dict]:
         words = {name: concept.pattern.format(name) if own else concept.words() for name, concept in NEW_CONCEPTS.items()}
     picture = np.asarray(draw(scene, rng, world))
     told = scene.style in ALL_STYLES and scene.style not in COLORLESS
+    named = [thing.name for thing in scene.things if thing.name in PRESENT]
+    colored = [what for what in asked_for(scene) if isinstance(what, tuple)]
     record = {
         "caption": prompt(scene, words, joined=rng.random() < 0.3),
-        "things": [PRESENT.index(name) for name in _named(scene)],
-        "present": [PRESENT.index(what) for what in _present(scene)],
+        "things": [PRESENT.index(name) for name in named],
+        "present": [PRESENT.index(what) for what in (*named, *colored)],
         "background": BACKGROUNDS.index(scene.background) if told and scene.background in BACKGROUNDS else UNKNOWN,
         "style": ALL_STYLES.index(scene.style) if scene.style in ALL_STYLES else UNKNOWN,
         "nameless": world is not EXTENDED_WORLD,
@@ -72,9 +66,4 @@ def _without_doubt(rng: random.Random) -> tuple[Scene, World, dict[str, str]]:
             return scene, world, words
 
 
-def _named(scene: Scene) -> list[str]:
-    return [thing.name for thing in scene.things if thing.name in PRESENT]
-
-
-def _present(scene: Scene) -> list:
-    return _named(scene) + [what for what in asked_for(scene) if isinstance(what, tuple)]
+EXTENDED = PictureSet("extended_pictures", 60_000, 30_000_000, judged)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from tqdm import tqdm
 
 from demo.judges.image_text import ImageText, numbers
 from demo.judges.pixels import as_input, as_pixels
-from demo.judges.recognizer import ALL_STYLES, BACKGROUNDS, PRESENT, Recognizer
+from demo.judges.recognizer import ALL_STYLES, BACKGROUNDS, PRESENT, Recognition, Recognizer
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.new_surroundings import NEW_PLACES
 
-from .extended import extended_pictures
+from .extended import EXTENDED
 from .latents import encode
-from .optimizer import MuonWithAdam
-from .resumable import DEVICE, mixed_precision, one_cycle, optimize
+from .pictures import made_once
+from .trainer import DEVICE, mixed_precision, one_cycle, optimize
 
 HELD_OUT = 4_000
 _THROUGH_VAE = 20_000  # of the scenes are seen as the demo model's VAE shows them
-_RECOGNIZER_STEPS, _IMAGE_TEXT_STEPS, _PEAK_RATE, _BATCH = 10_000, 1_200, 2e-3, 64
+_RECOGNIZER_RATES, _IMAGE_TEXT_RATES, _BATCH = one_cycle(10_000, 2e-3), one_cycle(1_200, 2e-3), 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,27 +39,29 @@ class Pictures:
 
     @staticmethod
     def of(folder: Path, vae: torch.nn.Module) -> Pictures:
-        data, records = extended_pictures(folder)
-        file = folder / "judge_decoded.npy"
-        if not file.is_file():
-            np.save(file, _decoded(vae, np.concatenate([data[:_THROUGH_VAE], data[-HELD_OUT:]])))
-        decoded = np.load(file)
-        return Pictures(np.concatenate([decoded[:_THROUGH_VAE], data[_THROUGH_VAE:]]), decoded[_THROUGH_VAE:], records)
+        data = EXTENDED.pixels(folder)
+        seen = np.concatenate([data[:_THROUGH_VAE], data[-HELD_OUT:]])
+        decoded = made_once(folder / "judge_decoded.npy", lambda: _decoded(vae, seen))
+        learned = np.concatenate([decoded[:_THROUGH_VAE], data[_THROUGH_VAE:]])
+        return Pictures(learned, decoded[_THROUGH_VAE:], EXTENDED.records(folder))
 
     def held_out(self) -> dict[str, np.ndarray]:
         return {"": self.data[-HELD_OUT:], ", through the VAE": self.held_out_decoded}
 
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, Tensor]:
+        """Rows of a training batch, never of those held out, and their pictures as a network reads them."""
+        rows = np.random.default_rng(step).integers(len(self.data) - HELD_OUT, size=size)
+        return rows, as_input(self.data[rows]).to(DEVICE, memory_format=torch.channels_last)
 
-def _decoded(vae: torch.nn.Module, data: np.ndarray) -> np.ndarray:
+
+@torch.inference_mode()
+def _decoded(vae: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
     """As the demo model's VAE shows them."""
     seen = []
-    for start in range(0, len(data), 500):
-        latents = encode(vae, data[start : start + 500])
-        with torch.inference_mode(), mixed_precision():
-            output = vae.decode(latents.to(DEVICE, memory_format=torch.channels_last)).float().cpu()
-        seen.append(as_pixels(output))
-        print(f"\rthrough the VAE {start + 500}/{len(data)}", end="", flush=True)
-    print()
+    for latents in tqdm(encode(vae, pixels).split(500), "decoding"):
+        with mixed_precision():
+            output = vae.decode(latents.to(DEVICE, memory_format=torch.channels_last))
+        seen.append(as_pixels(output.float().cpu()))
     return np.concatenate(seen)
 
 
@@ -82,29 +84,33 @@ class Targets:
         known = ~((background < 0).unsqueeze(1) & pairs)  # in one colour a thing is seen, but not the thing's colour
         return Targets(present, known.float(), background, torch.tensor([record["style"] for record in records]))
 
+    def right(self, seen: Recognition) -> Tensor:
+        """Whether all things, the background and the style of each picture are seen: float32 (3, n)."""
+        things = (((seen.present > 0.5) == self.present.bool()) | (self.known == 0)).all(1)
+        background = (seen.background.argmax(1) == self.background) | (self.background < 0)
+        style = (seen.style.argmax(1) == self.style) | (self.style < 0)
+        return torch.stack([things, background, style]).float()
+
 
 def train_recognizer(folder: Path, pictures: Pictures) -> tuple[Recognizer, dict[str, float]]:
     """The recognizer and its accuracies on held-out renders, as they are and through the VAE."""
-    data, targets = pictures.data, Targets.of(pictures.records)
+    targets = Targets.of(pictures.records)
     torch.manual_seed(0)
-    model = Recognizer().to(DEVICE).train()
-    optimizer = MuonWithAdam(model)
+    model = Recognizer().to(DEVICE)
 
-    def step_loss(step: int) -> Tensor:
-        chosen = _draw(step, len(data))
-        x = _inputs(data[chosen])
+    def loss_of(step: int) -> Tensor:
+        rows, x = pictures.batch(step, _BATCH)
         with mixed_precision():
-            there, background, style = model(x.flip(3) if step % 2 else x)
-        there, background, style = (logits.float().cpu() for logits in (there, background, style))
-        present, known = targets.present[chosen], targets.known[chosen]
+            logits = model(x.flip(3) if step % 2 else x)
+        there, background, style = (values.float().cpu() for values in logits)
+        present, known = targets.present[rows], targets.known[rows]
         return (
             functional.binary_cross_entropy_with_logits(there, present, known, reduction="sum") / _BATCH
-            + functional.cross_entropy(background, targets.background[chosen])
-            + functional.cross_entropy(style, targets.style[chosen])
+            + functional.cross_entropy(background, targets.background[rows])
+            + functional.cross_entropy(style, targets.style[rows])
         )
 
-    file, rate_at = folder / "recognizer_training.safetensors", partial(one_cycle, steps=_RECOGNIZER_STEPS, peak=_PEAK_RATE)
-    optimize("recognizer", file, model, optimizer, _RECOGNIZER_STEPS, rate_at, step_loss)
+    optimize(folder / "recognizer_training.safetensors", model, _RECOGNIZER_RATES, loss_of)
     model.cpu().eval().requires_grad_(False)
     accuracies = {}
     for how, shown in pictures.held_out().items():
@@ -113,29 +119,27 @@ def train_recognizer(folder: Path, pictures: Pictures) -> tuple[Recognizer, dict
     return model, accuracies
 
 
-def _accuracies(model: Recognizer, data: np.ndarray, records: list[dict]) -> dict[str, float]:
-    right, targets = [], Targets.of(records)
-    for start in range(0, len(data), 200):
-        seen, rows = model.recognize(data[start : start + 200]), slice(start, start + 200)
-        things = (((seen.present > 0.5) == targets.present[rows].bool()) | (targets.known[rows] == 0)).all(1)
-        background = (seen.background.argmax(1) == targets.background[rows]) | (targets.background[rows] < 0)
-        style = (seen.style.argmax(1) == targets.style[rows]) | (targets.style[rows] < 0)
-        right.append(torch.stack([things, background, style]))
-    things, background, style = torch.cat(right, 1).float()
+def _accuracies(model: Recognizer, pixels: np.ndarray, records: list[dict]) -> dict[str, float]:
+    parts = [
+        Targets.of(records[start : start + 200]).right(model.recognize(pixels[start : start + 200]))
+        for start in range(0, len(pixels), 200)
+    ]
+    things, background, style = torch.cat(parts, 1)
     whole, counts = things * background * style, torch.tensor([len(record["things"]) for record in records])
     nameless = torch.tensor([record["nameless"] for record in records])
     new = torch.tensor([_has_new(record) for record in records])
     ours = ~new & ~nameless
-    return {
-        "background": background.mean().item(),
-        "style": style.mean().item(),
-        "all things with their colours": things.mean().item(),
-        "the demo model's world, one thing": whole[ours & (counts == 1)].mean().item(),
-        "the demo model's world, two things": whole[ours & (counts == 2)].mean().item(),
-        "with new concepts, one thing": whole[new & (counts == 1)].mean().item(),
-        "with new concepts, two things": whole[new & (counts == 2)].mean().item(),
-        "with something nameless": whole[nameless].mean().item(),
+    shares = {
+        "background": background,
+        "style": style,
+        "all things with their colours": things,
+        "the demo model's world, one thing": whole[ours & (counts == 1)],
+        "the demo model's world, two things": whole[ours & (counts == 2)],
+        "with new concepts, one thing": whole[new & (counts == 1)],
+        "with new concepts, two things": whole[new & (counts == 2)],
+        "with something nameless": whole[nameless],
     }
+    return {name: right.mean().item() for name, right in shares.items()}
 
 
 def _has_new(record: dict) -> bool:
@@ -146,40 +150,27 @@ def _has_new(record: dict) -> bool:
 
 def train_image_text(folder: Path, pictures: Pictures) -> tuple[ImageText, dict[str, float]]:
     """The image-text model and how often it finds a held-out picture's caption among a hundred."""
-    data, words = pictures.data, torch.tensor([numbers(record["caption"]) for record in pictures.records])
+    captions = [record["caption"] for record in pictures.records]
+    words = torch.tensor([numbers(caption) for caption in captions])
     torch.manual_seed(0)
-    model = ImageText().to(DEVICE).train()
-    optimizer = MuonWithAdam(model)
+    model = ImageText().to(DEVICE)
 
-    def step_loss(step: int) -> Tensor:
-        chosen = _draw(step, len(data), 2 * _BATCH)
+    def loss_of(step: int) -> Tensor:
+        rows, x = pictures.batch(step, 2 * _BATCH)
         with mixed_precision():
-            pictured, said = model.images(_inputs(data[chosen])), model.texts(words[chosen].to(DEVICE))
+            pictured, said = model.images(x), model.texts(words[rows].to(DEVICE))
         logits = model.log_scale.exp() * pictured.float() @ said.float().T
-        target = torch.arange(len(chosen), device=DEVICE)
+        target = torch.arange(len(rows), device=DEVICE)
         return functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
 
-    file, rate_at = folder / "image_text_training.safetensors", partial(one_cycle, steps=_IMAGE_TEXT_STEPS, peak=_PEAK_RATE)
-    optimize("image-text", file, model, optimizer, _IMAGE_TEXT_STEPS, rate_at, step_loss)
+    optimize(folder / "image_text_training.safetensors", model, _IMAGE_TEXT_RATES, loss_of)
     model.cpu().eval().requires_grad_(False)
-    said = [record["caption"] for record in pictures.records[-HELD_OUT:]]
     held_out = pictures.held_out().items()
-    return model, {f"caption found among 100{how}": _share_found(model, shown, said) for how, shown in held_out}
+    return model, {f"caption found among 100{how}": _found(model, shown, captions[-HELD_OUT:]) for how, shown in held_out}
 
 
-def _share_found(model: ImageText, data: np.ndarray, captions: list[str]) -> float:
-    found = []
-    for start in range(0, len(data), 100):
-        rows = slice(start, start + 100)
-        similarity = model.of_pictures(data[rows]) @ model.of_sentences(captions[rows]).T
-        found.append(similarity.argmax(1) == torch.arange(100))
-    return torch.cat(found).float().mean().item()
-
-
-def _inputs(pixels: np.ndarray) -> Tensor:
-    return as_input(pixels).to(DEVICE, memory_format=torch.channels_last)
-
-
-def _draw(step: int, count: int, batch: int = _BATCH) -> np.ndarray:
-    """Rows of a training batch; the last HELD_OUT are never drawn."""
-    return np.random.default_rng(step).integers(count - HELD_OUT, size=batch)
+def _found(model: ImageText, pixels: np.ndarray, captions: list[str]) -> float:
+    """Share of the pictures whose caption is the nearest of a hundred."""
+    hundreds = [slice(start, start + 100) for start in range(0, len(pixels), 100)]
+    similarities = [model.of_pictures(pixels[rows]) @ model.of_sentences(captions[rows]).T for rows in hundreds]
+    return (torch.stack(similarities).argmax(2) == torch.arange(100)).float().mean().item()

@@ -7,6 +7,7 @@ model itself. Here matrices of one shape go together, in float32, and the iterat
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,55 +25,49 @@ class MuonWithAdam:
     Build it when the model is on its device. ``adam_rate``: AdamW's learning rate as a share of Muon's.
     """
 
-    def __init__(self, model: nn.Module, betas: tuple[float, float] = (0.9, 0.99), adam_rate: float = 1.0) -> None:
+    def __init__(self, model: nn.Module, adam_rate: float = 1.0) -> None:
         embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
         shapes: dict[tuple[int, int], list[nn.Parameter]] = {}
         others = []
         for parameter in model.parameters():
-            rows, columns = (len(parameter), parameter[0].numel()) if parameter.ndim >= 2 else (1, 1)
             if parameter.ndim >= 2 and min(parameter.shape[:2]) >= _LEAST and id(parameter) not in embeddings:
-                shapes.setdefault((rows, columns), []).append(parameter)
+                shapes.setdefault((len(parameter), parameter[0].numel()), []).append(parameter)
             else:
                 others.append(parameter)
         self._alike = list(shapes.values())
         self._momenta = [torch.zeros(len(alike), *shape, device=alike[0].device) for shape, alike in shapes.items()]
-        self._rate, self._adam_rate = 0.0, adam_rate
-        self._adam = torch.optim.AdamW(others, betas=betas, weight_decay=0.0, fused=True)
-
-    def set_learning_rate(self, rate: float) -> None:
-        self._rate = rate
-        for group in self._adam.param_groups:
-            group["lr"] = self._adam_rate * rate
+        self._adam_rate = adam_rate
+        self._adam = torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, rate: float) -> None:
         for alike, momentum in zip(self._alike, self._momenta, strict=True):
             gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in alike]
             gradient = torch.stack([one.flatten(1) for one in gradients])
             momentum.lerp_(gradient, 1 - _MOMENTUM)
             steps = orthogonalized(gradient.lerp(momentum, _MOMENTUM))
-            rate = self._rate * 0.2 * max(momentum.shape[1:]) ** 0.5  # an entry moves as far as under AdamW
+            length = rate * 0.2 * max(momentum.shape[1:]) ** 0.5  # an entry moves as far as under AdamW
             for one, step in zip(alike, steps, strict=True):
-                one.sub_(step.view(one.shape), alpha=rate)
+                one.sub_(step.view(one.shape), alpha=length)
+        self._adam.param_groups[0]["lr"] = self._adam_rate * rate
         self._adam.step()
 
-    def state(self) -> Iterator[tuple[str, Tensor]]:
-        """Named tensors that :meth:`restore` takes."""
-        for index, momentum in enumerate(self._momenta):
-            yield f"muon.{index}", momentum
-        for index, entry in self._adam.state_dict()["state"].items():
-            for name, value in entry.items():
-                yield f"adam.{index}.{name}", value
+    def state_dict(self) -> dict[str, Tensor]:
+        adam = self._adam.state_dict()["state"].items()
+        return {f"muon.{index}": momentum for index, momentum in enumerate(self._momenta)} | {
+            f"adam.{index}.{name}": value for index, entry in adam for name, value in entry.items()
+        }
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        for index, momentum in enumerate(self._momenta):
-            momentum.copy_(tensors[f"muon.{index}"])
-        state: dict[int, dict[str, Tensor]] = {}
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        parameters, state = self._adam.param_groups[0]["params"], defaultdict(dict)
         for key, value in tensors.items():
             part, index, *name = key.split(".")
-            if part == "adam":
-                state.setdefault(int(index), {})[name[0]] = value
-        self._adam.load_state_dict({"state": state, "param_groups": self._adam.state_dict()["param_groups"]})
+            if part == "muon":
+                self._momenta[int(index)].copy_(value)
+            else:
+                # The fused step goes through memory: averages need their parameter's layout, channels last, say.
+                state[int(index)][name[0]] = torch.empty_like(parameters[int(index)]).copy_(value) if value.ndim else value
+        self._adam.load_state_dict({**self._adam.state_dict(), "state": state})
 
 
 @contextmanager

@@ -1,50 +1,51 @@
-"""Renders many scenes on all cores into files that can be read page by page."""
+"""Sets of pictures, drawn once on all cores, in files that can be read page by page."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from demo.world.drawing import render
+from cns_core.atomic_write import replacing
 from demo.world.styles import PIXELS
 
-_CHUNK = 500
-Render = Callable[[int], tuple[np.ndarray, object]]  # seed -> picture and what is to be known of it, as JSON
+
+@dataclass(frozen=True)
+class PictureSet:
+    """``render`` gives the picture of a seed and what is to be known of it, as JSON; files are called ``name``."""
+
+    name: str
+    count: int
+    first_seed: int
+    render: Callable[[int], tuple[np.ndarray, object]]
+
+    def pixels(self, folder: Path) -> np.ndarray:
+        """uint8 (count, PIXELS, PIXELS, 3), memory-mapped."""
+        file = folder / f"{self.name}.npy"
+        if not file.with_suffix(".json").is_file():
+            shape, records = (self.count, PIXELS, PIXELS, 3), []
+            array = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+            with ProcessPoolExecutor() as pool:
+                rendered = pool.map(self.render, range(self.first_seed, self.first_seed + self.count), chunksize=500)
+                for index, (picture, record) in enumerate(tqdm(rendered, f"drawing {self.name}", self.count)):
+                    array[index] = picture
+                    records.append(record)
+            array.flush()
+            file.with_suffix(".json").write_text(json.dumps(records), encoding="utf-8")
+        return np.load(file, mmap_mode="r")
+
+    def records(self, folder: Path) -> list:
+        return json.loads((folder / f"{self.name}.json").read_text(encoding="utf-8"))
 
 
-def captioned(seed: int) -> tuple[np.ndarray, str]:
-    picture, caption, _ = render(seed)
-    return picture, caption
-
-
-def _render_chunk(render_one: Render, first: int) -> tuple[np.ndarray, list]:
-    rendered = [render_one(seed) for seed in range(first, first + _CHUNK)]
-    return np.stack([picture for picture, _ in rendered]), [record for _, record in rendered]
-
-
-def pictures(path: Path, count: int, first_seed: int, render_one: Render = captioned) -> np.ndarray:
-    """uint8 (count, PIXELS, PIXELS, 3), memory-mapped; records lie beside as JSON. Made once, ``count`` in chunks of 500."""
-    if not path.with_suffix(".json").is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, PIXELS, PIXELS, 3))
-        records: list = []
-        starts = range(first_seed, first_seed + count, _CHUNK)
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
-            for index, (chunk, words) in enumerate(pool.map(partial(_render_chunk, render_one), starts)):
-                array[index * _CHUNK : (index + 1) * _CHUNK] = chunk
-                records += words
-                print(f"\rdrawing {path.stem} {len(records)}/{count}", end="", flush=True)
-        print()
-        array.flush()
-        path.with_suffix(".json").write_text(json.dumps(records), encoding="utf-8")
-    return np.load(path, mmap_mode="r")
-
-
-def records_of(path: Path) -> list:
-    return json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+def made_once(file: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array kept in a file."""
+    if not file.is_file():
+        with replacing(file) as unfinished, unfinished.open("wb") as opened:
+            np.save(opened, make())
+    return np.load(file)

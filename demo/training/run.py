@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from demo.training.allocator import keep_freed_memory
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python dev.py train-demo-model", description=__doc__)
@@ -23,11 +21,9 @@ def main() -> None:
         help="only up to this one; judges: only the judges, of the model in demo/",
     )
     arguments = parser.parse_args()
-    import torch
     from comfy.cli_args import args
 
     args.cpu = True
-    keep_freed_memory()
     from demo.judges import image_text, recognizer
     from demo.model import MODEL_FILE, load_demo_model
     from demo.training import export, judges, latents, unet, vae
@@ -37,21 +33,19 @@ def main() -> None:
     if arguments.stage != "judges":
         autoencoder = vae.train(work)
     if arguments.stage in ("model", "all"):
-        generator = unet.train(work, autoencoder)
-        made_of = (latents.world, latents.nameless, latents.looks)
-        tokens = torch.cat([made(work, autoencoder, generator.clip)[1] for made in made_of])
+        generator, seen = unet.train(work, autoencoder)
         about = {
             "unet_steps": unet.STEPS,
-            "vae_steps": vae.STEPS + vae.DECODER_STEPS,
-            "scenes": latents.SCENES + latents.NAMELESS + latents.WITH_LOOKS,
+            "vae_steps": len(vae.RATES) + len(vae.DECODER_RATES),
+            "scenes": sum(one.count for one in latents.SETS),
         }
-        export.export_model(generator, autoencoder, tokens, MODEL_FILE, about)
+        export.export_model(generator, autoencoder, seen, MODEL_FILE, about)
     if arguments.stage in ("judges", "all"):
         _, _, shipped = load_demo_model()
         pictures = judges.Pictures.of(work, shipped.first_stage_model)
         for file, train in ((recognizer.FILE, judges.train_recognizer), (image_text.FILE, judges.train_image_text)):
             judge, accuracies = train(work, pictures)
-            export.export_judge(judge, file, accuracies)
+            export.write(judge.state_dict(), file, accuracies)
 
 
 if __name__ == "__main__":

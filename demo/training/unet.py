@@ -1,37 +1,36 @@
 """Stage 3: the UNet and the text encoder together, on Stable Diffusion's noise-prediction loss with min-SNR weights.
 
 Half of the pictures are of the world, where all has a name. The others make the model one that can be taught: see
-``world/nameless.py`` and ``world/looks.py``.
+``world/nameless.py``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import comfy.sd
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cns_core.comfy_adapter.checkpoint.normal_tensors import out_of_place_norms
 from demo.model import new_base_model, new_clip, untrained_embedding
-from demo.training.random_checkpoint import fill
 
-from .latents import looks, nameless, token_ids, world
-from .optimizer import MuonWithAdam, only_rows
-from .resumable import DEVICE, mixed_precision, one_cycle, optimize
+from .latents import SETS, latents_of, token_ids, tokens_of
+from .optimizer import only_rows
+from .random_checkpoint import fill
+from .trainer import DEVICE, mixed_precision, one_cycle, optimize
 
 STEPS, _PICTURES = 6_700, 64
+_COOLED_FROM, _COSINE = 5_231, one_cycle(10_000, 2e-3)
 # A half cosine planned for more steps than there was time for, left where half of its fall is done, then linear to zero.
-_COSINE_STEPS, _PEAK_RATE, _COOLED_FROM = 10_000, 2e-3, 5_231
-_AVERAGE = 0.998  # decay of the weights' moving average over the last part, which is what ships
+_COOLING = [(STEPS - step) / (STEPS - _COOLED_FROM) for step in range(_COOLED_FROM, STEPS)]
+_RATES = _COSINE[:_COOLED_FROM] + [_COSINE[_COOLED_FROM] * share for share in _COOLING]
+_AVERAGE = get_ema_multi_avg_fn(0.998)  # of the weights over the last part, which is what ships
 _UNCONDITIONAL = 0.1  # share of prompts that are empty, for classifier-free guidance
 _MAX_SNR = 5.0  # min-SNR-5 weights (Hang et al. 2023): composition, decided at high noise, is what takes long to learn
 _RESIDUAL_ENDS = ("out.2", "out_layers.3", "proj_out")  # start at zero, as the original implementation's zero_module
-
-
-def _rate_at(step: int) -> float:
-    at_most = one_cycle(min(step, _COOLED_FROM), _COSINE_STEPS, _PEAK_RATE)
-    return at_most * min(1.0, (STEPS - step) / (STEPS - _COOLED_FROM))
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, *args: object, **kwargs: object) -> Tensor:
@@ -45,12 +44,11 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, *args: object, **kwargs: object)
 class Generator(nn.Module):
     """UNet and text encoder as one module to optimize."""
 
-    def __init__(self) -> None:
+    def __init__(self, clip: comfy.sd.CLIP) -> None:
         super().__init__()
         base = new_base_model()
         self.unet = base.diffusion_model
-        self.clip = new_clip()
-        self.text = self.clip.cond_stage_model.clip_l.transformer
+        self.text = clip.cond_stage_model.clip_l.transformer
         fill(self, 1)
         embedding = self.text.get_input_embeddings().weight
         embedding.data.copy_(untrained_embedding(len(embedding)))
@@ -68,25 +66,24 @@ class Generator(nn.Module):
         return self.unet(noisy, timesteps.float(), context=context, transformer_options=options)
 
 
-def train(folder: Path, vae: nn.Module) -> Generator:
-    """The trained generator with averaged weights; working files are in ``folder``."""
-    model = Generator()
-    sets = [made(folder, vae, model.clip) for made in (world, nameless, looks)]
-    latents, tokens = (torch.cat(parts) for parts in zip(*sets, strict=True))
-    empty = torch.tensor(token_ids(model.clip, ""), dtype=torch.int32)
-    seen, rows = torch.cat([tokens, empty.unsqueeze(0)]).unique(return_inverse=True)
+def train(folder: Path, vae: nn.Module) -> tuple[Generator, Tensor]:
+    """The trained generator with averaged weights, and the ids of the tokens it has seen; working files are in ``folder``."""
+    clip = new_clip()
+    model = Generator(clip)
+    latents = torch.cat([latents_of(one, folder, vae) for one in SETS])
+    empty = torch.tensor([token_ids(clip, "")], dtype=torch.int32)
+    seen, rows = torch.cat([*(tokens_of(one, folder, clip) for one in SETS), empty]).unique(return_inverse=True)
     with only_rows(model.text.get_input_embeddings(), seen.long()), out_of_place_norms(model.text):
         _optimize(model, latents, rows[:-1], rows[-1], folder / "unet_training.safetensors")
         model.cpu()
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False), seen
 
 
-def _optimize(model: Generator, latents: Tensor, prompts: Tensor, empty: Tensor, path: Path) -> None:
+def _optimize(model: Generator, latents: Tensor, prompts: Tensor, empty: Tensor, file: Path) -> None:
     """Trains on latents (n, 4, h, w) and prompts as rows of the token table (n, 77); leaves the averaged weights."""
-    model.to(DEVICE).train().requires_grad_(True)
-    optimizer = MuonWithAdam(model)
+    averaged = AveragedModel(model.to(DEVICE), multi_avg_fn=_AVERAGE)
 
-    def step_loss(step: int) -> Tensor:
+    def loss_of(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
         chosen = torch.randint(len(latents), (_PICTURES,), generator=generator)
         x, ids = latents[chosen].float().to(DEVICE), prompts[chosen]
@@ -101,16 +98,9 @@ def _optimize(model: Generator, latents: Tensor, prompts: Tensor, empty: Tensor,
         weights = (_MAX_SNR * (1 - signal) / signal).clamp(max=1)
         return (weights * (predicted.float() - noise).square()).mean()
 
-    @torch.no_grad()
-    def average(step: int, averaged: dict[str, Tensor]) -> dict[str, Tensor]:
-        if step < _COOLED_FROM:
-            return averaged
-        for name, value in model.state_dict().items():
-            if name in averaged:
-                averaged[name].lerp_(value, 1 - _AVERAGE)
-            else:
-                averaged[name] = value.clone()
-        return averaged
+    def average(step: int) -> None:
+        if step >= _COOLED_FROM:
+            averaged.update_parameters(model)
 
-    averaged = optimize("unet", path, model, optimizer, STEPS, _rate_at, step_loss, average)
-    model.load_state_dict(averaged)
+    optimize(file, model, _RATES, loss_of, after=average, average=averaged)
+    model.load_state_dict(averaged.module.state_dict())

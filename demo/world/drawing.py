@@ -18,14 +18,12 @@ from .things import THINGS, Part
 
 _SUPERSAMPLING = 2
 _PATTERN_CELLS = 4  # stripes, dots or checks across a thing: no finer than the picture can show of a small one
-_FIXED_TONES: dict[str, Color] = {
-    "ink": (24, 24, 28),
-    "paper": (250, 250, 250),
-    "wood": (116, 76, 44),
-    "leaf": (52, 140, 70),
-    "gold": (246, 200, 70),
-    "cream": (240, 226, 200),
-    "pinkish": (236, 130, 140),
+# By the number of things and the relation of two: x, how far it may vary, y, how far it may vary; then the radius.
+_LAYOUTS = {
+    (1, ""): ([(0.5, 0.1, 0.53, 0.08)], 0.38),
+    (2, "left of"): ([(0.26, 0.02, 0.54, 0.08), (0.74, 0.02, 0.54, 0.08)], 0.255),
+    (2, "above"): ([(0.5, 0.1, 0.26, 0.02), (0.5, 0.1, 0.74, 0.02)], 0.255),
+    (3, ""): ([(0.18, 0.01, 0.5, 0.12), (0.5, 0.01, 0.5, 0.12), (0.82, 0.01, 0.5, 0.12)], 0.18),
 }
 
 
@@ -52,11 +50,15 @@ def draw(scene: Scene, rng: random.Random, world: World) -> Image.Image:
     return world.styles[scene.style](picture, shapes, rng)
 
 
-def render(seed: int) -> tuple[np.ndarray, str, Scene]:
-    """Picture uint8 (PIXELS, PIXELS, 3), caption and scene number ``seed`` of the training world."""
+def captioned(scene: Scene, rng: random.Random, world: World, words: Mapping[str, str] | None = None) -> tuple[np.ndarray, str]:
+    """Picture uint8 (PIXELS, PIXELS, 3) and a caption; ``words`` rename things, places and styles."""
+    return np.asarray(draw(scene, rng, world)), caption(scene, rng, words)
+
+
+def render(seed: int) -> tuple[np.ndarray, str]:
+    """Scene number ``seed`` of the training world."""
     rng = random.Random(seed)
-    scene = held_in_scene(rng)
-    return np.asarray(draw(scene, rng, WORLD)), caption(scene, rng), scene
+    return captioned(held_in_scene(rng), rng, WORLD)
 
 
 def _background(name: str, size: int, rng: random.Random, world: World) -> Image.Image:
@@ -69,21 +71,8 @@ def _background(name: str, size: int, rng: random.Random, world: World) -> Image
 
 def _layout(scene: Scene, rng: random.Random) -> list[tuple[float, float, float]]:
     """Centre and radius of each thing as shares of the picture."""
-
-    def near(value: float, spread: float = 0.03) -> float:
-        return value + rng.uniform(-spread, spread)
-
-    if len(scene.things) == 1:
-        return [(near(0.5, 0.1), near(0.53, 0.08), 0.38)]
-    if len(scene.things) == 2:
-        if scene.relation == "left of":
-            return [(near(0.26, 0.02), near(0.54, 0.08), 0.255), (near(0.74, 0.02), near(0.54, 0.08), 0.255)]
-        return [(near(0.5, 0.1), near(0.26, 0.02), 0.255), (near(0.5, 0.1), near(0.74, 0.02), 0.255)]
-    return [
-        (near(0.18, 0.01), near(0.5, 0.12), 0.18),
-        (near(0.5, 0.01), near(0.5, 0.12), 0.18),
-        (near(0.82, 0.01), near(0.5, 0.12), 0.18),
-    ]
+    around, radius = _LAYOUTS[len(scene.things), scene.relation if len(scene.things) == 2 else ""]
+    return [(x + rng.uniform(-dx, dx), y + rng.uniform(-dy, dy), radius) for x, dx, y, dy in around]
 
 
 def _draw_thing(
@@ -97,14 +86,12 @@ def _draw_thing(
 ) -> None:
     side = 2 * math.ceil(radius) + 4
     layer, body = Image.new("RGBA", (side, side)), Image.new("L", (side, side))
-    tones = dict(_FIXED_TONES)
-    if thing.color:
-        color = COLORS[thing.color]
-        tones |= {"body": color, "shade": shade(color), "tint": tint(color)}
+    color = COLORS.get(thing.color, (0, 0, 0))  # what has no colour of its own has fixed ones only
+    tones = {"body": color, "shade": shade(color), "tint": tint(color)}
     for tone, shape, numbers in parts:
         mask = Image.new("L", (side, side))
         _draw_shape(mask, shape, numbers, side / 2, radius)
-        paint = Image.new("RGBA", (side, side), (*(tones.get(tone) or ImageColor.getrgb(tone)), 255))
+        paint = Image.new("RGBA", (side, side), tones.get(tone) or ImageColor.getrgb(tone))
         if tone == "body":
             paint = _patterned(paint, thing.pattern, tones["tint"])
         layer.paste(paint, (0, 0), mask)

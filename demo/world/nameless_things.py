@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 from .palette import Color, any_color, shade
-from .things import KINDS, THINGS, Part, box, ellipse, line, polygon
+from .things import KINDS, THINGS, Part, box, ellipse, line, polygon, ring
 
 _SHAPES = ("ellipse", "ellipse", "box", "triangle", "trapezoid", "bar", "ring")
-_DETAILS = ("ink", "paper")
+_DETAILS = ("#18181c", "#fafafa")
 
 
 def nameless_thing(rng: random.Random) -> tuple[list[Part], str]:
@@ -86,7 +86,7 @@ def _part(tone: str, rng: random.Random, x: float, y: float, rx: float, ry: floa
         return polygon(tone, x - rx, y + up * ry, x + rx, y + up * ry, x + top, y - up * ry, x - top, y - up * ry)
     if shape == "bar":
         return line(tone, rng.uniform(0.06, 0.2), x - side * rx, y - lean * ry, x + side * rx, y + lean * ry)
-    return tone, "ring", [x - rx, y - ry, x + rx, y + ry, rng.uniform(0.05, 0.14)]
+    return ring(tone, x, y, rx, ry, rng.uniform(0.05, 0.14))
 
 
 def _hex(color: Color) -> str:

@@ -9,12 +9,11 @@ import numpy as np
 
 from .drawing import World, draw
 from .new_surroundings import NEW_PLACES, NEW_STYLES
-from .new_things import NEW_THINGS
 from .palette import COLORS
 from .places import PLACES
 from .scene import Scene, Thing, prompt
 from .styles import STYLES
-from .things import THINGS
+from .things import NEW_THINGS, THINGS
 
 EXTENDED_WORLD = World({**THINGS, **NEW_THINGS}, {**PLACES, **NEW_PLACES}, {**STYLES, **NEW_STYLES})
 

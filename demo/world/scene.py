@@ -11,6 +11,7 @@ from .places import PLACES
 from .styles import STYLES
 from .things import KINDS, THINGS
 
+_CLOSE_COLORS = ({"red", "orange"}, {"orange", "yellow"}, {"red", "brown"}, {"pink", "white"})
 _KIND_SHARE, _OMITTED = 0.12, 0.12  # so that "a toy on a beach" is as good a prompt as a complete one
 
 
@@ -41,9 +42,8 @@ def with_article(words: str) -> str:
 def describe(thing: Thing, words: Mapping[str, str]) -> str:
     """``a big striped red star``."""
     pattern = "" if thing.pattern == "plain" else thing.pattern
-    return with_article(
-        " ".join(word for word in (thing.size, pattern, thing.color, words.get(thing.name, thing.name)) if word)
-    )
+    said = (thing.size, pattern, thing.color, words.get(thing.name, thing.name))
+    return with_article(" ".join(filter(None, said)))
 
 
 def background_words(name: str) -> str:
@@ -84,13 +84,7 @@ def is_held_out(scene: Scene) -> bool:
 
 def _contrasting(color: str, others: list[str], rng: random.Random) -> str:
     """``color``, or another one where it is hard to tell from ``others``."""
-    close = {
-        frozenset(("red", "orange")),
-        frozenset(("orange", "yellow")),
-        frozenset(("red", "brown")),
-        frozenset(("pink", "white")),
-    }
-    fine = [c for c in COLORS if all(c != o and frozenset((c, o)) not in close for o in others)]
+    fine = [c for c in COLORS if all(c != o and {c, o} not in _CLOSE_COLORS for o in others)]
     return color if color in fine else rng.choice(fine)
 
 

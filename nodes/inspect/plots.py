@@ -1,4 +1,4 @@
-"""Plots of states and prompts as IMAGE, float32 (1, height, width, 3) in 0..1."""
+"""Plots of states, prompts and scores as IMAGE, float32 (1, height, width, 3) in 0..1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
+from ...cns_core.evaluation import Scores
 from ...cns_core.masks import NeuronMask
 from ..plots import as_image, by_layer, layer_shares, plot, plot_axes
 
@@ -85,4 +86,20 @@ def shared_plot(shares: np.ndarray) -> Tensor:
     axes.set_ylim(0, 105)
     axes.legend()
     axes.grid(alpha=0.3)
+    return as_image(figure)
+
+
+@plot
+def score_plot(scores: Scores) -> Tensor:
+    """Every score of each image, and its concepts' ceilings as lines."""
+    figure, axes = plot_axes()
+    numbers = np.arange(1, len(scores.prompts) + 1)
+    if scores.text is not None:
+        axes.plot(numbers, scores.text, "o", color="C7", label="CLIP-T")
+    for number, (name, values) in enumerate(scores.alike.items()):
+        axes.plot(numbers, values, "s", color=f"C{number}", label=f"CLIP-I of {name}")
+        axes.axhline(scores.ceilings[name], color=f"C{number}", linestyle=":", linewidth=1)
+    axes.set(xlabel="image", ylabel="score", xticks=numbers if len(numbers) <= 30 else numbers[:: len(numbers) // 15])
+    axes.grid(alpha=0.3)
+    axes.legend()
     return as_image(figure)

@@ -11,8 +11,7 @@ import comfy.model_management
 import folder_paths
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.captioner.captioner import NONE, caption_images, captioner_names, picture_of
-from cns_pack.cns_core.comfy_adapter.captioner.download import KNOWN
+from cns_pack.cns_core.comfy_adapter.captioner.captioner import MODELS, NONE, caption_images, captioner_names, picture_of
 from cns_pack.cns_core.comfy_adapter.captioner.loading import load_captioner
 from cns_pack.cns_core.comfy_adapter.captioner.model import INSTRUCTION
 from cns_pack.cns_core.comfy_adapter.captioner.replies import caption_in, loops
@@ -347,7 +346,7 @@ def hub(tmp_path_factory, monkeypatch):
     from huggingface_hub import utils
 
     reset_sessions = getattr(utils, "reset_sessions", None) or utils.close_session  # the latter from 1.0
-    source, files = KNOWN[BLIP], tmp_path_factory.mktemp("hub") / "blip"
+    source, files = MODELS.known[BLIP], tmp_path_factory.mktemp("hub") / "blip"
     tiny_captioners.tiny_blip(files)
     (files / "pytorch_model.bin").write_bytes(b"a pickle")
 
@@ -395,7 +394,7 @@ def hub(tmp_path_factory, monkeypatch):
 
 
 def test_the_pinned_commit_is_downloaded(hub, captioners):
-    assert all(len(source.revision) == 40 for source in KNOWN.values())
+    assert all(len(source.revision) == 40 for source in MODELS.known.values())
     with torch.inference_mode():
         assert caption_images({1: BLACK}, BLIP, True) == {1: CAPTION}
     assert (captioners / BLIP / "model.safetensors").is_file()

@@ -22,7 +22,7 @@ from tests.support.injection import Operations, Stages, spread
 from tests.support.loading import load, same
 from tests.support.tiny_models import AveragingVAE
 
-MOMENTS = 10  # of each stage
+MOMENTS, ALL_MOMENTS = 3, 10  # of each stage, in the suite and where the table is written
 STAGES = {
     "score": "scoring",
     "teach": "setting up",
@@ -147,9 +147,9 @@ def moments(jobs, undisturbed) -> dict[str, list[tuple[str, int]]]:
 @pytest.mark.parametrize(
     ("fault", "stage"), [pytest.param(fault, stage, id=f"{fault.name}, {stage}") for fault in FAULTS for stage in fault.stages]
 )
-def test_nothing_is_left_behind(jobs, undisturbed, moments, reliability, fault, stage):
+def test_nothing_is_left_behind(jobs, undisturbed, moments, reliability, request, fault, stage):
     before, ends, left = Snapshot(jobs.studio), Counter(), Counter()
-    chosen = spread(moments[stage], MOMENTS)
+    chosen = spread(moments[stage], ALL_MOMENTS if request.config.getoption("--write-reliability") else MOMENTS)
     for job, number in chosen:
         ends[ended(fault, jobs, undisturbed, job, number)] += 1
         gc.collect()
@@ -168,7 +168,7 @@ def test_out_of_memory_at_each_operation_of_a_step(jobs, undisturbed, reliabilit
     with Operations() as operations:
         jobs.step()
     moments = list(range(operations.done))
-    chosen = moments if request.config.getoption("--write-reliability") else spread(moments, MOMENTS)
+    chosen = moments if request.config.getoption("--write-reliability") else spread(moments, ALL_MOMENTS)
     before, ends, left = Snapshot(jobs.studio), Counter(), Counter()
     for number in chosen:
         ends[ended(FAULTS[0], jobs, undisturbed, "step", number)] += 1

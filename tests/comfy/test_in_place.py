@@ -242,14 +242,45 @@ def test_saving_a_checkpoint_writes_the_state(studio, applied, two_state, tmp_pa
         assert torch.equal(stored.float(), weight.to(stored.dtype).float()), key
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
-def test_weights_that_cannot_be_written_are_patched(studio, dtype):
-    """8-bit storage is rounded stochastically by ComfyUI's own patching, so that small differences survive on average."""
-    small = tiny_model(dtype=torch.float32)
-    for parameter in small.model.diffusion_model.parameters():
-        parameter.data = parameter.data.to(dtype)
-    keys = [weight_key(name) for name in pretrained_kv(small)]
-    assert not StatePatcher.can_write(small, keys)
+def test_weights_in_ram_are_not_changed_while_a_device_reads_them(studio, applied, monkeypatch):
+    """With little VRAM part of the weights stay in RAM, and copies of them to the card may still be queued."""
+    before, order, real = studio.weights(), [], torch.Tensor.index_copy_
+    monkeypatch.setattr(applied, "load_device", torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: order.append("waited"))
+    monkeypatch.setattr(torch.Tensor, "index_copy_", lambda *arguments: order.append("wrote") or real(*arguments))
+    for change in (applied.inject_model, applied.eject_model):
+        order.clear()
+        change()
+        assert order[:2] == ["waited", "wrote"]
+    monkeypatch.undo()
+    assert same(studio.weights(), before)
+
+
+def test_only_its_own_write_is_taken_out(studio, applied, dog_state, two_state):
+    with torch.inference_mode():
+        first, _ = apply_state(studio.checkpoint, dog_state, 1.0)
+    expected = expected_weights(studio, two_state, 1.0)
+    load([first])
+    first_was_in = first.is_injected
+    applied.inject_model()
+    first.eject_model()
+    assert first_was_in
+    assert same(studio.weights(), expected)
+    applied.eject_model()
+
+
+def test_hooks_without_weights_leave_the_state_in(studio, applied, monkeypatch):
+    """Packs that schedule prompts change hooks between the two passes of every step."""
+    load([applied])
+    hooks = [comfy.hooks.HookGroup() for _ in range(2)]
+    for group in hooks:
+        group.add(comfy.hooks.TransformerOptionsHook(transformers_dict={}))
+    touched, real = [], torch.Tensor.index_copy_
+    monkeypatch.setattr(torch.Tensor, "index_copy_", lambda *arguments: touched.append(1) or real(*arguments))
+    for group in (*hooks, None):
+        applied.apply_hooks(group)
+        assert applied.current_hooks == group
+    assert not touched
 
 
 def test_a_model_with_a_lora_is_patched(studio, dog_state):

@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # A module may import from rows above its own, and from its own room.
 LAYERS = [
-    {"cns_core.errors", "cns_core.atomic_write"},
+    {"cns_core.errors", "cns_core.atomic_write", "cns_core.judge"},
     {"cns_core.config"},
     {"cns_core.words"},
     {"cns_core.kv_layers", "cns_core.fingerprint", "cns_core.calibration", "cns_core.captions", "cns_core.concept"},
     {"cns_core.contexts", "cns_core.crops", "cns_core.image_masks"},
-    {"cns_core.masks", "cns_core.regions"},
+    {"cns_core.masks", "cns_core.regions", "cns_core.evaluation"},
     {"cns_core.scoring", "cns_core.selection", "cns_core.overlaps"},
     {"cns_core.sparse_delta"},
     {"cns_core.training", "cns_core.state"},
@@ -28,9 +28,11 @@ LAYERS = [
         {f"cns_core.comfy_adapter.{room}" for room in rooms}
         for rooms in (
             ("file_names", "folders", "interruptions", "out_of_memory", "required_version", "side_effects", "sparse_adapter"),
-            ("autosave", "captioner", "pictures", "prior"),
+            ("model_folder",),
+            ("autosave", "captioner", "judge", "pictures", "prior"),
             ("checkpoint", "page"),
-            ("apply", "neurons", "on_device", "priors", "regions"),
+            ("apply", "neurons", "priors", "static_copies", "regions"),
+            ("on_device",),
             ("lesson", "export", "remove"),
             ("unfinished",),
             ("keeping",),

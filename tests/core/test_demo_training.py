@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 
 from demo.model import new_vae
-from demo.training import resumable as progress
+from demo.training import trainer
 from demo.training.narrow import narrowed
 from demo.training.optimizer import MuonWithAdam, only_rows, orthogonalized
 
@@ -27,32 +28,45 @@ def test_steps_are_nearly_orthogonal(shape):
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.Flatten(), nn.Linear(32 * 16, 16), nn.ReLU(), nn.Linear(16, 16))
+    layers = nn.Conv2d(3, 32, 3, padding=1), nn.Flatten(), nn.Linear(32 * 16, 16), nn.ReLU(), nn.Linear(16, 16)
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-def run(path, steps: int | None = None) -> nn.Module:
-    """20 steps, or as many before it is stopped."""
+def run(file, steps: int | None = None) -> nn.ModuleList:
+    """20 steps, or as many before it is stopped: the network, and the average of its weights since step 5."""
     model = network()
+    averaged = AveragedModel(model)
 
     def loss_of(step: int) -> torch.Tensor:
         if step == steps:
             raise KeyboardInterrupt
         return model(torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(step))).square().mean()
 
-    progress.optimize("test", path, model, MuonWithAdam(model), 20, lambda step: 1e-2, loss_of)
-    return model
+    def average(step: int) -> None:
+        if step >= 5:
+            averaged.update_parameters(model)
+
+    trainer.optimize(file, model, [1e-2] * 20, loss_of, after=average, average=averaged)
+    return nn.ModuleList([model, averaged.module])
 
 
 def test_resumed_run_equals_an_unbroken_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(progress, "_SAVE_SECONDS", -1)  # after every step
+    monkeypatch.setattr(trainer, "_SAVE_SECONDS", -1)  # after every step
     unbroken = run(tmp_path / "unbroken.safetensors")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "resumed.safetensors", 7)
     resumed = run(tmp_path / "resumed.safetensors")
-    before = network().state_dict()
+    before = nn.ModuleList([network(), network()]).state_dict()
     for name, value in unbroken.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
         assert not torch.equal(before[name], value), name
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = trainer.one_cycle(1_000, peak=2.0)
+    assert (len(rates), rates[0], rates[99], rates[199], max(rates)) == (1_000, 0.01, 1.0, 2.0, 2.0)
+    assert rates[600] == pytest.approx(1.01)
+    assert rates[-1] == pytest.approx(0.02, abs=1e-4)
 
 
 def test_autoencoder_trains_in_bfloat16():
@@ -70,9 +84,8 @@ def test_autoencoder_trains_in_bfloat16():
 def test_parameters_without_dimensions_are_trained():
     model = nn.ParameterDict({"scale": nn.Parameter(torch.tensor(2.5)), "matrix": nn.Parameter(torch.eye(32))})
     optimizer = MuonWithAdam(model)
-    optimizer.set_learning_rate(0.1)
     (model["scale"] * model["matrix"].sum()).backward()
-    optimizer.step()
+    optimizer.step(0.1)
     assert model["scale"].item() == pytest.approx(2.4, abs=1e-3)
     assert not torch.equal(model["matrix"], torch.eye(32))
 

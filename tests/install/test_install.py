@@ -76,6 +76,7 @@ def test_package_holds_what_users_need_and_no_more(package):
         "demo/cns_demo_model.safetensors",
         "demo/model.py",
         "demo/world/new_concepts.py",
+        "demo/world/things.svg",
         "locales/zh/nodeDefs.json",
     } <= names
     assert {f"example_workflows/{path.name}" for path in (ROOT / "example_workflows").iterdir()} <= names

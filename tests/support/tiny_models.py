@@ -35,10 +35,10 @@ UNET_CONFIG = {
 CLIP_CONFIG = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
-def tiny_model(seed: int = 0, dtype: torch.dtype = torch.float32) -> ModelPatcher:
+def tiny_model(seed: int = 0, dtype: torch.dtype = torch.float32, width: int = WIDTH) -> ModelPatcher:
     """Loaded as a loader node loads it: under inference mode, so its weights are inference tensors."""
     with torch.inference_mode():
-        config = comfy.supported_models.SD15({**UNET_CONFIG, "dtype": dtype})
+        config = comfy.supported_models.SD15({**UNET_CONFIG, "dtype": dtype, "context_dim": width})
         model = config.get_model({}, "", device="cpu")
         fill(model.diffusion_model, seed)
     device = comfy.model_management.get_torch_device()

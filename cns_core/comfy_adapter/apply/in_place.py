@@ -1,54 +1,31 @@
-"""A state written into a loaded model's own weights, at its selected elements only.
+"""A state written into a loaded model at its selected elements only.
 
-ComfyUI's patches change a patcher's ``patches_uuid``, upon which the whole model goes to the offload device and back.
-An injection does not: it is written when its patcher is loaded, and taken out when another clone of the model is, or at the end
-of a sampling, as a merge of this checkpoint with another reads the same weights whenever it is loaded. So that everything else
-sees the state as well, :class:`StatePatcher` reports it among its patches (merging, saving), and becomes an
-ordinary patcher as soon as a LoRA or a hook is put on top of it.
+ComfyUI's patches change a patcher's ``patches_uuid``, upon which the whole model is brought to the device again. An injection
+does not: it is written when its patcher is loaded, and taken out when another clone of the model is. How depends on
+where ComfyUI keeps the weights: :mod:`.live_weights`, :mod:`.dynamic_vram`. So that everything else sees the state as
+well, :class:`StatePatcher` reports it among its patches (merging, saving), and becomes an ordinary patcher as soon as a LoRA
+or a hook is put on top of it.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from comfy import model_patcher
+from comfy.hooks import HookGroup
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import CallbacksMP, PatcherInjection
-from torch import Tensor, nn
+from torch import nn
 
 from ..sparse_adapter import ATTACHMENT, SparseDeltaAdapter
+from .dynamic_vram import CannotWrite, DynamicWrite
+from .live_weights import LiveWrite
 
 _WRITABLE = (torch.float32, torch.float16, torch.bfloat16)
-
-
-class _Original:
-    """Entry of ComfyUI's ``backup``: the weight without the delta, for anyone who asks a clone of the model for it."""
-
-    inplace_update = True
-
-    def __init__(self, weight: Tensor, positions: Tensor, values: Tensor) -> None:
-        self._weight, self._positions, self._values = weight, positions, values
-
-    @property
-    def weight(self) -> Tensor:
-        original = self._weight.detach().clone()
-        _put(self._positions, self._values, original)
-        return original
-
-
-@dataclass(eq=False)
-class _Written:
-    """What is written into a model right now, by which patcher, and what was there before."""
-
-    owner: int
-    saved: dict[str, tuple[Tensor, Tensor]]  # weight key -> positions, values
-    backup: dict  # ComfyUI's, shared by all clones of the model
-
-
-_written: weakref.WeakKeyDictionary[nn.Module, _Written] = weakref.WeakKeyDictionary()
+_written: weakref.WeakKeyDictionary[nn.Module, LiveWrite | DynamicWrite] = weakref.WeakKeyDictionary()
 
 
 class StatePatcher(ModelPatcher):
@@ -58,17 +35,19 @@ class StatePatcher(ModelPatcher):
     def of(model: ModelPatcher, adapters: Mapping[str, SparseDeltaAdapter], strength: float) -> StatePatcher:
         """A clone of ``model`` that writes ``strength · delta`` in place."""
         patcher = cast(StatePatcher, model.clone())
-        patcher.__class__ = StatePatcher  # clone() keeps the class from here on
+        patcher.__class__ = _CLASSES[type(model)]  # clone() keeps the class from here on
         patcher.set_attachments(ATTACHMENT, (dict(adapters), strength))
-        patcher.set_injections(ATTACHMENT, [PatcherInjection(_write, _restore)])
-        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, ATTACHMENT, ModelPatcher.eject_model)
+        patcher.set_injections(ATTACHMENT, [PatcherInjection(_inject, _eject)])
+        patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, ATTACHMENT, _after_sampling)
         patcher._forget_when_gone()
         return patcher
 
     @staticmethod
     def can_write(model: ModelPatcher, keys: Iterable[str]) -> bool:
-        """Whether the weights are plain numbers that stay where they are, with nothing else patched onto them."""
-        if type(model) is not ModelPatcher or model.patches or model.hook_patches or model.forced_hooks:
+        """Whether the weights are plain numbers, with nothing else patched onto them that the way of writing cannot join."""
+        if type(model) not in _CLASSES or model.hook_patches or model.forced_hooks:
+            return False
+        if model.patches and not _is_dynamic(model):
             return False
         weights = [model.model.get_parameter(key) for key in keys]
         return all(weight.dtype in _WRITABLE and weight.is_contiguous() for weight in weights)
@@ -76,7 +55,11 @@ class StatePatcher(ModelPatcher):
     def clone(self, *args: Any, **kwargs: Any) -> ModelPatcher:
         patcher = super().clone(*args, **kwargs)
         patcher.is_injected = False  # ComfyUI copies this, but the clone has written nothing yet
-        patcher._forget_when_gone()
+        patcher.__class__ = _CLASSES.get(type(patcher), type(patcher))  # it may have become an ordinary one
+        if isinstance(patcher, StatePatcher):
+            patcher._forget_when_gone()
+            if patcher.patches and not _is_dynamic(patcher):
+                patcher.become_ordinary()
         return patcher
 
     def _forget_when_gone(self) -> None:
@@ -84,18 +67,39 @@ class StatePatcher(ModelPatcher):
 
     def get_key_patches(self, filter_prefix: str | None = None) -> dict:
         patches = super().get_key_patches(filter_prefix)
-        adapters, strength = self.get_attachment(ATTACHMENT) or ({}, 0.0)
-        for key, adapter in adapters.items():
-            if key in patches:
-                patches[key] = [*patches[key], (strength, adapter, 1.0, None, None)]
+        for key in self._adapters.keys() & patches.keys():
+            patches[key] = [*patches[key], self._patch(key)]
         return patches
 
-    def partially_load(self, *args: Any, **kwargs: Any) -> int:
+    def patch_weight_to_device(self, key: str, *args: Any, **kwargs: Any) -> Any:
+        """With ``return_weight`` ComfyUI asks for a weight to save, of a module that it streams to the device."""
+        written = _own(self)
+        there = written is not None and written.is_in(self.model, key)
+        if not kwargs.get("return_weight") or key not in self._adapters or there:
+            return super().patch_weight_to_device(key, *args, **kwargs)
+        patches = self.patches
+        self.patches = {**patches, key: [*patches.get(key, []), self._patch(key)]}
         try:
+            return super().patch_weight_to_device(key, *args, **kwargs)
+        finally:
+            self.patches = patches
+
+    def partially_load(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().partially_load(*args, **kwargs)
+        except CannotWrite:
+            self.become_ordinary()
             return super().partially_load(*args, **kwargs)
         except BaseException:
             self.eject_model()  # ComfyUI injects on the way out of a load that failed, too
             raise
+
+    def patch_hooks(self, hooks: HookGroup) -> None:
+        """A prompt's hooks change between the passes of a step; without weights among them the state can stay in."""
+        if self.hook_patches or self.hook_backup:
+            super().patch_hooks(hooks)
+        else:
+            self.current_hooks = hooks
 
     def add_patches(self, patches: dict, *args: Any, **kwargs: Any) -> list[str]:
         self.become_ordinary()
@@ -114,46 +118,67 @@ class StatePatcher(ModelPatcher):
         self.remove_injections(ATTACHMENT)
         super().add_patches(adapters, strength)
 
+    @property
+    def _adapters(self) -> dict[str, SparseDeltaAdapter]:
+        return (self.get_attachment(ATTACHMENT) or ({},))[0]
 
-def _write(patcher: ModelPatcher) -> None:
+    def _patch(self, key: str) -> tuple:
+        adapters, strength = self.attachments[ATTACHMENT]
+        return strength, adapters[key], 1.0, None, None
+
+
+_CLASSES: dict[type, type] = {ModelPatcher: StatePatcher}
+_Dynamic: Any = getattr(model_patcher, "ModelPatcherDynamic", None)
+if _Dynamic is not None:
+
+    class DynamicStatePatcher(StatePatcher, _Dynamic):
+        """The same where ComfyUI keeps the model in dynamic VRAM."""
+
+    _CLASSES[_Dynamic] = DynamicStatePatcher
+
+
+def _is_dynamic(patcher: Any) -> bool:
+    return hasattr(patcher, "is_dynamic") and patcher.is_dynamic()
+
+
+def _inject(patcher: ModelPatcher) -> None:
+    """Into the model the patcher has now: after a load on another device, or without dynamic VRAM, it is another one."""
     base = patcher.model
     _put_back(base)
     adapters, strength = patcher.attachments[ATTACHMENT]
-    written = _written[base] = _Written(id(patcher), {}, patcher.backup)
+    written = _written[base] = DynamicWrite(patcher) if _is_dynamic(patcher) else LiveWrite(patcher)
     try:
         with torch.inference_mode():
-            for key, adapter in adapters.items():
-                weight = base.get_parameter(key)
-                positions, delta = (tensor.to(weight.device) for tensor in adapter.weights)
-                flat = weight.view(-1)
-                values = flat.index_select(0, positions)
-                written.saved[key] = (adapter.weights[0], values.cpu())  # nothing stays on the device but the weights
-                flat.index_copy_(0, positions, (values.float() + strength * delta).to(weight.dtype))
-                patcher.backup[key] = _Original(weight, *written.saved[key])
+            written.write(base, adapters, strength)
     except BaseException:  # out of memory half-way
         _put_back(base)
         raise
 
 
-def _restore(patcher: ModelPatcher) -> None:
-    _put_back(patcher.model)
+def _eject(patcher: ModelPatcher) -> None:
+    if _own(patcher) is not None:
+        _put_back(patcher.model)
+
+
+def _after_sampling(patcher: ModelPatcher) -> None:
+    """A merge of this checkpoint with another reads its weights whenever it is loaded; in dynamic VRAM those are untouched."""
+    if not _is_dynamic(patcher):
+        patcher.eject_model()
+
+
+def _own(patcher: ModelPatcher) -> LiveWrite | DynamicWrite | None:
+    written = _written.get(patcher.model)
+    return written if written is not None and written.owner == id(patcher) else None
 
 
 def _put_back(base: nn.Module) -> None:
-    """Every element as it was, from its copy. If an error such as out of memory interrupts it, the next call starts over."""
+    """Everything as it was, from copies. If an error such as out of memory interrupts it, the next call starts over."""
     written = _written.get(base)
     if written is None:
         return
     with torch.inference_mode():
-        for key, (positions, values) in written.saved.items():
-            _put(positions, values, base.get_parameter(key))
-            if isinstance(written.backup.get(key), _Original):
-                del written.backup[key]
+        written.put_back(base)
     del _written[base]
-
-
-def _put(positions: Tensor, values: Tensor, weight: Tensor) -> None:
-    weight.view(-1).index_copy_(0, positions.to(weight.device), values.to(weight.device))
 
 
 def _forget(base: weakref.ref[nn.Module], owner: int) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import comfy.model_management as memory
-import folder_paths
 import numpy as np
 from PIL import Image
 from torch import Tensor
@@ -16,18 +14,24 @@ from torch import Tensor
 from ...errors import CNSError, brief
 from ..folders import CAPTIONERS
 from ..interruptions import check_cancelled
+from ..model_folder import ModelFolder, Source
 from ..out_of_memory import out_of_memory
-from .download import KNOWN, download
 from .loading import load_captioner
 
 NONE = "none (given captions only)"
+_KNOWN = {
+    "blip-image-captioning-large": Source(
+        "Salesforce/blip-image-captioning-large", "353689b859fcf0523410b1806dace5fb46ecdf41", "1.9 GB"
+    ),
+    "blip2-opt-2.7b": Source("Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3", "15 GB"),
+}
+MODELS = ModelFolder(CAPTIONERS, _KNOWN, "captioning model", "download_captioner", "write the captions by hand")
 _LONG_SIDE = 1024
 
 
 def captioner_names() -> list[str]:
-    """The known models, and every model folder a user put there."""
-    own = [name for root in _roots() for name in _entries(root) if not name.startswith(".") and _is_model(root / name)]
-    return list(dict.fromkeys([*KNOWN, *own, NONE]))
+    """The known models, every model folder a user put there, and none."""
+    return [*MODELS.names(), NONE]
 
 
 def caption_images(
@@ -42,7 +46,7 @@ def caption_images(
     Raises:
         CNSError: the model is not there and may not be downloaded, cannot be used, or has nothing to say.
     """
-    folder = _model_folder(name, may_download, on_download)
+    folder = MODELS.path_of(name, may_download, on_download)
     try:
         return _captions(folder, images, on_image)
     finally:
@@ -90,36 +94,3 @@ def picture_of(image: Tensor) -> Image.Image:
     picture = Image.fromarray((image.clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8))
     picture.thumbnail((_LONG_SIDE, _LONG_SIDE))
     return picture
-
-
-def _roots() -> list[Path]:
-    return [Path(path) for path in folder_paths.get_folder_paths(CAPTIONERS)]
-
-
-def _entries(root: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(root))
-    except OSError:
-        return []
-
-
-def _is_model(path: Path) -> bool:
-    return os.path.isfile(path / "config.json")  # unlike Path.is_file, False where the folder may not be read
-
-
-def _model_folder(name: str, may_download: bool, on_download: Callable[[str], None]) -> Path:
-    for root in _roots():
-        if _is_model(root / name):
-            return root / name
-    target = _roots()[0] / name
-    if name not in KNOWN:
-        raise CNSError(f"There is no captioning model '{name}' in {_roots()[0]}: choose another, or put its folder there.")
-    if target.exists():
-        raise CNSError(f"{target} has no config.json, so the model is incomplete: put the missing files there or remove it.")
-    source = KNOWN[name]
-    if not may_download:
-        raise CNSError(
-            f"The captioning model {source.repository} is not in {target}: turn on download_captioner to fetch it "
-            f"({source.size}), put its files there yourself, or write the captions by hand."
-        )
-    return download(source, target, on_download)

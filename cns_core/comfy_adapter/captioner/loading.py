@@ -11,6 +11,7 @@ import comfy.model_management as memory
 import torch
 
 from ...errors import CNSError
+from ..model_folder import check_weights
 from .model import CaptioningModel
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
@@ -27,7 +28,7 @@ def load_captioner(folder: Path, device: torch.device) -> CaptioningModel:
     from transformers import AutoModelForImageTextToText  # takes seconds: only a user who captions pays for it
 
     config = _config(folder)
-    _check_weights(folder)
+    check_weights(folder)
     processor, tokenizer = _processor(folder)
     dtype_key = "dtype" if hasattr(config, "dtype") else "torch_dtype"  # the latter until transformers 4.55
     dtype = _dtype(getattr(config, dtype_key), device)
@@ -78,18 +79,6 @@ def _needs_code(folder: Path) -> CNSError:
     return CNSError(
         f"{folder} needs program code of its own, which is never run: choose a captioner that transformers has built in."
     )
-
-
-def _check_weights(folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickled = next(folder.glob("*.bin"), None)
-    if pickled:
-        raise CNSError(
-            f"{pickled} is a pickle, which can run code when it is opened: put the same weights there as .safetensors, or "
-            "choose another captioner."
-        )
-    raise CNSError(f"{folder} has no weights (.safetensors): put the missing files there, or remove it and download it again.")
 
 
 def _check_complete(folder: Path, model: Any, missing: Iterable[str]) -> None:

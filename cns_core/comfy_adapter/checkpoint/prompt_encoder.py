@@ -38,12 +38,12 @@ class PromptEncoder:
         if self._layer is not None:
             self._text_model.set_clip_options({"layer": self._layer})
         encoder = getattr(self._text_model, self._text_model.clip)
-        weights = torch.tensor([[token[1] for token in section] for section in sections])
-        if bool((weights == 1).all()):
+        weights = [[token[1] for token in section] for section in sections]
+        if all(weight == 1 for section in weights for weight in section):
             return encoder.encode(_ids(sections))[0]
         (nothing,) = self._taught.tokenize("")[self._text_model.clip_name]
         features = encoder.encode(_ids([*sections, nothing]))[0]
-        return torch.lerp(features[-1], features[:-1], weights.unsqueeze(-1).to(features.device))
+        return torch.lerp(features[-1], features[:-1], torch.tensor(weights).unsqueeze(-1).to(features.device))
 
 
 def _ids(sections: list[list[tuple]]) -> list[list]:

@@ -1,0 +1,53 @@
+"""Patchers whose weights are whole on the device: newer ComfyUI streams them by default, which autograd cannot use."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+from torch import nn
+
+from ..errors import CNSError
+from .checkpoint.checkpoint import Checkpoint
+
+
+class StaticCopies:
+    """What ComfyUI reads from the file once more for such a patcher, kept for the next training of the same checkpoint.
+
+    One checkpoint's at most, and no longer than that checkpoint itself.
+    """
+
+    def __init__(self) -> None:
+        self._kept: weakref.WeakKeyDictionary[nn.Module, Any] = weakref.WeakKeyDictionary()
+
+    def of(self, checkpoint: Checkpoint) -> tuple[ModelPatcher, ModelPatcher]:
+        """UNet and text encoder.
+
+        Raises:
+            CNSError: they cannot be had.
+        """
+        patchers = checkpoint.model, checkpoint.clip.patcher
+        for other in [model for model in self._kept if all(model is not patcher.model for patcher in patchers)]:
+            del self._kept[other]
+        unet, text = (self._static(patcher) for patcher in patchers)
+        return unet, text
+
+    def _static(self, patcher: Any) -> ModelPatcher:
+        parameters = inspect.signature(patcher.clone).parameters
+        if "disable_dynamic" not in parameters or not patcher.is_dynamic():
+            return patcher
+        if getattr(patcher, "cached_patcher_init", None) is None:
+            raise CNSError(
+                "This model's loader cannot load it without dynamic VRAM, which training needs: use ComfyUI's Load Checkpoint, "
+                "or start ComfyUI with --disable-dynamic-vram."
+            )
+        if "model_override" not in parameters:
+            return patcher.clone(disable_dynamic=True)
+        static = patcher.clone(disable_dynamic=True, model_override=self._kept.get(patcher.model))
+        self._kept[patcher.model] = static.get_clone_model_override()
+        return static
+
+
+static_copies = StaticCopies()
