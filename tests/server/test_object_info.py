@@ -26,6 +26,7 @@ NAMES = {
     "CNS_DemoConcept": "Demo Concept Images",
     "CNS_InspectState": "Inspect CNS State",
     "CNS_InspectPrompts": "Inspect Prompt Neurons",
+    "CNS_EvaluateImages": "Evaluate CNS Images",
     "CNS_RemoveConcept": "Remove CNS Concept",
     "CNS_ExportState": "Export CNS State",
 }
