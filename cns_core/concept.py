@@ -83,12 +83,15 @@ def _remedy(image: Tensor) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Concept:
-    """``images``: float32 (height, width, 3) in 0..1, sizes may differ; one caption for each."""
+    """``images``: float32 (height, width, 3) in 0..1, sizes may differ; one caption for each. ``masks``: empty, or for each
+    image float32 (height, width), 1 where the concept is, or None for all of it.
+    """
 
     token: str
     noun: str
     images: tuple[Tensor, ...]
     captions: tuple[str, ...]
+    masks: tuple[Tensor | None, ...] = ()
 
     def __post_init__(self) -> None:
         check_token(self.token)
@@ -98,6 +101,10 @@ class Concept:
             raise CNSError(
                 f"There are {len(self.captions)} captions for {len(self.images)} images: give one caption for each image, "
                 "in the same order."
+            )
+        if self.masks and len(self.masks) != len(self.images):
+            raise CNSError(
+                f"There are {len(self.masks)} masks for {len(self.images)} images: give one for each image, or none."
             )
         for number, caption in enumerate(self.captions, start=1):
             if not caption.strip():

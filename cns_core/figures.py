@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from .config import FEW_PRIORS
 from .history import recorded
 from .kept_prompts import ORDINARY
 from .masks import NeuronMask
@@ -45,18 +46,36 @@ def training_figures(state: CNSState, result: TrainingResult) -> str:
     concept = state.concepts[-1]
     first, last = result.history[: _window(result)].mean(0), result.history[-_window(result) :].mean(0)
     steps = len(result.history)
-    prior = f"{first[1]:.4f} → {last[1]:.4f}" if concept.figures.get("prior_images") else "none (no prior images wired)"
+    priors = concept.figures.get("prior_images", 0)
+    prior = f"{first[1]:.4f} → {last[1]:.4f}" if priors else "none (no prior images wired)"
     return markdown_list(
         [
             f"{_name(concept)}: {steps} steps in {result.seconds:.1f} s ({steps / result.seconds:.2f} it/s)",
             f"trained {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V) and {_vectors(concept)}",
             f"instance loss {first[0]:.4f} → {last[0]:.4f}, prior loss {prior}, regularization {last[2]:.2e}",
             f"largest change of a weight {result.values.abs().max():.2e}",
+            *_norm(concept),
+            *_few_priors(priors),
             *_moved(state, result),
             f"state: {_concepts(state)}, {state.delta.mask.count:,} weights differ from the checkpoint "
             f"({state.delta.mask.share:.2%} of K/V)",
         ]
     )
+
+
+def _norm(concept: LearnedConcept) -> list[str]:
+    """How long the token's vectors are: ones far longer than an ordinary word's outshout the rest of a prompt."""
+    if "ordinary_norm" not in concept.figures:
+        return []
+    norms = ", ".join(f"{norm:.2f}" for norm in concept.vectors.norm(dim=1).tolist())
+    return [f"length of the token's vectors {norms} (an ordinary word's: {concept.figures['ordinary_norm']:.2f})"]
+
+
+def _few_priors(count: int) -> list[str]:
+    if not 0 < count < FEW_PRIORS:
+        return []
+    images = "1 prior image is" if count == 1 else f"{count} prior images are"
+    return [f"only {images} used, which will be learned by heart: use {FEW_PRIORS} or more, as Make Prior Images draws them"]
 
 
 def _moved(state: CNSState, result: TrainingResult) -> list[str]:

@@ -5,6 +5,7 @@ Without them, what the model makes of its token in a new sentence moves far more
 
 from __future__ import annotations
 
+from .contexts import SURROUNDINGS
 from .state import LearnedConcept
 
 ORDINARY = "ordinary prompts"  # what figures call the calibration prompts, beside the concepts' names
@@ -12,13 +13,7 @@ ORDINARY = "ordinary prompts"  # what figures call the calibration prompts, besi
 _CONTEXTS = (
     "{concept}",
     "a {concept}",
-    "a photo of a {concept}",
-    "a {concept} on the beach",
-    "a {concept} in the snow",
-    "a {concept} in a forest at dawn",
-    "a {concept} in front of a city skyline at night",
-    "a {concept} on a wooden table",
-    "a {concept} beside a window with a view of the mountains",
+    *SURROUNDINGS,
     "a red {concept}",
     "a cat in a {concept}",
     "a {concept} and a chair",

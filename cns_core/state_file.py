@@ -111,6 +111,16 @@ def read_lineage(path: Path) -> tuple[str, ...]:
         return ()
 
 
+def read_settings(path: Path) -> list[dict[str, Any]]:
+    """The settings each concept in a file was taught with; none where the file is no state that can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return [dict(record["settings"]) for record in json.loads(metadata.get("concepts", "[]"))]
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+
+
 def _tensors(state: CNSState) -> dict[str, torch.Tensor]:
     positions = state.delta.mask.flat()
     tensors = {

@@ -24,15 +24,15 @@ def run(server: ComfyServer, arguments: argparse.Namespace) -> None:
     checkpoint = install_checkpoint(arguments)
     info = server.object_info()
     teach = fitted("continual_training", info, checkpoint, arguments)
-    for node, name in zip(find(teach, "LoadImage"), install_pictures(arguments), strict=True):
-        teach[node]["inputs"]["image"] = name
+    for node, name in zip(find(teach, "CNS_LoadConceptImages"), install_pictures(arguments), strict=True):
+        teach[node]["inputs"]["folder"] = name
     taught = execute(server, "Teaching two concepts", teach)
     *_, save = find(teach, "CNS_SaveState")  # of both concepts
     state = Path(taught.outputs[save]["text"][0].splitlines()[0])
     generate = fitted("multi_concept_generation", info, checkpoint, arguments)
     change(generate, "CNS_LoadState", state_name=state.name)
     shown = execute(server, "Two concepts in one prompt", generate)
-    report(server, arguments.base, teach, taught, shown, state)
+    report(arguments.base, teach, taught, shown, state)
 
 
 def install_checkpoint(arguments: argparse.Namespace) -> str:
@@ -48,7 +48,7 @@ def install_checkpoint(arguments: argparse.Namespace) -> str:
 
 
 def install_pictures(arguments: argparse.Namespace) -> list[str]:
-    """Names of three pictures for each concept, copied into ComfyUI's input folder."""
+    """A folder in ComfyUI's input for each concept, with copies of three pictures."""
     names = []
     for index, source in enumerate(arguments.images):
         folder = arguments.base / "input" / f"cns_demo_{index + 1}"
@@ -59,7 +59,7 @@ def install_pictures(arguments: argparse.Namespace) -> list[str]:
             raise SystemExit(f"{source} holds {len(found)} images, {IMAGES_PER_CONCEPT} are needed.")
         for path in found:
             shutil.copy2(path, folder)
-        names += [f"{folder.name}/{path.name}" for path in sorted(folder.iterdir())]
+        names.append(folder.name)
     return names
 
 
@@ -69,10 +69,12 @@ def fitted(name: str, info: dict, checkpoint: str, arguments: argparse.Namespace
     change(prompt, "CheckpointLoaderSimple", ckpt_name=checkpoint)
     resolution = arguments.resolution or (512 if on_gpu else 128)
     change(prompt, "EmptyLatentImage", width=resolution, height=resolution)
-    change(prompt, "CNS_TrainStep", resolution=resolution)
+    for kind in ("CNS_TrainStep", "CNS_MakePriorImages", "CNS_LoadConceptImages"):
+        change(prompt, kind, resolution=resolution)
     if not on_gpu:
         change(prompt, "KSampler", steps=4)
         change(prompt, "EmptyLatentImage", batch_size=2)
+        change(prompt, "CNS_MakePriorImages", steps=4, count=2)
     if not on_gpu or arguments.steps:
         change(prompt, "CNS_TrainStep", steps=arguments.steps or 8)
     rename(prompt, arguments.nouns)
@@ -89,18 +91,12 @@ def rename(prompt: dict, nouns: tuple[str, str]) -> None:
                 node["inputs"][name] = value
 
 
-def report(server: ComfyServer, base: Path, teach: dict, taught: Result, shown: Result, state: Path) -> None:
+def report(base: Path, teach: dict, taught: Result, shown: Result, state: Path) -> None:
     output = base / "output"
     for node in find(teach, "PreviewAny"):
         if node in taught.outputs:
             print(f"\n{teach[node]['_meta']['title']}\n" + taught.outputs[node]["text"][0])
     print(f"\nstate     {state} ({state.stat().st_size / 1e6:.1f} MB)")
-    for node, result in taught.outputs.items():
-        for file in result.get("images", []):
-            title = re.sub(r"\W+", "_", teach[node]["_meta"]["title"]).strip("_")
-            target = output / "cns" / f"plot_{title}.png"
-            target.write_bytes(server.image(file))
-            print(f"plot      {target}")
     for result in shown.outputs.values():
         for file in result.get("images", []):
             print(f"picture   {output / file['subfolder'] / file['filename']}")

@@ -17,8 +17,10 @@ from .inspect.inspect_state import InspectState
 from .neurons.compute_base_neurons import ComputeBaseNeurons
 from .neurons.compute_general_neurons import ComputeGeneralNeurons
 from .neurons.select_concept_neurons import SelectConceptNeurons
+from .priors.make_prior_images import MakePriorImages
 from .regions.apply_regions import ApplyRegions
 from .regions.region import Region
+from .train.teach_folder import TeachFolder
 from .train.train_step import TrainStep
 
 NODES = [
@@ -29,7 +31,9 @@ NODES = [
     ComputeBaseNeurons,
     ComputeGeneralNeurons,
     SelectConceptNeurons,
+    MakePriorImages,
     TrainStep,
+    TeachFolder,
     SaveState,
     LoadState,
     ApplyState,

@@ -18,6 +18,7 @@ import { addChart, updateChart } from "./training_chart.js";
  */
 const ADDED = {
   CNS_TrainStep: [addChart, addStatePanel],
+  CNS_TeachFolder: [addChart, addStatePanel],
   CNS_LoadState: [addStatePanel, followFile],
   CNS_ApplyState: [addStatePanel],
   CNS_InspectState: [addStatePanel],

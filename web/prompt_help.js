@@ -12,7 +12,8 @@ import { hasNoun, wordsOf } from "./words.js";
  */
 
 const TOKEN = /<[^\s<>():\\,{}|/]+>/g;
-const SOURCES = new Set(["CNS_LoadState", "CNS_TrainStep", "CNS_RemoveConcept"]);
+const STORES = ["CNS_LoadState", "CNS_TeachFolder"]; // whose concepts no wire tells
+const SOURCES = new Set([...STORES, "CNS_TrainStep", "CNS_RemoveConcept"]);
 const BESIDE = 4; // words between a token and its noun, at most
 const HEIGHT = 34; // pixels: two lines
 
@@ -33,7 +34,8 @@ export function checkPrompt(node) {
  * @returns {Known[] | undefined}
  */
 function conceptsBehind(node) {
-  const apply = upstream(node, "CLIP", (found) => found.comfyClass === "CNS_ApplyState");
+  const apply = upstream(node, "CLIP", (found) => ["CNS_ApplyState", "CNS_TeachFolder"].includes(found.comfyClass ?? ""));
+  if (apply?.comfyClass === "CNS_TeachFolder") return stateOf(apply)?.concepts;
   const source = apply && sourceOfState(apply);
   return source ? conceptsOf(source) : apply && stateOf(apply)?.concepts;
 }
@@ -51,7 +53,7 @@ function sourceOfState(node) {
  * @returns {Known[] | undefined}
  */
 function conceptsOf(source, seen = new Set()) {
-  if (source.comfyClass === "CNS_LoadState") return stateOf(source)?.concepts;
+  if (STORES.includes(source.comfyClass ?? "")) return stateOf(source)?.concepts;
   if (seen.has(source)) return undefined;
   seen.add(source);
   const before = sourceOfState(source);

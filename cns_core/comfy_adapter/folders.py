@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path, PureWindowsPath
@@ -34,6 +35,15 @@ def state_names() -> list[str]:
     for name, path in sorted(_states().items(), key=lambda state: len(Path(state[0]).parts)):
         names.setdefault(_place(path), name)
     return sorted(names.values(), key=lambda name: (Path(name).parts[0] == AUTOSAVES, name))
+
+
+def newest_states() -> list[Path]:
+    """All states, the newest first."""
+    dates = {}
+    for path in _states().values():
+        with contextlib.suppress(OSError):  # removed in the meantime
+            dates[path] = path.stat().st_mtime_ns
+    return sorted(dates, key=lambda path: dates[path], reverse=True)
 
 
 def state_path(name: str) -> Path:

@@ -14,12 +14,16 @@ from .prior import Prior
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """A concept, the neurons it trains, images of its class, and the state it comes after, if any."""
+    """A concept, the neurons it trains, images of its class, and the state it comes after, if any.
+
+    ``folder``: the one its images lie in, by which Teach Folder knows it again.
+    """
 
     concept: Concept
     neurons: Neurons
     prior: Prior = field(default_factory=Prior)
     previous: CNSState | None = None
+    folder: str = ""
 
     def starting_state(self, checkpoint: Checkpoint) -> CNSState:
         """The state that the concept is added to: the previous one, or an empty one.

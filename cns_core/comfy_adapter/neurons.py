@@ -11,14 +11,16 @@ from ..config import SelectionConfig
 from ..errors import CNSError
 from ..fingerprint import Fingerprint
 from ..masks import NeuronMask
-from ..scoring import common_mask, prompt_mask
+from ..scoring import common_mask, prompt_mask, selected_per_row
 from ..selection import select
 from ..state import CNSState
+from ..training.keep_term import Row
 from .checkpoint.checkpoint import Checkpoint
-from .checkpoint.conditioning import encode
+from .checkpoint.conditioning import encode, row_kinds
 from .checkpoint.unpatched import check_unpatched
 from .page.progress import Progress
 
+_ALIKE = 0.85  # IoU of captions' masks from which they say nearly the same
 SAME_MODEL = "wire the same MODEL and CLIP into all CNS nodes"
 
 
@@ -54,6 +56,35 @@ def compute_neurons(checkpoint: Checkpoint, prompts: list[str], top_fraction: fl
         progress.advance()
     mask = common_mask(weights, contexts, top_fraction, progress.advance)
     return Neurons(mask, kind, tuple(prompts), top_fraction, checkpoint.fingerprint)
+
+
+def caption_figures(checkpoint: Checkpoint, neurons: Neurons) -> list[str]:
+    """What captions make of a selection: what their features consist of, and a warning where they select nearly the same."""
+    return [_norm_shares(checkpoint, neurons.prompts), *_alike(neurons)]
+
+
+def _norm_shares(checkpoint: Checkpoint, prompts: tuple[str, ...]) -> str:
+    """Which rows of ``c(p)`` its squared norm, by which weights are scored, comes from, on average over the prompts."""
+    shares = torch.zeros(len(Row))
+    for prompt in prompts:
+        squared = encode(checkpoint.clip, prompt).cpu().square().sum(dim=1)
+        shares += torch.zeros(len(Row)).index_add(0, row_kinds(checkpoint.clip, prompt), squared) / squared.sum() / len(prompts)
+    start, words, padding = (float(shares[kind]) for kind in (Row.START, Row.WORD, Row.PADDING))
+    return f"what scores weights: {words:.0%} the captions' words, {padding:.0%} their end and padding, {start:.0%} their start"
+
+
+def _alike(neurons: Neurons) -> list[str]:
+    if len(neurons.prompts) == 1:
+        return [
+            "one caption selects about three times as many weights as several do: more images, with other surroundings, make "
+            "the choice specific"
+        ]
+    selected = selected_per_row(neurons.mask.layout.in_features, neurons.top_fraction) / neurons.mask.layout.in_features
+    common = neurons.mask.share / selected  # of what each caption selects
+    least = common / (2 - common)  # two masks of one size with at least that in common have at least this IoU
+    if least <= _ALIKE:
+        return []
+    return [f"the captions select nearly the same (IoU {least:.2f} or more): describe in 15 to 30 words what differs"]
 
 
 def prompt_masks(checkpoint: Checkpoint, prompts: list[str], top_fraction: float, node_id: str | None) -> list[NeuronMask]:

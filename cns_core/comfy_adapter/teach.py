@@ -19,10 +19,10 @@ from ..training import Diffusion, Start, TrainingResult, TrainingSet, train_conc
 from ..training.keep_term import Held, held_moment
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.conditioning import encode_all, row_kinds
-from .checkpoint.latents import encode_images
+from .checkpoint.latents import encode_concept, encode_images
 from .checkpoint.prediction import alphas_cumprod, predict_noise
 from .checkpoint.prompt_encoder import PromptEncoder
-from .checkpoint.tokens import initial_vectors, with_tokens
+from .checkpoint.tokens import initial_vectors, initial_word, ordinary_norm, with_tokens
 from .checkpoint.unpatched import check_unpatched
 from .checkpoint.vae import check_vae
 from .keeping import Keeper, Keeping, Watcher
@@ -49,20 +49,23 @@ def teach(
     check_unpatched(checkpoint)
     state, concept = lesson.starting_state(checkpoint), lesson.concept
     prompts = training_prompts(concept, config.prompt_mode, config.template)
-    vectors = initial_vectors(checkpoint.clip, config.initial_word.strip() or concept.noun, config.vectors)
+    word = initial_word(config, concept.noun, len(state.concepts))
+    vectors = initial_vectors(checkpoint.clip, word, config.vectors, config.seed)
     taught = replace(checkpoint, clip=with_tokens(checkpoint.clip, state.tokens))
     kept = _kept_prompts(state, lesson.neurons, config)
 
+    usual = ordinary_norm(checkpoint.clip)
+
     def learned(result: TrainingResult) -> CNSState:
-        return state.with_concept(_learned(lesson, prompts, config, result), result.values)
+        return state.with_concept(_learned(lesson, prompts, config, result, usual), result.values)
 
     keeping = keeping or Keeping()
     unfinished = Unfinished.of(lesson, state, config) if keeping.cancelled else None
     keeper = Keeper(keeping, unfinished, learned, config.steps)
     encoded = sum(len(set(prompts)) for _, prompts, _ in kept) + len(set(lesson.prior.prompts))
-    advance = Progress(len(concept.images) + len(lesson.prior.images) + encoded, display.node_id).advance
+    advance = Progress(len(concept.images) * config.crops + len(lesson.prior.images) + encoded, display.node_id).advance
     try:
-        data = _training_set(taught, lesson, prompts, config.resolution, advance)
+        data = _training_set(taught, lesson, prompts, config, advance)
         start = Start(lesson.neurons.mask, state.delta, vectors, _held(taught.clip, kept, advance))
         result = _train(taught, concept, start, data, config, display, keeper)
     except Exception as error:
@@ -76,7 +79,9 @@ def teach(
     return learned(result), result
 
 
-def _learned(lesson: Lesson, prompts: list[tuple[str, ...]], config: TrainConfig, result: TrainingResult) -> LearnedConcept:
+def _learned(
+    lesson: Lesson, prompts: list[tuple[str, ...]], config: TrainConfig, result: TrainingResult, ordinary_norm: float
+) -> LearnedConcept:
     concept, neurons = lesson.concept, lesson.neurons
     return LearnedConcept(
         token=concept.token,
@@ -84,12 +89,15 @@ def _learned(lesson: Lesson, prompts: list[tuple[str, ...]], config: TrainConfig
         mask=neurons.mask,
         vectors=result.vectors,
         prompts=tuple(dict.fromkeys(prompt for choices in prompts for prompt in choices)),
-        settings=config.to_dict() | {"strategy": neurons.kind, "top_fraction": neurons.top_fraction},
+        settings=config.to_dict()
+        | {"strategy": neurons.kind, "top_fraction": neurons.top_fraction}
+        | ({"folder": lesson.folder} if lesson.folder else {}),
         figures={
             "final_loss": result.history[-1, :4].tolist(),
             "images": len(concept.images),
             "prior_images": len(lesson.prior.images),
             "moved": result.moved,
+            "ordinary_norm": ordinary_norm,
             **({} if result.prev_weight is None else {"prev_weight": result.prev_weight}),
         },
     )
@@ -99,16 +107,18 @@ def _training_set(
     checkpoint: Checkpoint,
     lesson: Lesson,
     prompts: list[tuple[str, ...]],
-    resolution: int,
+    config: TrainConfig,
     advance: Callable[[], None],
 ) -> TrainingSet:
     """Every image through the VAE and every prompt of the prior through the text encoder, once."""
     prior = lesson.prior
     different = list(dict.fromkeys(prior.prompts))
+    latents, weights = encode_concept(checkpoint, lesson.concept, config, advance)
     return TrainingSet(
-        latents=encode_images(checkpoint, lesson.concept.images, resolution, advance),
-        prompts=prompts,
-        prior_latents=encode_images(checkpoint, prior.images, resolution, advance) if prior.images else None,
+        latents=latents,
+        weights=weights,
+        prompts=[choices for choices in prompts for _ in range(config.crops)],
+        prior_latents=encode_images(checkpoint, prior.images, config.resolution, advance) if prior.images else None,
         prior_contexts=tuple(context.unsqueeze(0) for context in encode_all(checkpoint.clip, different, advance)),
         prior_prompts=tuple(different.index(prompt) for prompt in prior.prompts),
     )

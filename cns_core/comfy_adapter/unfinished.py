@@ -42,6 +42,7 @@ class Unfinished:
         names = [*(learned.name for learned in state.concepts), concept.name]
         depends_on = {
             "pictures": _digest(concept.images),
+            "masks": _digest([torch.empty(0) if mask is None else mask for mask in concept.masks]),
             "captions": list(concept.captions),
             "class pictures": _digest(prior.images),
             "class prompts": list(prior.prompts),

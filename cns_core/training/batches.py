@@ -15,9 +15,11 @@ from ..errors import CNSError
 class TrainingSet:
     """Cached inputs of a training.
 
-    ``latents``: float32 (images, 4, height / 8, width / 8), scaled as the UNet expects. ``prompts``: for each image those
-    a step draws from. ``prior_latents``: class prior images; ``prior_contexts``, each (1, tokens, features): what CLIP makes of
-    their different prompts; ``prior_prompts``: for each prior image the number of its prompt. All empty without a prior.
+    ``latents``: float32 (images, 4, height / 8, width / 8), scaled as the UNet expects; each crop of a photograph is an image
+    of its own. ``prompts``: for each image those a step draws from. ``prior_latents``: class prior images;
+    ``prior_contexts``, each (1, tokens, features): what CLIP makes of their different prompts; ``prior_prompts``: for each
+    prior image the number of its prompt. All empty without a prior. ``weights``: float32 (images, 1, height / 8, width / 8),
+    what each place of an image counts in the loss; None: all the same.
     """
 
     latents: Tensor
@@ -25,10 +27,13 @@ class TrainingSet:
     prior_latents: Tensor | None = None
     prior_contexts: tuple[Tensor, ...] = ()
     prior_prompts: tuple[int, ...] = ()
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.latents) != len(self.prompts):
             raise CNSError(f"There are {len(self.latents)} latents, but prompts for {len(self.prompts)} images.")
+        if self.weights is not None and len(self.weights) != len(self.latents):
+            raise CNSError(f"There are {len(self.latents)} latents, but weights for {len(self.weights)} images.")
         priors = 0 if self.prior_latents is None else len(self.prior_latents)
         if priors != len(self.prior_prompts):
             raise CNSError(f"There are {priors} prior images, but {len(self.prior_prompts)} prior prompts.")
@@ -37,7 +42,7 @@ class TrainingSet:
 @dataclass(frozen=True, eq=False)
 class Batch:
     """``noisy`` and ``noise`` (b, 4, h, w), ``timesteps`` (b,); the first ``len(prompts)`` samples are instances, the others
-    the prior images of these numbers.
+    the prior images of these numbers. ``weights``: the instances', (instances, 1, h, w), if there are any.
     """
 
     noisy: Tensor
@@ -45,6 +50,7 @@ class Batch:
     timesteps: Tensor
     prompts: list[str]
     priors: list[int]
+    weights: Tensor | None = None
 
 
 def draw_batch(
@@ -70,7 +76,7 @@ def draw_batch(
     noise = torch.randn(latents.shape, generator=generator)
     signal = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
     noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
-    return Batch(noisy, noise, timesteps, prompts, priors)
+    return Batch(noisy, noise, timesteps, prompts, priors, None if data.weights is None else data.weights[chosen])
 
 
 def stack_contexts(contexts: list[Tensor]) -> Tensor:

@@ -65,7 +65,8 @@ class TrainingRun:
         keeping = self.previous_term()
         if self.keep_term is not None:
             keeping = keeping + self.keep_term()
-        losses = concept_loss(predicted, noise, len(batch.prompts), config.prior_weight, keeping)
+        weights = None if batch.weights is None else _sent(batch.weights, model.device)
+        losses = concept_loss(predicted, noise, len(batch.prompts), config.prior_weight, keeping, weights)
         self.kv.zero_gradient()
         token.grad = None
         self._scaler.scale(losses.total).backward()

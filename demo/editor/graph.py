@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 _WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 
@@ -57,8 +59,24 @@ class Place:
     title: str
 
 
+@dataclass
+class Box:
+    """A subgraph. ``nodes``: those in it. ``shown``: their widgets that its own node shows, as node and name. ``open``: also
+    the sockets that nothing is wired to are its inputs; ``ends``: outputs of its nodes that are its own in any case.
+    """
+
+    nodes: list[str] = field(default_factory=list)
+    shown: list[tuple[str, str]] = field(default_factory=list)
+    open: bool = False
+    ends: list[tuple[str, int]] = field(default_factory=list)
+
+
 class Graph:
-    """``prompt`` is what the server takes; widgets that are not named have the defaults of ``object_info``."""
+    """``prompt`` is what the server takes; widgets that are not named have the defaults of ``object_info``. Subgraphs are there
+    for the editor only, which takes them apart before it sends a prompt.
+
+    ``app``: widgets that app mode shows, as node and name, and the nodes whose results it shows. ``scale``: of the canvas.
+    """
 
     def __init__(self, object_info: dict, name: str = "") -> None:
         self.object_info, self.name = object_info, name
@@ -66,6 +84,10 @@ class Graph:
         self.places: dict[str, Place] = {}  # notes too, which only the editor sees
         self.notes: dict[str, str] = {}
         self.groups: list[dict] = []
+        self.boxes: dict[str, Box] = {}
+        self.app: tuple[Sequence[tuple[str, str]], Sequence[str]] | None = None
+        self.scale = 0.6
+        self._within: Box | None = None
 
     def add(
         self, kind: str, at: tuple[int, int] = (0, 0), title: str = "", size: tuple[int, int] = (300, 0), **inputs: object
@@ -78,7 +100,23 @@ class Graph:
         node = Node(len(self.places) + 1, info["output_name"])
         self.prompt[node] = {"class_type": kind, "inputs": given, "_meta": {"title": title or kind}}
         self.places[node] = Place(at, size, title)
+        if self._within is not None:
+            self._within.nodes.append(node)
         return node
+
+    @contextmanager
+    def subgraph(self, title: str, at: tuple[int, int], size: tuple[int, int] = (300, 0)) -> Iterator[Box]:
+        """The nodes that are added in the block are in a subgraph, on a canvas of its own."""
+        host, box = str(len(self.places) + 1), Box()
+        self.places[host], self.boxes[host], self._within = Place(at, size, title), box, box
+        try:
+            yield box
+        finally:
+            self._within = None
+
+    def box_of(self, node: str) -> str:
+        """The subgraph's node that a node is in; empty where it is in none."""
+        return next((host for host, box in self.boxes.items() if node in box.nodes), "")
 
     def note(self, at: tuple[int, int], size: tuple[int, int], text: str) -> None:
         node = Node(len(self.places) + 1, [])

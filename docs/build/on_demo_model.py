@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from demo.editor.canvas.parts import DEMO, DEMO_STRATEGY, DEMO_TRAINING
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from demo.editor.canvas.parts import DEMO, DEMO_PRIORS, DEMO_STRATEGY, DEMO_TRAINING
 from demo.editor.graph import change, find
 from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
+from demo.world.new_concepts import teaching_pictures
 
 # What stands in a shipped workflow, and what stands for it in the demo model's world.
 CONCEPTS = {
@@ -14,9 +20,6 @@ CONCEPTS = {
     ("<new2>", "painting"): "mosaic",
 }
 TEXTS = {
-    "photo of a dog": "a dog on a beach",
-    "photo of a hat": "an animal in a forest",
-    "photo of a backpack": "a cup in the desert",
     "photo of a <new1> dog": "a <new1> dog on a beach",
     "photo of a <new1> dog on a beach": "a <new1> dog on a beach",
     # With the state of two_of_a_kind_no_gpu.
@@ -46,7 +49,10 @@ def on_demo_model(prompt: dict, pictures: int = 4) -> dict:
                 "inputs": {"concept": concept, "count": 5, "seed": 0},
                 "_meta": {"title": concept},
             }
-            inputs.update(images=[source, 0], captions=[source, 1], noun=[source, 2])
+            for other in (other for other in prompt.values() if other["inputs"].get("noun") == inputs["noun"]):
+                other["inputs"]["noun"] = [source, 2]
+            inputs.update(images=[source, 0], captions=[source, 1])
+            inputs.pop("masks", None)
     for kind in ("LoadImage", "ImageBatch", "CNS_LoadConceptImages"):
         for node in find(prompt, kind):
             del prompt[node]
@@ -54,10 +60,24 @@ def on_demo_model(prompt: dict, pictures: int = 4) -> dict:
         del prompt[node]
     change(prompt, "CNS_ComputeGeneralNeurons", calibration_prompts="\n".join(TOUR_CALIBRATION))
     change(prompt, "CNS_SelectConceptNeurons", strategy=DEMO_STRATEGY)
+    change(prompt, "CNS_MakePriorImages", prompts="a {noun} on a beach\na {noun} in a forest", **DEMO_PRIORS)
     change(prompt, "CNS_TrainStep", **DEMO_TRAINING)
+    change(prompt, "CNS_TeachFolder", strategy=DEMO_STRATEGY, prior_images=DEMO_PRIORS["count"], **DEMO_TRAINING)
     change(prompt, "EmptyLatentImage", width=DEMO.pixels, height=DEMO.pixels, batch_size=pictures)
     change(prompt, "KSampler", steps=DEMO.steps, cfg=DEMO.cfg)
     return prompt
+
+
+def write_things(input_folder: Path) -> str:
+    """A folder for Teach Folder, with one of the demo model's concepts in it; returns its name."""
+    things = input_folder / "cns_demo_things"
+    pictures, captions = teaching_pictures(CONCEPTS["<new1>", "dog"], 5, 0)
+    shutil.rmtree(things, ignore_errors=True)
+    (things / "dog").mkdir(parents=True)
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        Image.fromarray(picture).save(things / "dog" / f"{number}.png")
+        (things / "dog" / f"{number}.txt").write_text(caption, encoding="utf-8")
+    return things.name
 
 
 def _take_texts(prompt: dict) -> None:
@@ -65,9 +85,6 @@ def _take_texts(prompt: dict) -> None:
     for node in find(prompt, "CLIPTextEncode"):
         inputs = prompt[node]["inputs"]
         inputs["text"] = DEMO.negative if node in negatives else TEXTS[inputs["text"]]
-    for node in find(prompt, "CNS_TrainStep"):
-        inputs = prompt[node]["inputs"]
-        inputs["prior_prompts"] = TEXTS[inputs["prior_prompts"]] if inputs["prior_prompts"] else ""
 
 
 def _dangling(content: dict, prompt: dict) -> bool:

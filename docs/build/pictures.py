@@ -24,12 +24,14 @@ ROOT = Path(__file__).parents[2]
 HELP, EDITOR = ROOT / "web" / "docs", ROOT / "docs" / "images" / "editor.jpg"
 # Which workflow shows a node; the first node of its kind is taken.
 SHOWN_IN = {
-    "no_gpu_tour": (
-        *("CNS_LoadDemoModel", "CNS_DemoConcept", "CNS_CaptionConceptImages", "CNS_ComputeBaseNeurons"),
-        *("CNS_ComputeGeneralNeurons", "CNS_SelectConceptNeurons", "CNS_TrainStep", "CNS_ApplyState"),
+    "no_gpu_tour": (*("CNS_LoadDemoModel", "CNS_DemoConcept", "CNS_ComputeGeneralNeurons", "CNS_TrainStep"),),
+    "first_steps": ("CNS_TeachFolder",),
+    "continual_training": (
+        *("CNS_CaptionConceptImages", "CNS_ComputeBaseNeurons", "CNS_SelectConceptNeurons", "CNS_MakePriorImages"),
     ),
+    "multi_concept_generation": ("CNS_ApplyState",),
     "captions_from_files": ("CNS_LoadConceptImages", "CNS_SaveState"),
-    "two_of_a_kind_no_gpu": ("CNS_Region", "CNS_ApplyRegions"),
+    "two_of_a_kind": ("CNS_Region", "CNS_ApplyRegions"),
     "inspect": ("CNS_LoadState", "CNS_InspectState", "CNS_InspectPrompts"),
     "edit_and_export": ("CNS_RemoveConcept", "CNS_ExportState"),
 }

@@ -14,17 +14,19 @@ from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
 from demo.editor.workflows import WORKFLOWS
 from demo.tour import fetched
-from docs.build.on_demo_model import on_demo_model
+from docs.build.on_demo_model import on_demo_model, write_things
 
 _SIDE, _GAP = 400, 8
 
 
 def make(server: ComfyServer) -> None:
     saved: dict[str, str] = {}  # workflow -> state
+    things = write_things(server.base / "input")
     for name in WORKFLOWS:
         prompt = shipped_prompt(name, server.object_info())
         if find(prompt, "CheckpointLoaderSimple"):
             on_demo_model(prompt)
+        change(prompt, "CNS_TeachFolder", folder=things, start_over=True)
         taught_by = "two_of_a_kind_no_gpu" if name == "two_of_a_kind" else "continual_training"
         change(prompt, "CNS_LoadState", state_name=saved.get(taught_by))
         result = execute(server, name, prompt)

@@ -5,10 +5,11 @@ from comfy_api.latest import io
 
 from ...cns_core.captions import given_captions
 from ...cns_core.comfy_adapter.captioner.captioner import NONE, caption_images, captioner_names
-from ...cns_core.comfy_adapter.checkpoint.latents import image_list
+from ...cns_core.comfy_adapter.checkpoint.latents import image_list, single_masks
 from ...cns_core.comfy_adapter.page.progress import Progress
 from ...cns_core.concept import Concept, check_images, check_noun, check_token
 from ...cns_core.errors import CNSError
+from ...cns_core.image_masks import MARKS, image_masks, mask_figures
 from ..checks import checked, takes_lists
 from ..common import CATEGORY, ConceptSocket, Schema, node_id
 
@@ -55,7 +56,21 @@ class CaptionConceptImages(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     tooltip="Captions instead of the captioner's: one line for each image, or a list from another node. "
-                    "Name the class noun in each, describe everything else too.",
+                    "Name the class noun in each, describe everything else too, in 15 to 30 words.",
+                ),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="One mask for each image, to learn only what is in it: a batch, or a list if their sizes differ. "
+                    "One that marks nothing, as Load Image gives for images without alpha channel, stands for the whole image.",
+                ),
+                io.Combo.Input(
+                    "mask_marks",
+                    options=list(MARKS),
+                    default=MARKS[0],
+                    optional=True,
+                    tooltip="What is white in the masks. concept: masks that were painted, found by a node, or loaded with "
+                    "Load Concept Images. background: the mask of Load Image for a picture that was cut out.",
                 ),
             ],
             outputs=[
@@ -75,10 +90,14 @@ class CaptionConceptImages(io.ComfyNode):
         captioner: list[str],
         download_captioner: list[bool],
         captions: list[str] | None = None,
+        masks: list[torch.Tensor] | None = None,
+        mask_marks: list[str] | None = None,
     ) -> io.NodeOutput:
         pictures, name, word = image_list(images), check_token(token[0]), check_noun(noun[0])
         check_images(pictures)  # before a captioner is downloaded and run
+        marked = image_masks(single_masks(masks or []), pictures, (mask_marks or MARKS)[0])
         texts = given_captions(captions or [""], len(pictures))
+        progress = Progress(len(texts), node_id(cls.hidden))
         missing = [index for index, text in enumerate(texts) if not text]
         if missing and captioner[0] == NONE:
             raise CNSError(
@@ -86,8 +105,10 @@ class CaptionConceptImages(io.ComfyNode):
                 f"'a {word} on grass', or choose a captioner."
             )
         if missing:
-            progress = Progress(len(missing), node_id(cls.hidden))
             wanted = {index + 1: pictures[index] for index in missing}
             made = caption_images(wanted, captioner[0], download_captioner[0], progress.advance, progress.text)
             texts = [made.get(number, text) for number, text in enumerate(texts, start=1)]
-        return io.NodeOutput(Concept(name, word, pictures, tuple(texts)), "\n".join(texts))
+        understood = mask_figures(marked)
+        progress.text(understood)
+        shown: dict = {"text": (understood,)} if understood else {}
+        return io.NodeOutput(Concept(name, word, pictures, tuple(texts), marked), "\n".join(texts), ui=shown)

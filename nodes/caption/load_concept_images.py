@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import torch
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.page.progress import Progress
@@ -16,9 +17,9 @@ class LoadConceptImages(io.ComfyNode):
             node_id="CNS_LoadConceptImages",
             display_name="Load Concept Images",
             category=CATEGORY_FILES,
-            description="Loads every image in a folder inside ComfyUI's input, with the captions of the text files beside "
-            "them, and shows what it loaded and what it left out.",
-            search_aliases=["load folder", "image folder", "dataset", "sidecar captions"],
+            description="Loads every image in a folder inside ComfyUI's input, with the captions of the text files and the "
+            "masks beside them, and shows what it loaded and what it left out.",
+            search_aliases=["load folder", "image folder", "dataset", "sidecar captions", "masks"],
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input(
@@ -44,6 +45,12 @@ class LoadConceptImages(io.ComfyNode):
                     is_output_list=True,
                     tooltip="The first caption of each image's text file; empty where there is none.",
                 ),
+                io.Mask.Output(
+                    display_name="masks",
+                    is_output_list=True,
+                    tooltip="White where the concept is: from 01-masklabel.png or 01_mask.png beside 01.jpg, or a PNG's alpha "
+                    "channel. Black where there is none, which stands for the whole image.",
+                ),
             ],
         )
 
@@ -54,7 +61,8 @@ class LoadConceptImages(io.ComfyNode):
         progress = Progress(len(found.pictures), node_id(cls.hidden))
         loaded = load_pictures(found, resolution, progress.advance)
         progress.text(loaded.report)
-        return io.NodeOutput(loaded.images, loaded.captions, ui={"text": (loaded.report,)})
+        masks = [mask if mask is not None else torch.zeros(1, 64, 64) for mask in loaded.masks]  # as core's Load Image does
+        return io.NodeOutput(loaded.images, loaded.captions, masks, ui={"text": (loaded.report,)})
 
     @classmethod
     def fingerprint_inputs(  # pyright: ignore[reportIncompatibleMethodOverride] - called by name

@@ -3,7 +3,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
-from ...cns_core.comfy_adapter.neurons import compute_neurons
+from ...cns_core.comfy_adapter.neurons import caption_figures, compute_neurons
 from ...cns_core.concept import Concept
 from ..checks import checked
 from ..common import CATEGORY, ConceptSocket, NeuronsSocket, Schema, node_id
@@ -28,7 +28,9 @@ class ComputeBaseNeurons(io.ComfyNode):
             ],
             outputs=[
                 NeuronsSocket.Output(display_name="base_neurons", tooltip="AND of the captions' masks."),
-                io.String.Output(display_name="summary", tooltip="How many weights were selected."),
+                io.String.Output(
+                    display_name="summary", tooltip="How many weights were selected, and what the captions make of that."
+                ),
             ],
         )
 
@@ -36,5 +38,6 @@ class ComputeBaseNeurons(io.ComfyNode):
     @checked
     def execute(cls, model, clip, concept: Concept, top_percent: float) -> io.NodeOutput:
         captions = list(concept.descriptions)
-        neurons = compute_neurons(Checkpoint(model, clip), captions, top_percent / 100, "base", node_id(cls.hidden))
-        return io.NodeOutput(neurons, neuron_summary(neurons))
+        checkpoint = Checkpoint(model, clip)
+        neurons = compute_neurons(checkpoint, captions, top_percent / 100, "base", node_id(cls.hidden))
+        return io.NodeOutput(neurons, neuron_summary(neurons, caption_figures(checkpoint, neurons)))

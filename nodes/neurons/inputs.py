@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from comfy_api.latest import io
 
 from ...cns_core.comfy_adapter.neurons import Neurons
 from ...cns_core.config import SelectionConfig
+from ...cns_core.figures import markdown_list
 
 
 def top_percent_input(note: str = "Use the same value in both Compute nodes.") -> io.Float.Input:
@@ -20,8 +23,9 @@ def top_percent_input(note: str = "Use the same value in both Compute nodes.") -
     )
 
 
-def neuron_summary(neurons: Neurons) -> str:
-    return (
-        f"- {neurons.kind} neurons of {len(neurons.prompts)} prompts: {neurons.mask.count:,} of {neurons.mask.layout.size:,} "
+def neuron_summary(neurons: Neurons, more: Sequence[str] = ()) -> str:
+    counts = (
+        f"{neurons.kind} neurons of {len(neurons.prompts)} prompts: {neurons.mask.count:,} of {neurons.mask.layout.size:,} "
         f"K/V weights ({neurons.mask.share:.2%})"
     )
+    return markdown_list([counts, *more])

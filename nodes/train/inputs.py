@@ -16,9 +16,12 @@ _DEFAULT = TrainConfig()
 SETTINGS = tuple(field.name for field in dataclasses.fields(TrainConfig))  # each is a widget of that name
 
 
-def _number(name: str, kind: type, low: float, high: float, step: float, tooltip: str) -> io.Int.Input | io.Float.Input:
+def number(
+    name: str, kind: type, low: float, high: float, step: float, tooltip: str, optional: bool = False
+) -> io.Int.Input | io.Float.Input:
     extra: dict[str, Any] = {"round": False} if kind is io.Float else {}
-    return kind.Input(name, default=getattr(_DEFAULT, name), min=low, max=high, step=step, tooltip=tooltip, **extra)
+    extra |= {"min": low, "max": high, "step": step, "optional": optional}
+    return kind.Input(name, default=getattr(_DEFAULT, name), tooltip=tooltip, **extra)
 
 
 def hyper_parameters() -> list:
@@ -31,11 +34,11 @@ def hyper_parameters() -> list:
         tooltip="The same inputs and seed give the same state; on a GPU the last digits may differ.",
     )
     return [
-        _number("steps", io.Int, 1, 100_000, 1, "Training steps; 500 in the paper."),
-        _number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
-        _number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
-        _number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
-        _number("batch_size", io.Int, 1, 64, 1, "Concept images per step, with as many prior images."),
+        number("steps", io.Int, 1, 100_000, 1, "Training steps; 500 in the paper."),
+        number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
+        number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
+        number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
+        number("batch_size", io.Int, 1, 64, 1, "Concept images per step, with as many prior images."),
         seed,
         io.Combo.Input(
             "preset",
@@ -45,7 +48,7 @@ def hyper_parameters() -> list:
             "keep_tolerance. paper: the paper's loss; use it with the strategy concept of Select Concept Neurons. custom: "
             "keep_tolerance together with prev_weight and pretrained_weight, under Show Advanced.",
         ),
-        _number(
+        number(
             "keep_tolerance",
             io.Float,
             0.0,
@@ -69,9 +72,9 @@ def hyper_parameters() -> list:
         io.String.Input(
             "initial_word",
             default=_DEFAULT.initial_word,
-            tooltip="The token starts from this ordinary word. Empty: the class noun.",
+            tooltip="The token starts from this ordinary word. Empty: see token_start, under Show Advanced.",
         ),
-        advanced(_number("vectors", io.Int, 1, 32, 1, "Vectors the token stands for; 1 in the paper.")),
+        advanced(number("vectors", io.Int, 1, 32, 1, "Vectors the token stands for; 1 in the paper.")),
         advanced(
             io.Combo.Input(
                 "prompt_mode",
@@ -88,9 +91,9 @@ def hyper_parameters() -> list:
                 tooltip="The word concept in braces becomes '<token> noun', for example '<new1> dog'.",
             )
         ),
-        advanced(_number("prior_weight", io.Float, 0.0, 100.0, 0.05, "λ_prior: weight of the class prior images' loss.")),
+        advanced(number("prior_weight", io.Float, 0.0, 100.0, 0.05, "λ_prior: weight of the class prior images' loss.")),
         advanced(
-            _number(
+            number(
                 "prev_weight",
                 io.Float,
                 0.0,
@@ -100,7 +103,7 @@ def hyper_parameters() -> list:
             )
         ),
         advanced(
-            _number(
+            number(
                 "pretrained_weight",
                 io.Float,
                 0.0,

@@ -31,6 +31,7 @@ from ..common import (
 from ..plots import loss_plot
 from .file_inputs import AUTOSAVE, file_inputs
 from .inputs import SETTINGS, hyper_parameters
+from .material_inputs import material_inputs
 
 
 class TrainStep(io.ComfyNode):
@@ -60,8 +61,8 @@ class TrainStep(io.ComfyNode):
                 io.Image.Input(
                     "prior_images",
                     optional=True,
-                    tooltip="Images of the class made by the checkpoint itself (about 20 or more), so that it does not forget "
-                    "what an ordinary dog is: batches, or a list.",
+                    tooltip="From Make Prior Images: images of the class made by the checkpoint itself (20 or more), so that "
+                    "it does not forget what an ordinary dog is. Batches, or a list.",
                 ),
                 io.String.Input(
                     "prior_prompts",
@@ -72,6 +73,7 @@ class TrainStep(io.ComfyNode):
                     "Leave the token out. Images without a prompt: photo of a <noun>.",
                 ),
                 *file_inputs(),
+                *material_inputs(),
             ],
             outputs=[
                 StateSocket.Output(

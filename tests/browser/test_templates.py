@@ -16,7 +16,9 @@ SMALL = {
     "EmptyLatentImage": {"width": 64, "height": 64, "batch_size": 1},
     "KSampler": {"steps": 2},
     "CNS_TrainStep": {"resolution": 64, "steps": 2},
-    "CNS_LoadConceptImages": {"folder": "my_dog"},
+    "CNS_LoadConceptImages": {"folder": "my_dog", "resolution": 64},
+    "CNS_MakePriorImages": {"resolution": 64, "steps": 2, "count": 2},
+    "CNS_TeachFolder": {"folder": "cns_test", "resolution": 64, "steps": 2, "prior_images": 0},
 }
 SHORT = {"CNS_TrainStep": {"steps": 20, "preview_every": 10}}  # on the demo model
 PICTURES_SHOWN = """() => {

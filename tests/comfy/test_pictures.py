@@ -36,7 +36,7 @@ def empty(inputs):
 
 def load(folder: str = "dog", **widgets: int):
     output = LoadConceptImages.execute(folder, **widgets)
-    images, captions = output.args
+    images, captions, _ = output.args
     return images, captions, output.ui["text"][0].split("\n")
 
 
@@ -109,7 +109,8 @@ def test_a_folder_without_pictures(inputs):
     for name in ("1-masklabel.png", "clip.mp4"):
         (inputs / "notes" / name).touch()
     with pytest.raises(
-        CNSError, match=r"notes holds no pictures \(.*\.heic.*\.png.*1-masklabel\.png: left out \(mask\)\. clip"
+        CNSError,
+        match=r"notes holds no pictures \(.*\.heic.*\.png.*1-masklabel\.png: left out \(mask without a picture\)\. clip",
     ):
         find_pictures("notes")
 
@@ -129,9 +130,52 @@ def test_masks_are_no_pictures(inputs):
     images, _, report = load()
     assert [colours(image) for image in images] == [[RED], [(255, 255, 255)]]
     assert report == [
-        "2 pictures, 0 with a caption: 01.png, carnival_mask.png.",
-        "01-condlabel.png, 01-masklabel.png, 01_mask.png: left out (mask).",
+        "2 pictures, 0 with a caption, 1 with a mask: 01.png, carnival_mask.png.",
+        "01-condlabel.png: left out (condition).",
     ]
+
+
+def masks() -> list[torch.Tensor]:
+    return LoadConceptImages.execute("dog").args[2]
+
+
+def test_white_in_a_mask_file_is_the_concept(inputs):
+    Image.new("RGB", (16, 8), "red").save(inputs / "dog" / "01.png")
+    mask = Image.new("L", (32, 16))
+    mask.paste(255, (0, 0, 16, 16))
+    mask.save(inputs / "dog" / "01_mask.png")  # of another size
+    (found,) = masks()
+    assert found.shape == (1, 8, 16)
+    assert float(found[0, :, :7].min()) == 1
+    assert float(found[0, :, 9:].max()) == 0
+    before = LoadConceptImages.fingerprint_inputs("dog")
+    Image.new("L", (32, 16), 255).save(inputs / "dog" / "01_mask.png")
+    assert LoadConceptImages.fingerprint_inputs("dog") != before
+
+
+def test_what_is_opaque_is_the_concept(inputs):
+    picture = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    picture.paste((255, 0, 0, 255), (0, 0, 4, 8))
+    picture.save(inputs / "dog" / "01.png")
+    (found,) = masks()
+    assert torch.equal(found[0], torch.tensor([1.0] * 4 + [0.0] * 4).expand(8, 8))
+    assert "with a mask" in load()[2][0]
+
+
+def test_a_picture_without_a_mask_has_none(inputs):
+    (found,) = masks()
+    assert found.shape == (1, 64, 64)  # as core's Load Image gives it
+    assert not found.any()
+
+
+def test_masks_that_are_no_use(inputs):
+    Image.new("L", (8, 8)).save(inputs / "dog" / "01-masklabel.png")
+    assert not masks()[0].any()
+    assert load()[2][1:] == ["01-masklabel.png: marks nothing, so all of the picture counts."]
+    Image.new("L", (8, 20), 255).save(inputs / "dog" / "01-masklabel.png")
+    assert load()[2][1:] == ["01-masklabel.png: left out (mask of other proportions than its picture)."]
+    (inputs / "dog" / "01-masklabel.png").write_bytes(b"no picture")
+    assert "01-masklabel.png: left out (broken, or not a picture" in load()[2][1]
 
 
 def test_all_else_is_named(inputs):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.checkpoint.checks import token_embedding
-from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors, with_tokens
+from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import RARE_WORDS, initial_vectors, initial_word, with_tokens
+from cns_pack.cns_core.config import TrainConfig
 from cns_pack.cns_core.errors import CNSError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,10 +125,25 @@ def test_a_token_cannot_be_taught_twice(clip):
         with_tokens(taught, {"<New1>": torch.randn(1, WIDTH)})
 
 
+def test_where_a_token_starts(clip):
+    rare = TrainConfig(token_start="rare word")
+    words = [initial_word(rare, "dog", number) for number in range(len(RARE_WORDS))]
+    assert sorted(words) == sorted(set(RARE_WORDS))
+    assert initial_word(rare, "dog", len(RARE_WORDS)) == words[0]
+    assert initial_word(TrainConfig(), "dog", 3) == "dog"
+    assert initial_word(TrainConfig(token_start="rare word", initial_word=" cat "), "dog", 3) == "cat"
+    tokenizer = clip.tokenizer.clip_l.tokenizer
+    assert {len(tokenizer(word, add_special_tokens=False)["input_ids"]) for word in RARE_WORDS} == {1}
+
+
 def test_initial_vectors(clip):
     one, two = initial_vectors(clip, "dog", 1), initial_vectors(clip, "dog", 2)
     assert one.shape == (1, WIDTH)
-    assert torch.equal(two, one.repeat(2, 1))
+    assert torch.equal(two[:1], one)
+    apart = float((two[1] - one[0]).norm() / one.norm())
+    assert 0.02 < apart < 0.5  # near the word, but nowhere equal: equal vectors would get the same gradients
+    assert torch.equal(two, initial_vectors(clip, "dog", 2))
+    assert not torch.equal(two, initial_vectors(clip, "dog", 2, seed=1))
     pieces = initial_vectors(clip, "red dog", 2)
     assert torch.equal(pieces[1:], one)
     assert torch.allclose(initial_vectors(clip, "red dog", 1), pieces.mean(0, keepdim=True))

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
-from cns_pack.cns_core.figures import enlarged_figures
+from cns_pack.cns_core.figures import enlarged_figures, training_figures
+from cns_pack.cns_core.fingerprint import Fingerprint, Projections
+from cns_pack.cns_core.kv_layers import KVLayout
+from cns_pack.cns_core.masks import NeuronMask
+from cns_pack.cns_core.sparse_delta import SparseDelta
+from cns_pack.cns_core.state import CNSState, LearnedConcept
+from cns_pack.cns_core.training import TrainingResult
+
+LAYOUT = KVLayout.from_shapes({"a.attn2.to_k": (2, 2)})
 
 
 def images(*sizes: tuple[int, int]) -> list[torch.Tensor]:
@@ -20,3 +30,19 @@ def test_enlarged_images_are_counted():
         f"- 1 of 3 concept images was enlarged to 64 px, {advice}"
     )
     assert enlarged_figures({"concept": concept[1:], "prior": []}, 64) == ""
+
+
+def learned(count: int, norm: float = 2.0) -> LearnedConcept:
+    mask = NeuronMask.from_flat(LAYOUT, np.ones(LAYOUT.size, dtype=bool))
+    figures = {"prior_images": count, "ordinary_norm": 0.4}
+    return LearnedConcept("<new1>", "dog", mask, torch.tensor([[norm, 0.0]]), ("a",), {"keep_tolerance": 2.0}, figures)
+
+
+@pytest.mark.parametrize(("count", "warned"), [(0, False), (1, True), (19, True), (20, False)])
+def test_few_prior_images_are_warned_of(count, warned):
+    state = CNSState(LAYOUT, Fingerprint(Projections((1.0,), 0.1)), SparseDelta.zero(LAYOUT), (learned(count),))
+    result = TrainingResult(torch.ones(4), torch.ones(1, 2), torch.ones(3, 4), 1.0, {}, 1.0, None)
+    figures = training_figures(state, result)
+    assert ("learned by heart: use 20 or more, as Make Prior Images draws them" in figures) == warned
+    assert ("only 1 prior image is used" in figures) == (count == 1)
+    assert "length of the token's vectors 2.00 (an ordinary word's: 0.40)" in figures

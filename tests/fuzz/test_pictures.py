@@ -71,7 +71,7 @@ def check(folder, name: str, blob: bytes) -> torch.Tensor | None:
     path.write_bytes(blob)
     try:
         with memory_below(2**25):
-            image, notes = read_picture(path, RESOLUTION)
+            image, mask, notes = read_picture(path, RESOLUTION)
     except Unreadable as reason:
         check_reason(str(reason))
         return None
@@ -82,6 +82,7 @@ def check(folder, name: str, blob: bytes) -> torch.Tensor | None:
     assert image.shape[3] == 3
     assert min(image.shape[1:3]) <= RESOLUTION
     assert 0 <= float(image.min()) <= float(image.max()) <= 1
+    assert mask is None or (mask.shape == image.shape[:3] and 0 <= float(mask.min()) <= float(mask.max()) <= 1)
     for note in notes:
         check_reason(note)
     return image

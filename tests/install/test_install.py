@@ -29,6 +29,20 @@ SIX = {
     "CNS_ApplyState",
 }
 
+SHIPPED = (
+    r"__init__\.py|pyproject\.toml|requirements\.txt|\.comfyignore|\.gitignore",
+    r"(README|CHANGELOG)\.md|LICENSE",
+    r"(cns_core|nodes|demo/world)/([a-z_]+/)*[a-z_0-9]+\.py",
+    r"cns_core/calibration_prompts\.txt",
+    r"demo/(__init__|model)\.py|demo/cns_demo_model\.safetensors",
+    r"web/[a-z_]+\.(js|css)",
+    r"web/docs/CNS_[A-Za-z]+(\.md|\.jpg|/zh\.md)",
+    r"locales/[a-z]+/nodeDefs\.json",
+    r"example_workflows/[a-z_]+\.(json|jpg)",
+    r"subgraphs/[A-Za-z ]+\.json",
+    r"docs/[a-z_]+\.(md|svg)|docs/images/[a-z_]+\.(jpg|svg)",
+)
+
 
 def run(*command: object, **options: object) -> str:
     """What it prints; fails with it where the command fails."""
@@ -70,6 +84,15 @@ def test_package_holds_what_users_need_and_no_more(package):
     assert not [name for name in names if name.split("/")[0] in {"tests", "benchmarks", "dev.py", ".ci", ".github"}]
     assert not [name for name in names if name.startswith(("docs/build/", "demo/editor/", "demo/judges/", "demo/training/"))]
     assert package.stat().st_size < 30e6
+
+
+def test_every_file_of_the_package_is_there_on_purpose(package):
+    """A new kind of file is either named here or in .comfyignore."""
+    with zipfile.ZipFile(package) as archive:
+        names = archive.namelist()
+    assert not [name for name in names if not any(re.fullmatch(pattern, name) for pattern in SHIPPED)]
+    unused = [pattern for pattern in SHIPPED if not any(re.fullmatch(pattern, name) for name in names)]
+    assert not unused
 
 
 @pytest.fixture(scope="module")

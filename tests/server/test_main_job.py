@@ -83,7 +83,7 @@ def test_progress_is_shown(taught):
 
 
 def test_losses_reach_the_page_once(taught):
-    """Each step's three losses, in order; and no line of text or picture beside them, which would draw the chart twice."""
+    """Each step's losses and what has moved, in order; and no line of text or picture beside them, which would draw the chart twice."""
     _, nodes, result, _, _ = taught
     node = nodes["train hat"]
     messages = [data for data in result.of("cns.live") if (data["kind"], data["node"]) == ("training", node)]
@@ -92,20 +92,21 @@ def test_losses_reach_the_page_once(taught):
     )
     rows = [row for message in messages for row in message["rows"]]
     assert len(rows) == 3
-    assert all(instance > 0 and prior > 0 and regularization >= 0 for instance, prior, regularization in rows)
+    assert all(instance > 0 and prior > 0 and regularization >= 0 for instance, prior, regularization, _ in rows)
+    assert all(0 <= moved < 1 for *_, moved in rows)
     assert [message["progress"] for message in messages][-2:] == ["running", "done"]
     assert node not in {owner for owner, _ in result.texts}
     assert result.of("preview") == []
 
 
-BLUE, ORANGE, GREEN, GRAY = (31, 119, 180), (255, 127, 14), (44, 160, 44), (127, 127, 127)  # matplotlib's C0, C1, C2, C7
+# matplotlib's C0, C1, C2, C3, C7
+BLUE, ORANGE, GREEN, RED, GRAY = (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (127, 127, 127)
 
 
 @pytest.mark.parametrize(
     ("name", "drawn", "absent"),
     [
-        ("plot dog", {BLUE, ORANGE}, GREEN),  # instance and prior loss; for a first concept there is no L_reg
-        ("plot hat", {BLUE, ORANGE, GREEN}, GRAY),
+        ("plot hat", {BLUE, ORANGE, GREEN}, RED),  # instance, prior and regularization
         ("selection plot hat", {BLUE, GRAY, ORANGE}, GREEN),  # base, general and chosen neurons
     ],
 )

@@ -14,6 +14,8 @@ NAMES = {
     "CNS_ComputeGeneralNeurons": "Compute General Neurons",
     "CNS_SelectConceptNeurons": "Select Concept Neurons",
     "CNS_TrainStep": "Train CNS Step",
+    "CNS_MakePriorImages": "Make Prior Images",
+    "CNS_TeachFolder": "Teach Folder",
     "CNS_ApplyState": "Apply CNS State",
     "CNS_Region": "Region",
     "CNS_ApplyRegions": "Apply Regions",
@@ -24,6 +26,7 @@ NAMES = {
     "CNS_DemoConcept": "Demo Concept Images",
     "CNS_InspectState": "Inspect CNS State",
     "CNS_InspectPrompts": "Inspect Prompt Neurons",
+    "CNS_EvaluateImages": "Evaluate CNS Images",
     "CNS_RemoveConcept": "Remove CNS Concept",
     "CNS_ExportState": "Export CNS State",
 }
@@ -47,12 +50,26 @@ def test_everything_has_a_tooltip(nodes):
         assert all(info["output_tooltips"]), name
 
 
-def test_defaults_come_from_the_configuration(nodes):
-    from cns_pack.cns_core.config import SelectionConfig, TrainConfig
+def _defaults(info: dict) -> dict:
+    specs = {**info["input"]["required"], **info["input"].get("optional", {})}
+    return {name: spec[1]["default"] for name, spec in specs.items() if "default" in spec[1]}
 
-    inputs = nodes["CNS_TrainStep"]["input"]["required"]
+
+def test_defaults_come_from_the_configuration(nodes):
+    from cns_pack.cns_core.config import PriorConfig, SelectionConfig, TrainConfig
+
     for name, value in TrainConfig().to_dict().items():
-        assert inputs[name][1]["default"] == value, name
+        assert _defaults(nodes["CNS_TrainStep"])[name] == value, name
+    given = {"prior_images": PriorConfig().count} | TrainConfig().to_dict()
+    folder = _defaults(nodes["CNS_TeachFolder"])
+    assert {name: folder[name] for name in given.keys() & folder.keys()} == {
+        name: given[name] for name in given.keys() & folder.keys()
+    }
+    assert given.keys() - folder.keys() == {"initial_word"}
+    names = {"sampler_name": "sampler"}
+    for name, value in _defaults(nodes["CNS_MakePriorImages"]).items():
+        if name not in {"noun", "prompts"}:
+            assert value == getattr(PriorConfig(), names.get(name, name)), name
     general = nodes["CNS_ComputeGeneralNeurons"]["input"]["required"]
     assert general["top_percent"][1]["default"] == 100 * SelectionConfig().top_fraction
     assert general["count"][1]["default"] == SelectionConfig().calibration_count

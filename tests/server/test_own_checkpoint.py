@@ -36,10 +36,9 @@ def test_own_checkpoint(server, checkpoint, base, photographs, capsys):
     said = {line[:10].strip(): line[10:] for line in capsys.readouterr().out.splitlines()}
     state = load_state(Path(said["state"].rpartition(" (")[0]))
     assert [concept.name for concept in state.concepts] == ["<new1> cat", "<new2> mug"]
-    assert state.concepts[0].prompts[0] == "a <new1> cat on a table"
+    assert state.concepts[0].prompts[0].startswith("a <new1> cat lies on short grass in front of a wooden fence")
     assert [concept.figures["images"] for concept in state.concepts] == [3, 3]
     assert np.asarray(Image.open(said["picture"])).shape == (64, 64, 3)
-    assert Image.open(said["plot"]).size == (800, 450)
 
 
 def test_too_few_photographs(base, checkpoint, photographs):

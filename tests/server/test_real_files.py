@@ -23,7 +23,7 @@ def folder(base):
 def test_the_node_shows_what_it_loaded_and_left_out(server, folder):
     for name in ("10.png", "2.gif", "1.jfif"):
         Image.new("RGB", (200, 100), "red").save(folder / name)
-    Image.new("L", (200, 100)).save(folder / "10-masklabel.png")
+    Image.new("L", (100, 50), 255).save(folder / "10-masklabel.png")
     (folder / "1.caption").write_text("a red wall\na wall", encoding="utf-8")
     (folder / "Thumbs.db").touch()
     graph = Graph(server)
@@ -34,10 +34,9 @@ def test_the_node_shows_what_it_loaded_and_left_out(server, folder):
     assert result.outputs[shown]["text"] == ["a red wall", "", ""]
     (report,) = result.outputs[stored]["text"]
     assert report == (
-        "3 pictures, 1 with a caption: 1.jfif, 2.gif, 10.png.\n"
+        "3 pictures, 1 with a caption, 1 with a mask: 1.jfif, 2.gif, 10.png.\n"
         "1.jfif, 2.gif, 10.png: scaled down to 64 px on the shorter side.\n"
-        "1.caption: only the first of 2 captions (one per line) is used.\n"
-        "10-masklabel.png: left out (mask)."
+        "1.caption: only the first of 2 captions (one per line) is used."
     )
     assert (stored, report) in result.texts  # what the node shows
 

@@ -132,10 +132,11 @@ def open_template(page: Page, name: str) -> None:
 
 
 def set_widgets(page: Page, values: dict[str, dict[str, object]]) -> None:
-    """Sets widgets of every node of a kind, as far as there are such nodes."""
+    """Sets widgets of every node of a kind, in subgraphs too, as far as there are such nodes."""
     page.evaluate(
         """values => {
-            for (const node of app.graph.nodes) {
+            const every = graph => graph.nodes.flatMap(n => [n, ...(n.subgraph ? every(n.subgraph) : [])]);
+            for (const node of every(app.graph)) {
                 for (const [name, value] of Object.entries(values[node.type] ?? {})) {
                     const widget = node.widgets.find(w => w.name === name);
                     widget.value = value;

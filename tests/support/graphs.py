@@ -24,7 +24,10 @@ CAPTIONS = {
 
 
 def write_pictures(folder: Path) -> dict[str, list[str]]:
-    """Three pictures each of a "dog" and a "hat", of different sizes; names as LoadImage takes them."""
+    """Three pictures each of a "dog" and a "hat", of different sizes; names as LoadImage takes them.
+
+    Each noun has a folder of its own there too.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names: dict[str, list[str]] = {"dog": [], "hat": []}
@@ -38,6 +41,8 @@ def write_pictures(folder: Path) -> dict[str, list[str]]:
                 draw.ellipse(box, fill=(130, 80, 40))
             else:
                 draw.polygon([(box[0], box[3]), (box[2], box[3]), (width // 2, box[1])], fill=(200, 30, 40))
+            (folder / noun).mkdir(exist_ok=True)
+            picture.save(folder / noun / f"{index}.png")
             picture.save(folder / f"{noun}{index}.png")
             names[noun].append(f"{folder.name}/{noun}{index}.png")
     Image.new("RGBA", (64, 64), (10, 20, 30, 128)).save(folder / "alpha.png")
@@ -118,7 +123,14 @@ def small_workflow(name: str, server, pictures) -> dict:
     change(prompt, "EmptyLatentImage", width=64, height=64, batch_size=1)
     change(prompt, "KSampler", steps=2)
     change(prompt, "CNS_TrainStep", resolution=64, steps=2)
-    names = [*pictures["dog"], *pictures["hat"]]
-    for node, picture in zip(find(prompt, "LoadImage"), names, strict=False):
-        prompt[node]["inputs"]["image"] = picture
+    change(prompt, "CNS_MakePriorImages", resolution=64, steps=2, count=2)
+    change(prompt, "CNS_TeachFolder", resolution=64, steps=2, prior_images=0, folder=folder_of(pictures))
+    for node in find(prompt, "CNS_LoadConceptImages"):
+        noun = "dog" if "dog" in prompt[node]["inputs"]["folder"] else "hat"
+        prompt[node]["inputs"]["folder"] = f"{folder_of(pictures)}/{noun}"
     return prompt
+
+
+def folder_of(pictures: dict[str, list[str]]) -> str:
+    """The folder in ComfyUI's input with a folder of pictures for each noun."""
+    return Path(pictures["dog"][0]).parts[0]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...concept import Concept
+from ...config import TrainConfig
+from ...crops import cropped, random_boxes
 from ...errors import CNSError
 from ..interruptions import check_cancelled
 from ..pictures.pictures import scaled
@@ -17,7 +20,7 @@ from .vae import check_latents, check_vae, latent_colours
 
 
 def fit(image: Tensor, resolution: int) -> Tensor:
-    """Scales the shorter side to ``resolution`` (antialiased) and crops the centre: (h, w, 3) -> (1, r, r, 3)."""
+    """Scales the shorter side to ``resolution`` (antialiased) and crops the centre: (h, w, c) -> (1, r, r, c)."""
     height, width = image.shape[:2]
     size = scaled((height, width), resolution)
     pixels = image.movedim(-1, 0).unsqueeze(0).float()
@@ -35,10 +38,52 @@ def encode_images(
     Raises:
         CNSError: there is no VAE, or it is not SD-1.5's kind.
     """
+    return _encoded(checkpoint, (fit(image, resolution) for image in images), resolution, on_image)
+
+
+def encode_concept(
+    checkpoint: Checkpoint, concept: Concept, config: TrainConfig, on_image: Callable[[], None] = check_cancelled
+) -> tuple[Tensor, Tensor | None]:
+    """The latents of ``config.crops`` crops of each image, one image after the other, as :func:`encode_images` gives them, and
+    what their places count in the loss, see :class:`...training.TrainingSet`; None where no image has a mask.
+
+    Raises:
+        CNSError: as :func:`encode_images`.
+    """
+    weights = []
+
+    def pixels() -> Iterator[Tensor]:
+        masks = concept.masks or (None,) * len(concept.images)
+        generator = torch.Generator().manual_seed(config.seed)
+        for image, mask in zip(concept.images, masks, strict=True):
+            whole = torch.ones_like(image[..., 0]) if mask is None else mask
+            # As a fourth channel the mask goes wherever its picture goes.
+            masked = torch.cat([image, whole.unsqueeze(-1)], dim=-1) if any_mask else image
+            for crop in _crops(masked, config, generator):
+                if any_mask:
+                    weights.append(functional.avg_pool2d(crop[..., 3], 8).lerp(torch.ones(()), config.outside_weight))
+                yield crop[..., :3]
+
+    any_mask = any(mask is not None for mask in concept.masks)
+    latents = _encoded(checkpoint, pixels(), config.resolution, on_image)
+    return latents, torch.stack(weights) if any_mask else None
+
+
+def _crops(image: Tensor, config: TrainConfig, generator: torch.Generator) -> Iterator[Tensor]:
+    """(h, w, c) -> (1, r, r, c) each."""
+    if config.crops == 1:
+        yield fit(image, config.resolution)
+        return
+    height, width = image.shape[:2]
+    for box in random_boxes(height, width, config.crops, config.flip, generator):
+        yield cropped(image, box, config.resolution)
+
+
+def _encoded(checkpoint: Checkpoint, images: Iterable[Tensor], resolution: int, on_image: Callable[[], None]) -> Tensor:
+    """Of images (1, r, r, 3)."""
     vae = check_vae(checkpoint.vae)
     encoded, colours = [], []
-    for image in images:
-        pixels = fit(image, resolution)
+    for pixels in images:
         encoded.append(cast(Tensor, vae.encode(pixels)).float().cpu())
         colours.append(latent_colours(pixels))
         on_image()
@@ -57,6 +102,20 @@ def encode_images(
 def single_images(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """IMAGE batches (n, height, width, channels), sizes may differ between batches -> single images, not copied."""
     return tuple(image for batch in batches for image in torch.unbind(batch))
+
+
+def single_masks(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """MASK batches (n, height, width), or bare masks (height, width) -> single masks, not copied.
+
+    Raises:
+        CNSError: another shape.
+    """
+    for batch in batches:
+        if batch.ndim not in (2, 3):
+            raise CNSError(
+                f"A mask has shape {tuple(batch.shape)} where height x width is needed: check the node that makes it."
+            )
+    return tuple(mask for batch in batches for mask in (torch.unbind(batch) if batch.ndim == 3 else (batch,)))
 
 
 def image_list(batches: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -9,12 +9,34 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+import torch
 from comfy.sd import CLIP
 from torch import Tensor
 
+from ...config import TrainConfig
 from ...errors import CNSError
 from .checks import token_embedding
 from .token_splicer import TokenSplicer
+
+# Each is one entry of CLIP's vocabulary, and means next to nothing to it. The first two are Custom Diffusion's.
+RARE_WORDS = (
+    "ucd",
+    "pll",
+    "phol",
+    "oxi",
+    "shld",
+    "olis",
+    "ohwx",
+    "rsl",
+    "smw",
+    "lhp",
+    "tmw",
+    "mwf",
+    "brs",
+    "ttm",
+    "snf",
+    "mmc",
+)
 
 
 def with_tokens(clip: CLIP, vectors: Mapping[str, Tensor]) -> CLIP:
@@ -50,10 +72,19 @@ def splicer(clip: CLIP) -> TokenSplicer:
     return getattr(clip.tokenizer, clip.tokenizer.clip).tokenizer
 
 
-def initial_vectors(clip: CLIP, word: str, count: int) -> Tensor:
+def initial_word(config: TrainConfig, noun: str, number: int) -> str:
+    """The word that the token of the ``number``-th concept (from 0) starts from."""
+    word = config.initial_word.strip()
+    if word or config.token_start == "class noun":
+        return word or noun
+    return RARE_WORDS[number % len(RARE_WORDS)]
+
+
+def initial_vectors(clip: CLIP, word: str, count: int, seed: int = 0) -> Tensor:
     """``count`` vectors (count, features) to start a token from: the embedding of an ordinary word.
 
-    A word of as many pieces as vectors gives them one by one; otherwise each vector is the mean of the pieces.
+    A word of as many pieces as vectors gives them one by one; otherwise the first is the mean of the pieces, and the others
+    lie around it, a tenth of the vocabulary's spread away: equal ones would get equal gradients but for their places.
 
     Raises:
         CNSError: the word is empty for the tokenizer.
@@ -62,8 +93,19 @@ def initial_vectors(clip: CLIP, word: str, count: int) -> Tensor:
     ids = getattr(outer, outer.clip).tokenizer(word, add_special_tokens=False)["input_ids"]
     if not ids:
         raise CNSError(f"The initial word '{word.strip()}' has no tokens: name an ordinary word such as 'dog'.")
-    pieces = token_embedding(clip).detach()[ids].float().cpu().clone()
-    return pieces if len(pieces) == count else pieces.mean(dim=0, keepdim=True).repeat(count, 1)
+    vocabulary = token_embedding(clip).detach()
+    pieces = vocabulary[ids].float().cpu().clone()
+    if len(pieces) == count:
+        return pieces
+    vectors = pieces.mean(dim=0, keepdim=True).repeat(count, 1)
+    noise = torch.randn(count - 1, vectors.shape[1], generator=torch.Generator().manual_seed(seed))
+    vectors[1:] += 0.1 * float(vocabulary.float().std()) * noise
+    return vectors
+
+
+def ordinary_norm(clip: CLIP) -> float:
+    """The median length of the vocabulary's vectors."""
+    return float(token_embedding(clip).detach().float().norm(dim=1).median())
 
 
 def has_tokens(clip: CLIP) -> bool:

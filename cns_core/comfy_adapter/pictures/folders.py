@@ -1,4 +1,4 @@
-"""Folders of pictures inside ComfyUI's ``input``: which files are pictures, which hold captions, and what else is there."""
+"""Folders of pictures inside ComfyUI's ``input``: which files are pictures, captions and masks, and what else is there."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from torch import Tensor
 
 from ...captions import read_captions
 from ...errors import CNSError
-from .pictures import Unreadable, read_picture
+from .pictures import Unreadable, read_mask, read_picture
 
 PICTURE_SUFFIXES = {
     *(".apng", ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jxl"),
     *(".png", ".tif", ".tiff", ".webp"),
 }
 CAPTION_SUFFIXES = (".txt", ".caption")  # the first takes precedence
-MASK_ENDINGS = ("-masklabel", "-condlabel")  # as OneTrainer names them
+CONDITION_ENDING = "-condlabel"  # pictures that OneTrainer conditions on
+MASK_ENDING = "-masklabel"  # as OneTrainer names them; white is what is learned
 MASK_ENDINGS_BESIDE_A_PICTURE = ("_mask", "-mask", ".mask")  # a picture may be called so, a picture's companion is a mask
 SYSTEM_NAMES = {"__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini"}
 NAMES_SHOWN = 10
+_MASK_ENDINGS = (MASK_ENDING, *MASK_ENDINGS_BESIDE_A_PICTURE)
 
 Note = tuple[str, str]  # the file's name, what the user should know about it
 
@@ -35,6 +37,7 @@ Note = tuple[str, str]  # the file's name, what the user should know about it
 class PictureFile:
     path: Path
     captions: Path | None  # the file of its captions
+    mask: Path | None
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,13 @@ class PictureFolder:
 
 @dataclass(frozen=True)
 class LoadedPictures:
-    """``images``: float32 (1, height, width, 3) each; ``captions``: one for each, "" where there is none."""
+    """``images``: float32 (1, height, width, 3) each; ``captions``: one for each, "" where there is none; ``masks``: float32
+    (1, height, width) for each, 1 at what is to be learned; None where that is all of it.
+    """
 
     images: list[Tensor]
     captions: list[str]
+    masks: list[Tensor | None]
     report: str
 
 
@@ -66,6 +72,32 @@ def concept_folders() -> list[str]:
         if any(map(_is_picture, files)):
             holding.append(Path(folder))
     names = [folder.relative_to(root).as_posix() for folder in holding if folder != root]
+    return sorted(names, key=natural_order)
+
+
+def collections() -> list[str]:
+    """Folders inside ComfyUI's input that hold folders of pictures."""
+    parents = {PurePath(name).parent for name in concept_folders()}
+    return sorted((path.as_posix() for path in parents if path.parts), key=natural_order)
+
+
+def subfolders(folder: str) -> list[str]:
+    """The names of the folders of pictures in a folder inside ComfyUI's input, in natural order.
+
+    Raises:
+        CNSError: no such folder, outside of input, or without any.
+    """
+    path = _inside_input(folder)
+    try:
+        below = [entry.name for entry in path.iterdir() if os.path.isdir(entry) and not _of_the_system(entry.name)]
+        names = [name for name in below if any(_is_picture(file) for file in os.listdir(path / name))]
+    except OSError as error:
+        raise CNSError(f"The folder {path} cannot be read: {error.strerror or error}.") from error
+    if not names:
+        raise CNSError(
+            f"The folder {path} holds no folders with pictures: put those of each concept into a folder named by its noun, "
+            "such as 'dog', or 'dog - Rex' where there are several."
+        )
     return sorted(names, key=natural_order)
 
 
@@ -90,10 +122,15 @@ def find_pictures(folder: str) -> PictureFolder:
     left_out = {name: reason for name in names if (reason := _why_left_out(path / name, candidates))}
     kept = [name for name in names if name not in left_out]
     captions = {name.casefold(): name for name in kept if _is_caption(name)}
+    masks = {Path(name).stem.casefold(): name for name in kept if _is_mask(name, candidates)}
     pictures, notes = [], list(left_out.items())
     for name in filter(_is_picture, kept):
-        files = [captions[own] for suffix in CAPTION_SUFFIXES if (own := Path(name).stem.casefold() + suffix) in captions]
-        pictures.append(PictureFile(path / name, path / files[0] if files else None))
+        stem = Path(name).stem.casefold()
+        if stem in masks:
+            continue
+        files = [captions[own] for suffix in CAPTION_SUFFIXES if (own := stem + suffix) in captions]
+        mask = next((masks[own] for end in _MASK_ENDINGS if (own := stem + end) in masks), None)
+        pictures.append(PictureFile(path / name, path / files[0] if files else None, path / mask if mask else None))
         notes += [(file, f"left out ({files[0]} takes precedence)") for file in files[1:]]
     if not pictures:
         suffixes = ", ".join(sorted(PICTURE_SUFFIXES))
@@ -102,34 +139,40 @@ def find_pictures(folder: str) -> PictureFolder:
 
 
 def load_pictures(folder: PictureFolder, resolution: int, on_picture: Callable[[], None]) -> LoadedPictures:
-    """Reads the pictures, see :func:`read_picture`, and the first caption of each; ``on_picture`` is called after each.
+    """Reads the pictures, see :func:`read_picture`, and of each the first caption and the mask, which may also be its alpha
+    channel; ``on_picture`` is called after each.
 
     Raises:
         CNSError: not one picture can be read, or a caption cannot.
     """
-    images, captions, names, notes = [], [], [], []
+    images, captions, masks, names, notes = [], [], [], [], []
     for file in folder.pictures:
         try:
-            pixels, remarks = read_picture(file.path, resolution)
+            image, alpha, remarks = read_picture(file.path, resolution)
         except Unreadable as reason:
             notes.append((file.path.name, f"left out ({reason})"))
         else:
             caption, more = _caption(file.captions)
-            images.append(pixels)
+            mask, about_mask = _mask(file.mask, image, alpha)
+            images.append(image)
             captions.append(caption)
+            masks.append(mask)
             names.append(file.path.name)
-            notes += [*((file.path.name, remark) for remark in remarks), *more]
+            notes += [*((file.path.name, remark) for remark in remarks), *more, *about_mask]
         on_picture()
     notes = _grouped([*notes, *folder.notes])
     if not images:
         raise CNSError(f"No picture in {folder.path} could be read. {' '.join(notes)}")
     loaded = f"{len(images):,} picture{'s' * (len(images) > 1)}, {len(list(filter(None, captions))):,} with a caption"
-    return LoadedPictures(images, captions, "\n".join([f"{loaded}: {_listed(names)}.", *notes]))
+    if masked := sum(mask is not None for mask in masks):
+        loaded += f", {masked:,} with a mask"
+    return LoadedPictures(images, captions, masks, "\n".join([f"{loaded}: {_listed(names)}.", *notes]))
 
 
 def fingerprint(folder: PictureFolder) -> tuple:
     """Differs where any picture or caption does; dates of files do not matter."""
-    files = [file for picture in folder.pictures for file in (picture.path, picture.captions) if file is not None]
+    companions = ((picture.path, picture.captions, picture.mask) for picture in folder.pictures)
+    files = [file for group in companions for file in group if file is not None]
     return (*((file.name, _content(file)) for file in files), *folder.notes)
 
 
@@ -163,8 +206,28 @@ def _why_left_out(path: Path, pictures: set[str]) -> str:
         return "" if stem in pictures else "left out (no picture of the same name)"
     if not _is_picture(path.name):
         return "left out (neither picture nor caption)"
-    companion = any(stem.endswith(end) and stem.removesuffix(end) in pictures for end in MASK_ENDINGS_BESIDE_A_PICTURE)
-    return "left out (mask)" if companion or stem.endswith(MASK_ENDINGS) else ""
+    if stem.endswith(CONDITION_ENDING):
+        return "left out (condition)"
+    return "left out (mask without a picture)" if stem.endswith(MASK_ENDING) and not _is_mask(path.name, pictures) else ""
+
+
+def _is_mask(name: str, pictures: set[str]) -> bool:
+    """Whether it is the mask of one of the pictures."""
+    stem = Path(name).stem.casefold()
+    return any(stem.endswith(end) and stem.removesuffix(end) in pictures for end in _MASK_ENDINGS) and _is_picture(name)
+
+
+def _mask(file: Path | None, image: Tensor, alpha: Tensor | None) -> tuple[Tensor | None, list[Note]]:
+    """From its file, or from the picture's alpha channel; None where it marks nothing."""
+    notes: list[Note] = []
+    if file is not None:
+        try:
+            alpha = read_mask(file, image)
+        except Unreadable as reason:
+            notes.append((file.name, f"left out ({reason})"))
+    if alpha is not None and not bool(alpha.any()):
+        return None, [*notes, (file.name if file else "A transparent picture", "marks nothing, so all of the picture counts")]
+    return alpha, notes
 
 
 def _caption(file: Path | None) -> tuple[str, list[Note]]:

@@ -1,8 +1,9 @@
-"""Reads picture files of any kind as ComfyUI's IMAGE."""
+"""Reads picture files of any kind as ComfyUI's IMAGE, and what is transparent in them, or a mask file, as MASK."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,14 +15,47 @@ class Unreadable(Exception):
     """Why a picture is left out, in words that go into brackets."""
 
 
-def read_picture(path: Path, resolution: int) -> tuple[Tensor, list[str]]:
-    """Float32 (1, height, width, 3) in 0..1, upright, on white where it is transparent, and notes for the user.
+_PROPORTIONS = 0.02  # by which share a mask's may differ from its picture's: sizes are whole pixels
 
-    A shorter side of more than ``resolution`` pixels is scaled down to that.
+
+class Picture(NamedTuple):
+    """``image``: float32 (1, height, width, 3) in 0..1, upright, on white where it is transparent. ``mask``: float32
+    (1, height, width), 1 where it is opaque; None where it is so everywhere. ``notes``: what the user should know.
+    """
+
+    image: Tensor
+    mask: Tensor | None
+    notes: list[str]
+
+
+def read_picture(path: Path, resolution: int) -> Picture:
+    """A shorter side of more than ``resolution`` pixels is scaled down to that.
 
     Raises:
         Unreadable: broken, empty, too large, or of a format this Pillow does not know.
     """
+    pixels, notes = _decoded(path, "RGBA", resolution)
+    if min(pixels.size) > resolution:
+        pixels = pixels.resize(scaled(pixels.size, resolution), Image.Resampling.BICUBIC)
+    on_white = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
+    alpha = pixels.getchannel("A")
+    return Picture(_tensor(on_white), None if alpha.getextrema() == (255, 255) else _tensor(alpha), notes)
+
+
+def read_mask(path: Path, image: Tensor) -> Tensor:
+    """Float32 (1, height, width), 1 where the file is white, at the size of its picture (1, height, width, 3).
+
+    Raises:
+        Unreadable: as :func:`read_picture`, or of other proportions than the picture.
+    """
+    height, width = image.shape[1:3]
+    mask, _ = _decoded(path, "L", max(height, width))
+    if abs(mask.height * width / (mask.width * height) - 1) > _PROPORTIONS:
+        raise Unreadable("mask of other proportions than its picture")
+    return _tensor(mask.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _decoded(path: Path, mode: str, resolution: int) -> tuple[Image.Image, list[str]]:
     try:
         # By file, not by path: Pillow maps uncompressed files it has a path of, and then scrambles rotated TIFFs.
         with path.open("rb") as file, Image.open(file) as picture:
@@ -29,7 +63,7 @@ def read_picture(path: Path, resolution: int) -> tuple[Tensor, list[str]]:
             width, height = scaled(picture.size, resolution)
             picture.draft(None, (2 * width, 2 * height))  # JPEG decodes large pictures at a fraction of their size
             ImageOps.exif_transpose(picture, in_place=True)
-            pixels = _eight_bit(picture).convert("RGBA")
+            return _eight_bit(picture).convert(mode), notes
     except Unreadable:
         raise
     except UnidentifiedImageError as error:
@@ -38,10 +72,10 @@ def read_picture(path: Path, resolution: int) -> tuple[Tensor, list[str]]:
         raise Unreadable("more pixels than Pillow opens; scale it down") from error
     except Exception as error:  # decoders raise what they stumble over: zlib.error, struct.error, SyntaxError, EOFError, …
         raise Unreadable(f"cannot be read: {getattr(error, 'strerror', None) or error}; save it again") from error
-    if min(pixels.size) > resolution:
-        pixels = pixels.resize(scaled(pixels.size, resolution), Image.Resampling.BICUBIC)
-    on_white = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
-    return torch.from_numpy(np.asarray(on_white, dtype=np.float32) / 255).unsqueeze(0), notes
+
+
+def _tensor(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255).unsqueeze(0)
 
 
 def scaled(size: tuple[int, int], resolution: int) -> tuple[int, int]:

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo.editor.graph import Graph
+from demo.editor.graph import CHECKPOINT, Box, Graph
 
 ROW, ROW_HEIGHT = 1340, 1260  # of what teaches one concept: Train CNS Step grows by its chart, previews and concepts
-CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
-
-
-def photographs(flow: Graph, x: int, y: int, count: int):
-    """LoadImage nodes in a column, batched."""
-    batch = None
-    for index in range(count):
-        image = flow.add("LoadImage", (x, y + 370 * index), size=(280, 330), image="example.png")()
-        if batch is None:
-            batch = image
-        else:
-            batch = flow.add("ImageBatch", (x + 310, y + 370 * index), size=(200, 0), image1=batch, image2=image)()
-    return batch
 
 
 @dataclass(frozen=True)
@@ -35,6 +22,7 @@ class Sampling:
 SD15 = Sampling()
 DEMO = Sampling(128, 12, 4.0, "")
 DEMO_STRATEGY = "all K/V"  # of 180,224 weights 5 % are too few to learn a thing
+DEMO_PRIORS = {"count": 12, "resolution": 128, "steps": 12, "cfg": 4.0}
 DEMO_TRAINING = {
     "steps": 200,
     "neuron_lr": 0.01,
@@ -71,17 +59,49 @@ def sampled(flow: Graph, x: int, y: int, loaded, prompt: str, count: int, seed: 
     return flow.add("VAEDecode", (x + 350, y + 380), size=(200, 0), samples=latents, vae=vae)()
 
 
+def show(flow: Graph, box: Box, **widgets: str) -> None:
+    """Shows on a subgraph's node widgets of the first node of each kind in it, unless they are wired; in this order."""
+    for kind, names in widgets.items():
+        node = next(node for node in box.nodes if flow.prompt[node]["class_type"] == kind)
+        given = flow.prompt[node]["inputs"]
+        box.shown += [(node, name) for name in names.split() if not flow.is_link(given[name])]
+
+
+def drawn(flow: Graph, at: tuple[int, int], loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15, state=None):
+    """The same as one node; with a state, of a MODEL and CLIP that know its concepts."""
+    with flow.subgraph("Use concepts" if state else "Draw", at, (320, 0)) as box:
+        used = applied(flow, (-380, 0), loaded, state) if state else loaded
+        image = sampled(flow, 0, 0, used, prompt, count, seed, sampling)
+        show(flow, box, CLIPTextEncode="text", EmptyLatentImage="batch_size", KSampler="seed")
+    return image
+
+
 @dataclass(frozen=True)
 class Material:
-    """What a concept is taught with; ``images``, ``captions`` and ``noun`` may come from a node."""
+    """What a concept is taught with; ``images``, ``captions``, ``masks`` and ``noun`` may come from a node. ``prior``: images
+    and their prompts.
+    """
 
     token: str
     noun: object
     images: object
     captions: object
-    prior: object = None
-    prior_prompts: str = ""
+    prior: tuple | None = None
     strategy: str = "concept"
+    masks: object = None
+
+
+def folder(flow: Graph, x: int, y: int, name: str, resolution: int = SD15.pixels):
+    """Load Concept Images."""
+    return flow.add("CNS_LoadConceptImages", (x, y), size=(300, 0), folder=name, resolution=resolution)
+
+
+def priors(flow: Graph, x: int, y: int, loaded, noun: object, **settings: object) -> tuple:
+    """Make Prior Images: images and prompts."""
+    model, clip, vae = loaded
+    wired = {"model": model, "clip": clip, "vae": vae, "noun": noun}
+    made = flow.add("CNS_MakePriorImages", (x, y), size=(300, 0), **wired, **settings)
+    return made("images"), made("prompts")
 
 
 def choose(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None):
@@ -94,12 +114,13 @@ def choose(flow: Graph, x: int, y: int, loaded, general, material: Material, pre
         token=material.token,
         noun=material.noun,
         captions=material.captions,
+        **({"masks": material.masks} if material.masks else {}),
     )
-    base = flow.add("CNS_ComputeBaseNeurons", (x, y + 330), size=(340, 0), model=loaded[0], clip=loaded[1], concept=described())
+    base = flow.add("CNS_ComputeBaseNeurons", (x, y + 380), size=(340, 0), model=loaded[0], clip=loaded[1], concept=described())
     earlier = {"state": previous} if previous else {}
     chosen = flow.add(
         "CNS_SelectConceptNeurons",
-        (x, y + 520),
+        (x, y + 570),
         size=(340, 0),
         base_neurons=base(),
         general_neurons=general,
@@ -109,24 +130,29 @@ def choose(flow: Graph, x: int, y: int, loaded, general, material: Material, pre
     return described(), chosen
 
 
+def chosen_in_one(flow: Graph, at: tuple[int, int], loaded, general, material: Material, previous=None):
+    """The same as one node."""
+    with flow.subgraph("Describe, choose neurons", at, (340, 0)) as box:
+        found = choose(flow, 0, 0, loaded, general, material, previous)
+        show(flow, box, CNS_CaptionConceptImages="token noun captions captioner")
+    return found
+
+
 def train(flow: Graph, x: int, y: int, loaded, described, chosen, material: Material, previous=None, **training: object):
     """Train CNS Step."""
     model, clip, vae = loaded
     optional = {"previous_state": previous} if previous else {}
     if material.prior:
-        optional |= {"prior_images": material.prior, "prior_prompts": material.prior_prompts}
+        optional |= dict(zip(("prior_images", "prior_prompts"), material.prior, strict=True))
     wired = {"model": model, "clip": clip, "vae": vae, "concept": described, "neurons": chosen()}
     return flow.add("CNS_TrainStep", (x, y), size=(360, 0), **wired, **optional, **training)
 
 
 def teach(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
-    """Captions to state: the column of selection nodes, Train CNS Step, and what they show."""
+    """Captions to state: the column of selection nodes, Train CNS Step, and what it says."""
     described, chosen = choose(flow, x, y, loaded, general, material, previous)
     trained = train(flow, x + 380, y, loaded, described, chosen, material, previous, **training)
-    token = material.token
-    flow.add("PreviewImage", (x + 780, y), f"{token}: losses", (420, 320), images=trained("loss_plot"))
-    flow.add("PreviewAny", (x + 780, y + 370), f"{token}: summary", (420, 190), source=trained("summary"))
-    flow.add("PreviewAny", (x + 780, y + 610), f"{token}: neurons", (420, 220), source=chosen("summary"))
+    flow.add("PreviewAny", (x + 780, y), f"{material.token}: summary", (420, 300), source=trained("summary"))
     return trained()
 
 
@@ -154,6 +180,13 @@ def demo_model_and_general(flow: Graph, y: int, calibration: list[str]):
     general = general_neurons(flow, y + 140, loaded, calibration_prompts="\n".join(calibration))
     flow.group("1  Demo model and general neurons", (-20, y - 50, 380, 540))
     return loaded, general
+
+
+def demo_pictures(flow: Graph, x: int, y: int, concept: str, token: str):
+    """Demo Concept Images, and what they are."""
+    pictures = flow.add("CNS_DemoConcept", (x, y), size=(300, 0), concept=concept)
+    flow.add("PreviewImage", (x, y + 230), f"{token}: what it is shown", (300, 320), images=pictures("images"))
+    return pictures
 
 
 def applied(flow: Graph, at: tuple[int, int], loaded, state, width: int = 300):

@@ -6,6 +6,7 @@ import random
 
 from demo.editor.canvas.parts import (
     DEMO,
+    DEMO_PRIORS,
     DEMO_STRATEGY,
     DEMO_TRAINING,
     ROW,
@@ -13,9 +14,13 @@ from demo.editor.canvas.parts import (
     Material,
     applied,
     choose,
+    chosen_in_one,
     demo_model_and_general,
+    demo_pictures,
+    drawn,
+    priors,
     sampled,
-    teach,
+    show,
     train,
 )
 from demo.editor.graph import Graph
@@ -38,8 +43,7 @@ def no_gpu_tour(flow: Graph) -> None:
         "minutes.\n\nCompare the pictures on the right: `<new1>` alone, the same after `<new2>` was taught, `<new2>` alone, "
         "and both together.\n\nThe model is so small that the tour trains all its K/V weights (strategy *all K/V*); on SD 1.5 "
         "leave it at *concept*.\n\nThen choose other concepts in the two **Demo Concept Images**. Their class nouns (an *owl* "
-        "is a *bird*; **Train CNS Step** names them) belong in the prompts on the right, in the prior prompt, and in "
-        "`prior_prompts`.",
+        "is a *bird*; **Train CNS Step** names them) belong in the prompts on the right.",
     )
     loaded, general = demo_model_and_general(flow, 480, TOUR_CALIBRATION)
     named = with_article(f"<new1> {thing.noun}")
@@ -47,16 +51,18 @@ def no_gpu_tour(flow: Graph) -> None:
     state, states = None, []
     for row, (name, token) in enumerate(zip(CONCEPTS, ("<new1>", "<new2>"), strict=True)):
         y, concept = row * ROW, NEW_CONCEPTS[name]
-        pictures = flow.add("CNS_DemoConcept", (420, y + 60), size=(300, 0), concept=name)
-        flow.add("PreviewImage", (420, y + 290), f"{token}: what it is shown", (300, 320), images=pictures("images"))
-        ordinary = f"a red star {concept.words()}" if name in NEW_PLACES else f"{with_article(concept.noun)} on a beach"
-        prior = sampled(flow, 760, y + 60, loaded, ordinary, 12, row + 1, DEMO)
-        material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), prior, ordinary, DEMO_STRATEGY)
-        training = {**DEMO_TRAINING, "preview_prompt": alone[row]}
-        state = teach(flow, 1480, y + 60, loaded, general, material, state, **training)
+        pictures = demo_pictures(flow, 420, y + 60, name, token)
+        ordinary = f"a red star {concept.words()}" if name in NEW_PLACES else "a {noun} on a beach"
+        with flow.subgraph("Describe, choose neurons, draw ordinary ones", (760, y + 60), (340, 0)) as box:
+            prior = priors(flow, 380, 0, loaded, pictures("noun"), prompts=ordinary, seed=row + 1, **DEMO_PRIORS)
+            material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), prior, DEMO_STRATEGY)
+            described, chosen = choose(flow, 0, 0, loaded, general, material, state)
+            show(flow, box, CNS_CaptionConceptImages="token", CNS_MakePriorImages="count prompts")
+        settings = {**DEMO_TRAINING, "preview_prompt": alone[row], "seed": row}
+        state = train(flow, 1140, y + 60, loaded, described, chosen, material, state, **settings)()
         states.append(state)
-        flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 2300, ROW_HEIGHT), "#3f8e5a")
-    flow.add("CNS_SaveState", (2260, ROW + 950), size=(420, 200), state=state, filename_prefix="cns/tour")
+        flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
+    flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/tour")
     shown = {
         "<new1> after the first step": alone[0],
         "<new1> after the second": alone[0],
@@ -64,12 +70,10 @@ def no_gpu_tour(flow: Graph) -> None:
         "<new1> and <new2>": f"{named} {place.words('<new2>')}",
     }
     for column, (title, text) in enumerate(shown.items()):
-        x = 2760 + 720 * (column % 2)
-        y = ROW * (column // 2)
-        taught = applied(flow, (x, y + 60), loaded, states[min(column, 1)])
-        image = sampled(flow, x, y + 250, taught, text, 6, 1, DEMO)
-        flow.add("SaveImage", (x + 350, y + 740), title, (330, 200), images=image, filename_prefix=f"cns/tour_{column + 1}")
-    flow.group("4  Compare", (2740, 0, 1440, ROW + ROW_HEIGHT), "#8a5a9e")
+        x, y = 1560 + 720 * (column % 2), 700 * (column // 2)
+        image = drawn(flow, (x + 20, y + 60), loaded, text, 6, 1, DEMO, states[min(column, 1)])
+        flow.add("SaveImage", (x + 360, y + 60), title, (330, 480), images=image, filename_prefix=f"cns/tour_{column + 1}")
+    flow.group("4  Compare", (1560, 0, 1440, 1300), "#8a5a9e")
 
 
 def with_and_without_l_reg(flow: Graph) -> None:
@@ -85,29 +89,31 @@ def with_and_without_l_reg(flow: Graph) -> None:
     loaded, general = demo_model_and_general(flow, 440, TOUR_CALIBRATION)
     settings = {**DEMO_TRAINING, "preview_every": 0}
     earlier, later = (_demo_material(flow, 420, ROW * row + 60, row) for row in (0, 1))
-    described, chosen = choose(flow, 760, 60, loaded, general, earlier)
+    described, chosen = chosen_in_one(flow, (760, 60), loaded, general, earlier)
     taught_first = train(flow, 1140, 60, loaded, described, chosen, earlier, **settings)()
     flow.group(f"2  Teach <new1> ({first.name})", (400, 0, 1120, ROW_HEIGHT), "#3f8e5a")
-    described, chosen = choose(flow, 760, ROW + 60, loaded, general, later, taught_first)
+    described, chosen = chosen_in_one(flow, (760, ROW + 60), loaded, general, later, taught_first)
     flow.group(f"3  Choose neurons of <new2> ({second.name})", (400, ROW, 720, ROW_HEIGHT), "#3f8e5a")
     free = {"preset": "custom", "keep_tolerance": 0.0}
+    prompts = [
+        f"{with_article(f'<new{number}> {concept.noun}')} on a beach" for number, concept in enumerate((first, second), start=1)
+    ]
     for row, (title, held) in enumerate(
         {"nothing held": free, "L_reg": {"preset": "paper"}, "keep": {"preset": "keep"}}.items()
     ):
         x, y = 1600, ROW * row
         state = train(flow, x, y + 60, loaded, described, chosen, later, taught_first, **{**settings, **held})()
-        taught = applied(flow, (x + 400, y + 60), loaded, state)
-        for column, concept in enumerate((first, second)):
-            left, token = x + 400 + 720 * column, f"<new{column + 1}>"
-            text = f"{with_article(f'{token} {concept.noun}')} on a beach"
-            image = sampled(flow, left, y + 330, taught, text, 6, 1, DEMO)
-            shown = {"images": image, "filename_prefix": f"cns/held_{row + 1}_{column + 1}"}
-            flow.add("SaveImage", (left, y + 960), f"{token}, {title}", (640, 240), **shown)
-        flow.group(f"{row + 4}  Teach <new2>: {title}", (x - 20, y, 1880, ROW_HEIGHT), "#8a5a9e")
+        with flow.subgraph("Draw both", (x + 400, y + 60), (320, 0)) as box:
+            taught = applied(flow, (-380, 0), loaded, state)
+            pictures = [sampled(flow, 0, 700 * number, taught, text, 6, 1, DEMO) for number, text in enumerate(prompts)]
+            both = flow.add("ImageBatch", (760, 400), size=(200, 0), image1=pictures[0], image2=pictures[1])()
+            show(flow, box, CLIPTextEncode="text", KSampler="seed")
+        shown = {"images": both, "filename_prefix": f"cns/held_{row + 1}"}
+        flow.add("SaveImage", (x + 760, y + 60), f"<new1> and <new2>, {title}", (640, 640), **shown)
+        flow.group(f"{row + 4}  Teach <new2>: {title}", (x - 20, y, 1440, ROW_HEIGHT), "#8a5a9e")
 
 
 def _demo_material(flow: Graph, x: int, y: int, number: int) -> Material:
     token = f"<new{number + 1}>"
-    pictures = flow.add("CNS_DemoConcept", (x, y), size=(300, 0), concept=HELD[number])
-    flow.add("PreviewImage", (x, y + 230), f"{token}: what it is shown", (300, 320), images=pictures("images"))
+    pictures = demo_pictures(flow, x, y, HELD[number], token)
     return Material(token, pictures("noun"), pictures("images"), pictures("captions"), strategy=DEMO_STRATEGY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from demo.editor.canvas.parts import (
@@ -14,10 +15,11 @@ from demo.editor.canvas.parts import (
     Material,
     Sampling,
     applied,
-    choose,
+    chosen_in_one,
     demo_model_and_general,
+    demo_pictures,
+    drawn,
     loaders,
-    sampled,
     train,
 )
 from demo.editor.graph import Graph
@@ -32,6 +34,18 @@ _HOW = (
     "Regions** puts them into the model.\n\nThe pictures on the right come from the same state, prompt and seed: above with "
     "regions, below without.\n\nEach region's prompt describes the whole picture, with one of the two in it.\n\n"
 )
+
+
+@dataclass(frozen=True)
+class _How:
+    """``count``: pictures of each prompt. ``folded``: the prompts of the regions are in a subgraph."""
+
+    sampling: Sampling
+    count: int
+    folded: bool
+
+
+_ON_SD15, _ON_THE_DEMO_MODEL = _How(SD15, 2, False), _How(DEMO, 6, True)
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ def two_of_a_kind(flow: Graph) -> None:
     flow.group("1  Checkpoint and state", (-20, 420, 380, 440))
     dogs = ("a <new1> dog", "a <new2> dog")
     prompts = _Prompts(*(f"photo of two dogs in a park, {which}" for which in (" and ".join(dogs), *dogs)))
-    _with_and_without(flow, 400, 2, loaded, stored(), prompts, SD15, 2)
+    _with_and_without(flow, 400, 2, loaded, stored(), prompts, _ON_SD15)
 
 
 def two_of_a_kind_no_gpu(flow: Graph) -> None:
@@ -69,44 +83,51 @@ def two_of_a_kind_no_gpu(flow: Graph) -> None:
     state = None
     for row, name in enumerate(PAIR):
         y, token = ROW * row, f"<new{row + 1}>"
-        pictures = flow.add("CNS_DemoConcept", (420, y + 60), size=(300, 0), concept=name)
-        flow.add("PreviewImage", (420, y + 290), f"{token}: what it is shown", (300, 320), images=pictures("images"))
+        pictures = demo_pictures(flow, 420, y + 60, name, token)
         material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), strategy=DEMO_STRATEGY)
-        described, chosen = choose(flow, 760, y + 60, loaded, general, material, state)
+        described, chosen = chosen_in_one(flow, (760, y + 60), loaded, general, material, state)
         settings = {**DEMO_TRAINING, "preview_every": 0}
         state = train(flow, 1140, y + 60, loaded, described, chosen, material, state, **settings)()
         flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
     flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/two_of_a_kind")
     both = [with_article(f"<new{number}> {noun}") for number in (1, 2)]
     prompts = _Prompts(f"{' and '.join(both)} on a beach", *(f"{one} left of {one} on a beach" for one in both))
-    _with_and_without(flow, 1560, 4, loaded, state, prompts, DEMO, 6)
+    _with_and_without(flow, 1560, 4, loaded, state, prompts, _ON_THE_DEMO_MODEL)
 
 
-def _with_and_without(
-    flow: Graph, x: int, number: int, loaded, state, prompts: _Prompts, sampling: Sampling, count: int
-) -> None:
+def _with_and_without(flow: Graph, x: int, number: int, loaded, state, prompts: _Prompts, how: _How) -> None:
     """From a state to pictures with and without regions; groups are numbered from ``number``."""
     model, clip, vae = applied(flow, (x + 20, 60), loaded, state, 460)
-    left, right = _halves(flow, x + 20, 260)
+    with flow.subgraph("Left and right half", (x + 20, 260), (300, 0)):
+        left, right = _halves(flow, 0, 0)
     flow.group(f"{number}  The concepts, and where they are", (x, 0, 500, 840))
     x += 520
-    regions = {}
-    for row, (mask, text) in enumerate(((left, prompts.left), (right, prompts.right))):
-        y = 60 + 300 * row
-        said = flow.add("CLIPTextEncode", (x + 20, y), size=(320, 0), clip=clip, text=text)()
-        title = "Region: right" if row else "Region: left"
-        regions = {
-            "regions": flow.add("CNS_Region", (x + 370, y), title, (300, 230), conditioning=said, mask=mask, **regions)()
-        }
-    regional = flow.add("CNS_ApplyRegions", (x + 370, 660), size=(300, 0), model=model, **regions)()
-    flow.group(f"{number + 1}  A prompt for each", (x, 0, 690, 840), "#3f8e5a")
-    x += 710
+    with flow.subgraph("A prompt for each", (x + 20, 60), (340, 0)) if how.folded else nullcontext() as box:
+        sides = ((left, prompts.left), (right, prompts.right))
+        regional = _regions(flow, (0, 0) if how.folded else (x + 20, 60), model, clip, sides)
+        if box is not None:
+            box.shown += [(node, "text") for node in box.nodes if flow.prompt[node]["class_type"] == "CLIPTextEncode"]
+    width = 380 if how.folded else 690
+    flow.group(f"{number + 1}  A prompt for each", (x, 0, width, 840), "#3f8e5a")
+    x += width + 20
     for row, (title, used) in enumerate({"With regions": regional, "Without": model}.items()):
         y = 860 * row
-        image = sampled(flow, x + 20, y + 60, (used, clip, vae), prompts.both, count, 7, sampling)
+        image = drawn(flow, (x + 20, y + 60), (used, clip, vae), prompts.both, how.count, 7, how.sampling)
         shown = {"images": image, "filename_prefix": f"cns/two_of_a_kind_{row + 1}"}
-        flow.add("SaveImage", (x + 740, y + 60), title, (560, 620), **shown)
-        flow.group(f"{number + 2 + row}  {title}", (x, y, 1320, 840), "#8a5a9e")
+        flow.add("SaveImage", (x + 380, y + 60), title, (560, 620), **shown)
+        flow.group(f"{number + 2 + row}  {title}", (x, y, 960, 840), "#8a5a9e")
+
+
+def _regions(flow: Graph, at: tuple[int, int], model, clip, sides):
+    """MODEL with a region for each mask and prompt."""
+    regions = {}
+    for row, (mask, text) in enumerate(sides):
+        x, y = at[0], at[1] + 300 * row
+        said = flow.add("CLIPTextEncode", (x, y), size=(320, 0), clip=clip, text=text)()
+        title = "Region: right" if row else "Region: left"
+        region = flow.add("CNS_Region", (x + 350, y), title, (300, 230), conditioning=said, mask=mask, **regions)
+        regions = {"regions": region()}
+    return flow.add("CNS_ApplyRegions", (at[0] + 350, at[1] + 600), size=(300, 0), model=model, **regions)()
 
 
 def _halves(flow: Graph, x: int, y: int):

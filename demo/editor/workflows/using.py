@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demo.editor.canvas.parts import applied, loaders, sampled
-from demo.editor.graph import Graph
+from demo.editor.graph import Graph, find
 
 
 def multi_concept_generation(flow: Graph) -> None:
@@ -22,7 +22,10 @@ def multi_concept_generation(flow: Graph) -> None:
     prompt = "photo of a <new1> dog wearing a <new2> hat"
     image = sampled(flow, 420, 260, taught, prompt, 2, 7)
     flow.group("2  Prompt and sample", (400, 0, 700, 780), "#3f8e5a")
-    flow.add("SaveImage", (1140, 60), "Pictures", (560, 620), images=image, filename_prefix="cns/two_concepts")
+    shown = flow.add("SaveImage", (1140, 60), "Pictures", (560, 620), images=image, filename_prefix="cns/two_concepts")
+    text, sampler = (find(flow.prompt, kind)[0] for kind in ("CLIPTextEncode", "KSampler"))
+    (loader,) = find(flow.prompt, "CheckpointLoaderSimple")
+    flow.app = [(loader, "ckpt_name"), (stored, "state_name"), (text, "text"), (sampler, "seed")], [shown]
     flow.group("3  Result", (1120, 0, 600, 780), "#8a5a9e")
 
 
