@@ -227,6 +227,10 @@ def science(python: Path, comfyui: Path, rest: list[str]) -> int:
     return script("benchmarks/science/run.py", python, comfyui, rest, KEEP_FREED_MEMORY)
 
 
+def evaluate(python: Path, comfyui: Path, rest: list[str]) -> int:
+    return script("benchmarks/evaluate/run.py", python, comfyui, rest, KEEP_FREED_MEMORY)
+
+
 def bench(python: Path, comfyui: Path, rest: list[str]) -> int:
     return script("benchmarks/performance/run.py", python, comfyui, rest)
 
@@ -260,6 +264,7 @@ COMMANDS = {
     "demo": demo,
     "train-demo-model": train_demo_model,
     "science": science,
+    "evaluate": evaluate,
     "bench": bench,
     "docs": docs,
 }

@@ -19,8 +19,8 @@ _RANK = 16
 
 
 def orthogonal_downs(rank: int, token: str) -> Downs:
-    """``rank`` rows of one random orthogonal matrix that all concepts share, drawn from the token: nobody needs to know of other
-    concepts (randomized orthogonal basis). Two concepts of rank r have r² / in of them in common on average.
+    """``rank`` rows of one random orthogonal matrix that all concepts share, drawn from the token: nobody needs to know of
+    other concepts (randomized orthogonal basis). Two concepts of rank r have r² / in of them in common on average.
     """
 
     def draw(layer: KVLayer) -> Tensor:

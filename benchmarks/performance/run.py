@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-GOALS = ("train", "breakdown", "apply", "regions", "scoring", "scaling", "precision", "optimizations", "activations", "peers")
+GOALS = ("train", "breakdown", "apply", "regions", "scoring", "scaling", "precision", "optimizations", "activations")
+GOALS += ("peers", "fusion")
 
 
 def main() -> None:

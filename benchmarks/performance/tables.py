@@ -136,6 +136,14 @@ def regions(measure: Measure, pixels: int, steps: int) -> None:
     write("regions", {"pixels": pixels, "rows": rows})
 
 
+def fusion(measure: Measure, pixels: int, steps: int) -> None:
+    """What it costs to make one model of seven concepts; CNS has one already, and nothing to load or solve (Table 1)."""
+    ways = ("custom_diffusion_merged", "mix_of_show", "orthogonal_adaptation")
+    rows = [measure("fusion", method=method) for method in ways]
+    table(["seven concepts", "time", "memory"], [[row["title"], _time(row["time"]), _bytes(row["memory"])] for row in rows])
+    write("fusion", {"rows": rows})
+
+
 def _time(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
 
@@ -146,5 +154,5 @@ def _bytes(count: float) -> str:
 
 TABLES = {
     function.__name__: function
-    for function in (train, breakdown, apply, regions, scoring, scaling, precision, optimizations, activations, peers)
+    for function in (train, breakdown, apply, regions, scoring, scaling, precision, optimizations, activations, peers, fusion)
 }

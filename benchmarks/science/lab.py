@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +19,11 @@ from comfy.sd import CLIP
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.kept import kept
 from benchmarks.science import paper_protocol
 from benchmarks.science.paper_protocol import calibration_prompts, material, prior_prompts
 from benchmarks.science.selections import SELECTIONS, Candidates
 from benchmarks.science.variants import Variant
-from cns_core.atomic_write import replacing
 from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.checkpoint.conditioning import encode
@@ -231,13 +230,3 @@ def contexts(clip: CLIP, prompts: list[str]) -> Tensor:
 def _predicted(base: BaseModel, latents: Tensor, noise: Tensor, alphas: Tensor, timesteps: Tensor, contexts: Tensor) -> Tensor:
     """The noise the UNet sees in noised latents (b, 4, h, w); ``alphas`` are the schedule's ᾱ at ``timesteps``."""
     return predict_noise(base)(alphas.sqrt() * latents + (1 - alphas).sqrt() * noise, timesteps, contexts)
-
-
-def kept(file: Path, draw: Callable[[], np.ndarray]) -> np.ndarray:
-    """What ``draw`` gives, from ``file`` where it was drawn before."""
-    if not file.is_file():
-        drawn = draw()  # another worker may be drawing the same
-        with replacing(file) as unfinished, unfinished.open("wb") as stream:
-            np.savez_compressed(stream, drawn=drawn)
-    with np.load(file) as archive:
-        return archive["drawn"]

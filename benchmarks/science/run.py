@@ -11,6 +11,7 @@ NAMES = (
     "base",
     "fig3",
     "fig7",
+    "table1",
     "table2",
     "fig5",
     "sweeps",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,8 @@ import numpy as np
 import torch
 
 from benchmarks.baselines.fusion import fused
-from benchmarks.science.lab import Lab, kept
+from benchmarks.kept import Scores, kept, kept_state
+from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import (
     IMAGE_COUNTS,
     ORDINARY,
@@ -28,9 +27,8 @@ from benchmarks.science.paper_protocol import (
     unseen,
 )
 from benchmarks.science.variants import Variant
-from cns_core.atomic_write import replacing
 from cns_core.state import CNSState
-from cns_core.state_file import load_state, save_state
+from cns_core.state_file import load_state
 from demo.judges.recognizer import shows, unasked
 from demo.world.drawing import draw
 from demo.world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
@@ -56,21 +54,6 @@ class Sequence:
     def folder(self, lab: Lab) -> Path:
         order = hashlib.sha256("-".join(self.names).encode()).hexdigest()[:8]
         return lab.folder / f"{self.variant.digest()}-{order}-{self.seed}"
-
-
-class Scores:
-    """What was measured, by name, in a file that is whole at any moment."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.known: dict[str, Score] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-    def of(self, name: str, compute: Callable[[], Score]) -> Score:
-        if name not in self.known:
-            self.known[name] = compute()
-            with replacing(self.path) as unfinished:
-                unfinished.write_text(json.dumps(self.known, indent=0), encoding="utf-8")
-        return self.known[name]
 
 
 def run(lab: Lab, sequence: Sequence) -> dict:
@@ -120,19 +103,13 @@ def taught(lab: Lab, sequence: Sequence, state: CNSState | None, count: int, fol
     if fuse is None:
         return _lesson(lab, sequence, state, count, folder / f"{count}.safetensors")
     alone = [_lesson(lab, sequence, None, number, folder / f"alone {number}.safetensors") for number in range(1, count + 1)]
-    return _stored(folder / f"{count}.safetensors", lambda: fused(lab.checkpoint, alone, fuse, calibration_prompts()))
+    return kept_state(folder / f"{count}.safetensors", lambda: fused(lab.checkpoint, alone, fuse, calibration_prompts()))
 
 
 def _lesson(lab: Lab, sequence: Sequence, state: CNSState | None, number: int, file: Path) -> CNSState:
     name = sequence.names[number - 1]
     token = tokens_of(sequence.names)[name]
-    return _stored(file, lambda: lab.teach(state, name, token, sequence.variant, sequence.seed))
-
-
-def _stored(file: Path, make: Callable[[], CNSState]) -> CNSState:
-    if not file.is_file():
-        save_state(make(), file)
-    return load_state(file)
+    return kept_state(file, lambda: lab.teach(state, name, token, sequence.variant, sequence.seed))
 
 
 def load_states(lab: Lab, sequence: Sequence) -> list[CNSState]:

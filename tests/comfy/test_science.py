@@ -10,11 +10,13 @@ import pytest
 
 from benchmarks import reporting
 from benchmarks.performance.tables import TABLES
-from benchmarks.science import paper_protocol, sequences
+from benchmarks.science import bench, paper_protocol, report, sequences
+from benchmarks.science.bench import Bench
+from benchmarks.science.experiments import forgetting, table1, tables
 from benchmarks.science.lab import Lab
 from benchmarks.science.report import mean_sd
 from benchmarks.science.sequences import Sequence, load_states, run
-from benchmarks.science.variants import PAPER
+from benchmarks.science.variants import PAPER, TABLE_1
 
 NAMES = ("robot", "candyland")
 
@@ -47,6 +49,31 @@ def test_two_concepts_are_taught_measured_and_kept(lab):
     files = {path: path.stat().st_mtime_ns for path in sequence.folder(lab).iterdir()}
     assert run(lab, sequence) == result
     assert {path: path.stat().st_mtime_ns for path in sequence.folder(lab).iterdir()} == files  # nothing was done again
+
+
+@pytest.mark.usefixtures("_few_pictures")
+def test_table_1_in_small(lab, tmp_path, monkeypatch, capsys):
+    """One seed, two concepts, two steps; a method that is taught in a row and one that is fused."""
+    monkeypatch.setattr(reporting, "RESULTS", tmp_path)
+    monkeypatch.setattr(reporting, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "PICTURES", tmp_path)
+    few = {key: TABLE_1[key].changed(TABLE_1[key].title, steps=2, batch_size=1) for key in ("mix_of_show", "cns")}
+    monkeypatch.setattr("benchmarks.science.experiments.table1.TABLE_1", few)
+    for module in (tables, forgetting):
+        monkeypatch.setattr(module, "SETS", (NAMES,))
+    monkeypatch.setattr("benchmarks.science.experiments.table1.SETS", (NAMES,))
+    monkeypatch.setattr(Bench, "own", lambda self, seed, orders=(NAMES,): NAMES)
+    monkeypatch.setattr(bench, "run_all", lambda jobs, work, workers: [run(lab, job) for job in jobs])
+    table1(Bench(lab.work, (0,), 1))
+    printed = capsys.readouterr().out
+    assert "| Mix-of-Show |" in printed
+    assert "| CNS | 74.88 | 76.95 | 67.21 | 79.22 |" in printed
+    figures = json.loads(next(tmp_path.glob("science/table1*.json")).read_text(encoding="utf-8"))["variants"]
+    assert {"clip_i, one", "clip_t, one", "clip_i, two", "all, at the end"} <= figures["mix_of_show"].keys()
+    (curves,) = tmp_path.glob("science/table1_forgetting*.json")
+    first = json.loads(curves.read_text(encoding="utf-8"))["first concept is there"]
+    assert {key: len(values[0]) for key, values in first.items()} == {"cns": 2}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -49,7 +49,9 @@ TOOLS = [
     {"demo.editor"},
     {"demo.own_checkpoint", "demo.tour"},
     {"demo.run"},
-    {"benchmarks", "docs.build"},
+    {"benchmarks.kept", "benchmarks.reporting"},
+    {"benchmarks.baselines"},
+    {"benchmarks.evaluate", "benchmarks.performance", "benchmarks.science", "docs.build"},
     {"tests"},
 ]
 RANK = {room: rank for rank, rooms in enumerate([*LAYERS, *TOOLS]) for room in rooms}

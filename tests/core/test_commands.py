@@ -28,6 +28,7 @@ def test_setup_says_what_is_used(comfyui):
         ("demo", "--checkpoint CHECKPOINT"),
         ("train-demo-model", "--stage {vae,model,judges,all}"),
         ("science", "--seeds SEEDS"),
+        ("evaluate", "--concepts CONCEPTS"),
         ("bench", "--pixels PIXELS"),
         ("docs", "thumbnails"),
         ("fuzz", "--minutes MINUTES"),

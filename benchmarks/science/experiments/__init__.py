@@ -8,9 +8,10 @@ from .regions import regions
 from .removal import removal
 from .scale import scale
 from .sweeps import sweeps
+from .table1 import table1
 from .tables import recipe, table2, twenty
 
 EXPERIMENTS = {
     function.__name__: function
-    for function in (base, fig3, fig7, table2, fig5, sweeps, failures, regions, recipe, twenty, scale, removal)
+    for function in (base, fig3, fig7, table1, table2, fig5, sweeps, failures, regions, recipe, twenty, scale, removal)
 }

@@ -21,7 +21,14 @@ _COMPARED = {**PAPER, **{key: KEPT[key] for key in ("keep_concept", "keep_full")
 
 def fig5(bench: Bench) -> None:
     """The first concept's scores after each concept, and ordinary prompts beside it; pictures of one set."""
-    runs, before = bench.runs(_COMPARED), ordinary_before(bench)
+    first_concept(bench, _COMPARED, "fig5")
+    for key, variant in _COMPARED.items():
+        _grid(bench, variant, key)
+
+
+def first_concept(bench: Bench, variants: dict[str, Variant], name: str) -> None:
+    """What is left of it after each concept, and of ordinary prompts: tables, a plot, and the figures."""
+    runs, before = bench.runs(variants), ordinary_before(bench)
     start = {metric: [scores[metric] for scores in before] for metric in ("rest", "error")}
     curves = {
         "first concept is there": _curves(runs, lambda row, names: row["concepts"][names[0]]["concept"]),
@@ -36,19 +43,17 @@ def fig5(bench: Bench) -> None:
         first = 0 if "ordinary" in title else 1
         for key, values in of_variants.items():
             taught = np.arange(values.shape[1]) + first
-            axes.errorbar(taught, values.mean(0), sd(values), label=_COMPARED[key].title, capsize=2)
+            axes.errorbar(taught, values.mean(0), sd(values), label=variants[key].title, capsize=2)
         axes.set(title=title, xlabel="concepts taught")
         shown = partial(mean_sd, digits=4, scale=1) if "error" in title else mean_sd
         rows = [
-            [_COMPARED[key].title, *map(shown, values.T), shown(values[:, -1] - values[:, 0])]
+            [variants[key].title, *map(shown, values.T), shown(values[:, -1] - values[:, 0])]
             for key, values in of_variants.items()
         ]
         table([f"{title}, after", *range(first, len(SETS[0]) + 1), "change"], rows)
     drawn[0].legend(fontsize=8)
-    save_plot(figure, "fig5")
-    write(bench, "fig5", {title: {key: c.tolist() for key, c in part.items()} for title, part in curves.items()})
-    for key, variant in _COMPARED.items():
-        _grid(bench, variant, key)
+    save_plot(figure, name)
+    write(bench, name, {title: {key: c.tolist() for key, c in part.items()} for title, part in curves.items()})
 
 
 def _curves(

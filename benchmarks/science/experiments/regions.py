@@ -9,8 +9,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 
+from benchmarks.kept import kept
 from benchmarks.science.bench import Bench
-from benchmarks.science.lab import Lab, contexts, kept
+from benchmarks.science.lab import Lab, contexts
 from benchmarks.science.paper_protocol import noise_seed
 from benchmarks.science.report import mean_sd, save_grid, table, write
 from benchmarks.science.sequences import Sequence, load_states

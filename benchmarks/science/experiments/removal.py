@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.kept import Scores
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import (
@@ -19,7 +20,7 @@ from benchmarks.science.paper_protocol import (
     tokens_of,
 )
 from benchmarks.science.report import mean_sd, save_grid, table, write
-from benchmarks.science.sequences import Score, Scores, Sequence, load_states, measure, run
+from benchmarks.science.sequences import Score, Sequence, load_states, measure, run
 from benchmarks.science.variants import KEPT
 from cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_core.comfy_adapter.remove import moment_of, remove

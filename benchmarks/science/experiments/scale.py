@@ -12,11 +12,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from benchmarks.kept import Scores
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import IMAGE_COUNTS, SETS, orders_of_twenty, single_tests, tokens_of
 from benchmarks.science.report import mean_sd, table, write
-from benchmarks.science.sequences import Score, Scores, Sequence, error_of_concept, load_states, measure
+from benchmarks.science.sequences import Score, Sequence, error_of_concept, load_states, measure
 from benchmarks.science.variants import KEPT, Variant
 from cns_core.atomic_write import replacing
 from cns_core.comfy_adapter.lesson import Lesson

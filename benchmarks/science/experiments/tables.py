@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.kept import Scores
 from benchmarks.science.bench import Bench, Order
 from benchmarks.science.paper_protocol import ORDINARY, SETS, TWENTY, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
 from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
-from benchmarks.science.sequences import Scores, Sequence, error_of_ordinary, load_states, measure
+from benchmarks.science.sequences import Sequence, error_of_ordinary, load_states, measure
 from benchmarks.science.variants import KEPT, PAPER, Variant
 
 _TWENTY = {"cns": PAPER["cns"], **{key: KEPT[key] for key in ("keep_base", "keep_full")}}
@@ -18,24 +19,26 @@ _PAPERS = {"cns": (74.88, 76.95, 67.21, 79.22), "no_reg": (73.06, 74.65, 66.89, 
 
 def table2(bench: Bench) -> None:
     """The paper's ablation: CNS, without L_reg, with as many random neurons, all K/V, only the token."""
-    _compare(bench, "table2", PAPER, SETS)
-    table(
-        ["the paper on SD 1.5", "CLIP-I, one", "CLIP-T, one", "CLIP-I, several", "CLIP-T, several"],
-        [[PAPER[key].title, *figures] for key, figures in _PAPERS.items()],
-    )
-    _multi_grid(bench, PAPER, "table2")
+    compare(bench, "table2", PAPER, SETS)
+    papers_figures(list(_PAPERS))
+    multi_grid(bench, PAPER, "table2")
+
+
+def papers_figures(keys: list[str]) -> None:
+    head = ["the paper on SD 1.5", "CLIP-I, one", "CLIP-T, one", "CLIP-I, several", "CLIP-T, several"]
+    table(head, [[PAPER[key].title, *_PAPERS[key]] for key in keys])
 
 
 def recipe(bench: Bench) -> None:
     """Every mask with K and V kept to a tolerance, beside the paper's recipe and its ablations; seven concepts."""
     variants = {**PAPER, **KEPT}
-    _compare(bench, "recipe", variants, SETS)
-    _multi_grid(bench, variants, "recipe")
+    compare(bench, "recipe", variants, SETS)
+    multi_grid(bench, variants, "recipe")
 
 
 def twenty(bench: Bench) -> None:
     """Twenty concepts, each seed in its own order: what is left of each by age."""
-    by_age = _compare(bench, "twenty", _TWENTY, orders_of_twenty(len(bench.seeds)))
+    by_age = compare(bench, "twenty", _TWENTY, orders_of_twenty(len(bench.seeds)))
     figure = Figure((10, 4), layout="constrained")
     titles = ("is there just after its training", "is there after the twentieth concept")
     for axes, title, part in zip(figure.subplots(1, 2), titles, (0, 1), strict=True):
@@ -58,7 +61,7 @@ def ordinary_before(bench: Bench) -> list[dict[str, float]]:
     ]
 
 
-def _compare(
+def compare(
     bench: Bench, name: str, variants: dict[str, Variant], orders: tuple[Order, ...]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Two tables, mean ± sd over seeds: what the recognizer counts in % of pictures, and the image-text model's similarities.
@@ -111,7 +114,7 @@ def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
     return np.array([values[max(0, i - width // 2) : i + width // 2 + 1].mean() for i in range(len(values))])
 
 
-def _multi_grid(bench: Bench, variants: dict[str, Variant], name: str) -> None:
+def multi_grid(bench: Bench, variants: dict[str, Variant], name: str) -> None:
     """Rows: variants after all seven concepts of the first set; columns: its prompts with two and three concepts."""
     seed, names = bench.seeds[0], bench.own(bench.seeds[0])
     tests, lines = multi_tests(names, tokens_of(names), seed), []

@@ -1,0 +1,136 @@
+"""``python dev.py evaluate``: the layouts it reads, what it teaches, draws and scores on a tiny checkpoint, and its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import folder_paths
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.evaluate.evaluation import Evaluation, Plan
+from benchmarks.evaluate.layouts import chosen, find_subjects
+from benchmarks.evaluate.prompts import Counts, multi_prompts, single_prompts
+from benchmarks.evaluate.report import report
+from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
+from cns_core.comfy_adapter.judge import load_judge
+from cns_core.config import TrainConfig
+from cns_core.errors import CNSError
+from cns_core.state_file import load_state
+from demo.model import load_demo_model
+from tests.support.tiny_judges import tiny_clip, tiny_dino
+
+
+def picture(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (70, 90, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def told(root: Path) -> list[tuple[str, str]]:
+    return [(subject.name, subject.noun) for subject in find_subjects(root)]
+
+
+def test_dreambench(tmp_path):
+    for name in ("bear_plushie", "dog3", "dog10"):
+        picture(tmp_path / name / "00.jpg")
+    (tmp_path / "prompts_and_classes.txt").write_text("Classes\n\nsubject_name,class\nbear_plushie,stuffed animal\n\nPrompts\n")
+    assert told(tmp_path) == [("bear_plushie", "stuffed animal"), ("dog3", "dog"), ("dog10", "dog")]
+
+
+def test_cifc(tmp_path):
+    for name in ("duck_toy", "cat2"):
+        picture(tmp_path / "images" / name / "01.jpg")
+    (tmp_path / "caption" / "cat2").mkdir(parents=True)
+    (tmp_path / "caption" / "cat2" / "01.txt").write_text("cat sitting on a stair rail")
+    assert told(tmp_path) == [("cat2", "cat"), ("duck_toy", "duck toy")]
+    cat, duck = (subject.read("<new1>", 64) for subject in find_subjects(tmp_path))
+    assert cat.captions == ("cat sitting on a stair rail",)
+    assert duck.captions == ("a photo of a duck toy",)
+
+
+def test_custom_concept_101(tmp_path):
+    picture(tmp_path / "benchmark_dataset" / "scene_barn" / "1.jpeg")
+    entries = [
+        {"class_prompt": noun, "instance_data_dir": f"./benchmark_dataset/{folder}"}
+        for noun, folder in (("barn", "scene_barn"), ("cup", "not_downloaded"))
+    ]
+    (tmp_path / "dataset.json").write_text(json.dumps(entries))
+    assert told(tmp_path) == [("scene_barn", "barn")]
+
+
+def test_what_is_taught_can_be_chosen(tmp_path):
+    for name in ("a", "b", "c"):
+        picture(tmp_path / name / "1.png")
+    subjects = find_subjects(tmp_path)
+    assert [subject.name for subject in chosen(subjects, [], 2)] == ["a", "b"]
+    assert [subject.name for subject in chosen(subjects, ["c", "a"], 7)] == ["c", "a"]
+    with pytest.raises(CNSError, match="There is no concept 'd': choose from a, b, c"):
+        chosen(subjects, ["d"], 7)
+    with pytest.raises(CNSError, match="holds no folders with pictures"):
+        find_subjects(tmp_path / "a")
+
+
+@pytest.fixture
+def evaluation(tmp_path, monkeypatch) -> Evaluation:
+    """Two concepts of three pictures on the demo model, with judges of a few random weights."""
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    for number, name in enumerate(("dog", "red_hat")):
+        for image in range(3):
+            picture(tmp_path / "photographs" / name / f"{image}.png", 10 * number + image)
+    subjects = find_subjects(tmp_path / "photographs")
+    concepts = [subject.read(f"<new{number}>", 64) for number, subject in enumerate(subjects, start=1)]
+    tiny_clip(tmp_path / "clip")
+    tiny_dino(tmp_path / "dino")
+    judges = {"CLIP-I": load_judge(str(tmp_path / "clip")), "DINO": load_judge(str(tmp_path / "dino"))}
+    plan = Plan(TrainConfig(steps=2, resolution=64, neuron_lr=1e-3), "all K/V", 1, 2, 2, Counts(2, 1, 1))
+    with torch.inference_mode():
+        return Evaluation(Checkpoint(*load_demo_model()), concepts, judges, plan, tmp_path / "kept")
+
+
+def test_a_sequence_is_taught_scored_and_kept(evaluation):
+    results = evaluation.run()
+    one, two = results["after"]
+    assert (list(one), list(two)) == (["<new1> dog"], ["<new1> dog", "<new2> red hat"])
+    values = two["<new2> red hat"][0]
+    assert {measure: len(each) for measure, each in values.items()} == {"CLIP-T": 2, "CLIP-I": 2, "DINO": 2}
+    assert [len(prompts) for prompts in (one["<new1> dog"], results["multi"])] == [2, 1]  # nothing has three concepts
+    assert one["<new1> dog"][0] != two["<new1> dog"][0]
+    assert set(results["ceilings"]["DINO"]) == {"<new1> dog", "<new2> red hat"}
+    assert len(load_state(evaluation.folder / "2.safetensors").concepts) == 2
+    assert len(list(evaluation.folder.glob("after 2/*.png"))) == 2 * (2 + 2 + 1)
+    files = {path: path.stat().st_mtime_ns for path in evaluation.folder.rglob("*")}
+    assert evaluation.run() == results
+    assert {path: path.stat().st_mtime_ns for path in evaluation.folder.rglob("*")} == files  # nothing was done again
+    evaluation.folder.joinpath("scores.json").unlink()
+    next(evaluation.folder.glob("after 2/*.png")).unlink()
+    assert evaluation.run() == results  # what is missing comes out the same
+
+
+def test_prompts_are_as_many_as_in_the_paper(evaluation):
+    seven = [evaluation.concepts[0]] * 7
+    assert sum(len(single_prompts(concept, Counts())) for concept in seven) == 35
+    several = multi_prompts(seven, Counts())
+    assert [len(prompt.concepts) for prompt in several] == [2] * 4 + [3] * 3
+    assert single_prompts(evaluation.concepts[1], Counts(1))[0].text == "a <new2> red hat on the beach"
+
+
+def test_the_report_by_hand():
+    one = {"CLIP-T": [0.5, 1.0], "CLIP-I": [0.8, 0.4]}  # the second is better in all: 1.4 against 1.3
+    two = {"CLIP-T": [0.75, 0.75], "CLIP-I": [0.6, 0.8]}
+    results = {
+        "after": [{"<new1> dog": [one]}, {"<new1> dog": [two], "<new2> hat": [one]}],
+        "multi": [two],
+        "ceilings": {"CLIP-I": {"<new1> dog": 0.9, "<new2> hat": float("nan")}},
+    }
+    lines = report(results, 2).splitlines()
+    assert "| × 100 | mean of 2 | best of 2 | paper, best of 50 |" in lines
+    assert "| CLIP-T, one (2.5 · cosine) | 75.00 | 87.50 | 76.95 |" in lines
+    assert "| CLIP-T, one (cosine) | 30.00 | 35.00 |  |" in lines
+    assert "| CLIP-I, one | 65.00 | 60.00 | 74.88 |" in lines
+    assert "| CLIP-I, several | 70.00 | 80.00 | 67.21 |" in lines
+    assert "| <new1> dog | 60.00 | 70.00 | 90.00 |" in lines
+    assert "| <new2> hat |  | 60.00 |  |" in lines
