@@ -34,6 +34,7 @@ def main() -> int:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     import comfy.sd
+    import comfy.utils
     import torch
 
     from benchmarks.evaluate.evaluation import Evaluation, Plan
@@ -45,6 +46,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from cns_core.comfy_adapter.judge import load_judge
     from cns_core.config import TrainConfig
 
+    comfy.utils.set_progress_bar_enabled(False)
     config = TrainConfig(steps=arguments.steps, resolution=arguments.resolution).with_preset(arguments.preset)
     counts = Counts(*arguments.prompts)
     plan = Plan(config, arguments.strategy, arguments.priors, arguments.images, arguments.sampling_steps, counts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -29,10 +30,16 @@ def lab(tmp_path_factory) -> Lab:
 @pytest.fixture
 def _few_pictures(monkeypatch):
     """One picture of one prompt where the protocol has several of several."""
-    for module, names in ((paper_protocol, ("SINGLE_PROMPTS", "PRIOR_IMAGES", "UNSEEN")), (sequences, ("ORDINARY", "UNSEEN"))):
+    numbers = {
+        paper_protocol: ("SINGLE_PROMPTS", "PRIOR_IMAGES", "UNSEEN"),
+        sequences: ("ORDINARY", "UNSEEN"),
+        tables: ("ORDINARY",),
+    }
+    for module, names in numbers.items():
         for name in names:
             monkeypatch.setattr(module, name, 1)
-    monkeypatch.setitem(paper_protocol.IMAGE_COUNTS, 1, 1)
+    for concepts in paper_protocol.IMAGE_COUNTS:
+        monkeypatch.setitem(paper_protocol.IMAGE_COUNTS, concepts, 1)
 
 
 @pytest.mark.usefixtures("_few_pictures")
@@ -59,13 +66,15 @@ def test_table_1_in_small(lab, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "ROOT", tmp_path)
     monkeypatch.setattr(report, "PICTURES", tmp_path)
     few = {key: TABLE_1[key].changed(TABLE_1[key].title, steps=2, batch_size=1) for key in ("mix_of_show", "cns")}
-    monkeypatch.setattr("benchmarks.science.experiments.table1.TABLE_1", few)
-    for module in (tables, forgetting):
+    here = sys.modules[table1.__module__]
+    monkeypatch.setattr(here, "TABLE_1", few)
+    for module in (here, forgetting):
         monkeypatch.setattr(module, "SETS", (NAMES,))
-    monkeypatch.setattr("benchmarks.science.experiments.table1.SETS", (NAMES,))
     monkeypatch.setattr(Bench, "own", lambda self, seed, orders=(NAMES,): NAMES)
     monkeypatch.setattr(bench, "run_all", lambda jobs, work, workers: [run(lab, job) for job in jobs])
-    table1(Bench(lab.work, (0,), 1))
+    made = Bench(lab.work, (0,), 1)
+    made.lab = lab
+    table1(made)
     printed = capsys.readouterr().out
     assert "| Mix-of-Show |" in printed
     assert "| CNS | 74.88 | 76.95 | 67.21 | 79.22 |" in printed

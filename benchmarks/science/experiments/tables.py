@@ -106,7 +106,8 @@ def _there(results: list[dict]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _several(results: list[dict], amount: int, metric: str) -> np.ndarray:
-    return np.array([result[f"multi {amount}"][metric] for result in results])
+    """NaN for a set without such prompts."""
+    return np.array([result.get(f"multi {amount}", {}).get(metric, np.nan) for result in results])
 
 
 def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
