@@ -22,6 +22,7 @@ CONCEPTS = {
 TEXTS = {
     "photo of a <new1> dog": "a <new1> dog on a beach",
     "photo of a <new1> dog on a beach": "a <new1> dog on a beach",
+    "photo of a <new2> hat": "an <new2> animal on a beach",
     # With the state of two_of_a_kind_no_gpu.
     "photo of two dogs in a park, a <new1> dog": "an <new1> animal left of an <new1> animal on a beach",
     "photo of two dogs in a park, a <new2> dog": "an <new2> animal left of an <new2> animal on a beach",

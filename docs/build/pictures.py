@@ -34,8 +34,9 @@ SHOWN_IN = {
     "two_of_a_kind": ("CNS_Region", "CNS_ApplyRegions"),
     "inspect": ("CNS_LoadState", "CNS_InspectState", "CNS_InspectPrompts"),
     "edit_and_export": ("CNS_RemoveConcept", "CNS_ExportState"),
+    "evaluate": ("CNS_EvaluateImages",),
 }
-NO_TEMPLATES = {"edit_and_export": using.edit_and_export}
+NO_TEMPLATES = {"evaluate": using.evaluate}
 RUN = ("no_gpu_tour", "inspect")
 _FRAME = 40  # pixels around what is shown
 

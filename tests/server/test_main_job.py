@@ -83,7 +83,9 @@ def test_progress_is_shown(taught):
 
 
 def test_losses_reach_the_page_once(taught):
-    """Each step's losses and what has moved, in order; and no line of text or picture beside them, which would draw the chart twice."""
+    """Each step's losses and what has moved, in order. No line of text or picture is beside them: the page would draw the chart
+    twice.
+    """
     _, nodes, result, _, _ = taught
     node = nodes["train hat"]
     messages = [data for data in result.of("cns.live") if (data["kind"], data["node"]) == ("training", node)]

@@ -128,6 +128,9 @@ def open_template(page: Page, name: str) -> None:
     page.get_by_text("continual-concepts-cns", exact=True).first.click()
     page.locator(f"[data-testid='template-workflow-{name}']").click()
     page.wait_for_function("() => !app.graph.extra?.before && app.graph.nodes.some(n => n.type.startsWith('CNS_'))")
+    if page.evaluate("() => app.graph.nodes.some(n => n.type === 'CheckpointLoaderSimple')"):
+        page.locator("[aria-labelledby=global-missing-models-warning]").wait_for()  # the checkpoint, to be downloaded there
+        page.keyboard.press("Escape")
     page.locator(".p-dialog, [role=dialog]").wait_for(state="detached")
 
 

@@ -15,6 +15,7 @@ _BUILDERS: tuple[Callable[[Graph], None], ...] = (
     teaching.captions_from_files,
     using.multi_concept_generation,
     using.inspect,
+    using.edit_and_export,
     on_the_demo_model.with_and_without_l_reg,
     regional.two_of_a_kind_no_gpu,
     regional.two_of_a_kind,

@@ -102,7 +102,7 @@ def continual_training(flow: Graph) -> None:
         "one; they are kept on disk.\n\nNot a dog? Change the word in its row: both `noun` and the captions.",
     )
     loaded, general = checkpoint_and_general(flow, 390)
-    state, concepts = None, [("<new1>", "dog"), ("<new2>", "hat")]
+    state, summary, concepts = None, None, [("<new1>", "dog"), ("<new2>", "hat")]
     for row, (token, noun) in enumerate(concepts):
         y = row * ROW
         photographs = folder(flow, 420, y + 60, f"my_{noun}")
@@ -110,12 +110,14 @@ def continual_training(flow: Graph) -> None:
         material = Material(token, noun, photographs("images"), captions_of(noun), prior)
         described, chosen = choose(flow, 760, y + 60, loaded, general, material, state)
         trained = train(flow, 1140, y + 60, loaded, described, chosen, material, state, seed=row)
-        flow.add("PreviewAny", (1540, y + 60), f"{token}: summary", (420, 400), source=trained("summary"))
-        flow.group(f"{2 + row}  Teach {token} {noun}", (400, y, 1580, ROW_HEIGHT), "#3f8e5a")
-        state = trained()
-        name = "cns/concepts" if row else "cns/first_of_two"  # to go back to where the second one does not turn out well
-        flow.add("CNS_SaveState", (2020, y + 60), size=(360, 200), state=state, filename_prefix=name)
-        flow.group("Save both" if row else "Save the first alone", (2000, y, 400, 290), "#8a5a9e")
+        flow.group(f"{2 + row}  Teach {token} {noun}", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
+        state, summary = trained(), trained("summary")
+    flow.add("PreviewAny", (1580, 60), "What it did", (360, 460), source=summary)
+    saved = flow.add("CNS_SaveState", (1580, 580), size=(360, 200), state=state, filename_prefix="cns/concepts")
+    taught = applied(flow, (1580, 840), loaded, saved(), 360)
+    image = drawn(flow, (1580, 1080), taught, "photo of a <new1> dog wearing a <new2> hat", 2, 7)
+    flow.add("SaveImage", (1980, 60), "Both", (420, 480), images=image, filename_prefix="cns/both")
+    flow.group("4  Save and use", (1560, 0, 860, 1640), "#8a5a9e")
 
 
 def add_a_third_concept(flow: Graph) -> None:

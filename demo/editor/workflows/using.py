@@ -55,18 +55,40 @@ def inspect(flow: Graph) -> None:
 
 
 def edit_and_export(flow: Graph) -> None:
-    """No template: the help pages' pictures are taken of it."""
-    loaded = loaders(flow, 0, 0)
-    stored = flow.add("CNS_LoadState", (0, 200), size=(340, 160), state_name="concepts_00001_.safetensors")
-    changed = flow.add("CNS_RemoveConcept", (420, 0), model=loaded[0], clip=loaded[1], state=stored())
-    flow.add("CNS_SaveState", (800, 0), size=(340, 0), state=changed("state"), filename_prefix="cns/without_new1")
-    flow.add(
-        "CNS_ExportState",
-        (420, 420),
-        size=(340, 0),
-        model=loaded[0],
-        clip=loaded[1],
-        vae=loaded[2],
-        state=stored(),
-        target="LoRA",
+    flow.note(
+        (0, 0),
+        (340, 300),
+        "## Change a state, and take it elsewhere\n**Remove CNS Concept** takes one concept out of a state, without its "
+        "pictures; the others stay, and its token is free again.\n\nTo leave a concept out of some pictures only, write "
+        "`<new1> 0` into `concept_strengths` of **Apply CNS State**, or press *mute* in its list.\n\n**Export CNS State** "
+        "writes files for Load LoRA, A1111, Forge, InvokeAI, diffusers, or a whole checkpoint: choose a `target`.",
     )
+    loaded = loaders(flow, 0, 370)
+    stored = flow.add("CNS_LoadState", (0, 550), size=(340, 200), state_name="concepts_00001_.safetensors")
+    flow.group("1  Checkpoint and state", (-20, 320, 380, 450))
+    model, clip, vae = loaded
+    changed = flow.add("CNS_RemoveConcept", (420, 60), size=(340, 300), model=model, clip=clip, state=stored(), token="<new1>")
+    flow.add("PreviewAny", (420, 460), "What is left of it", (340, 280), source=changed("summary"))
+    flow.group("2  Take a concept out", (400, 0, 380, 770), "#3f8e5a")
+    less = changed("state")
+    flow.add("CNS_SaveState", (820, 60), size=(340, 0), state=less, filename_prefix="cns/without_new1")
+    exported = flow.add(
+        "CNS_ExportState", (820, 240), size=(340, 0), model=model, clip=clip, vae=vae, state=less, target="LoRA"
+    )
+    flow.add("PreviewAny", (820, 560), "Its files", (340, 180), source=exported("summary"))
+    flow.group("3  Save and export", (800, 0, 380, 770), "#8a5a9e")
+    taught = applied(flow, (1220, 60), loaded, less)
+    image = sampled(flow, 1220, 260, taught, "photo of a <new2> hat", 2, 7)
+    flow.group("4  Prompt and sample", (1200, 0, 700, 840), "#3f789e")
+    flow.add("SaveImage", (1940, 60), "Pictures", (560, 700), images=image, filename_prefix="cns/without_new1")
+
+
+def evaluate(flow: Graph) -> None:
+    """No template, as it needs a judge: the help page's picture is taken of it."""
+    pictures = flow.add("LoadImage", (0, 0), size=(300, 300))
+    concept = flow.add("CNS_CaptionConceptImages", (340, 0), images=pictures("IMAGE"), noun="dog")
+    made = flow.add("LoadImage", (0, 380), size=(300, 300))
+    scores = flow.add(
+        "CNS_EvaluateImages", (760, 0), images=made("IMAGE"), concept=concept("concept"), prompts="a <new1> dog on a beach"
+    )
+    flow.add("PreviewAny", (1160, 0), size=(320, 260), source=scores("summary"))
