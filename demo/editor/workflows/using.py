@@ -81,6 +81,7 @@ def edit_and_export(flow: Graph) -> None:
     image = sampled(flow, 1220, 260, taught, "photo of a <new2> hat", 2, 7)
     flow.group("4  Prompt and sample", (1200, 0, 700, 840), "#3f789e")
     flow.add("SaveImage", (1940, 60), "Pictures", (560, 700), images=image, filename_prefix="cns/without_new1")
+    flow.group("5  Result", (1920, 0, 600, 840), "#8a5a9e")
 
 
 def evaluate(flow: Graph) -> None:
