@@ -24,6 +24,11 @@ class Scores:
     ceilings: dict[str, float] = field(default_factory=dict)
 
     @property
+    def likeness(self) -> str:
+        """What the judge's image alignment is called."""
+        return "DINO" if self.text is None else "CLIP-I"
+
+    @property
     def means(self) -> dict[str, float]:
         """Over the pictures, in the order they are told in."""
         found = {} if self.text is None else {"CLIP-T": float(self.text.mean())}
@@ -71,7 +76,7 @@ def told(scores: Scores) -> list[str]:
         ceiling = scores.ceilings[name]
         copies = ": it copies them" if np.nanmean(values) > ceiling else ""
         beside = "" if np.isnan(ceiling) else f", its own images with each other {ceiling:.4f}{copies}"
-        lines.append(f"CLIP-I of `{name}` {np.nanmean(values):.4f} over {asked} images{beside}")
+        lines.append(f"{scores.likeness} of `{name}` {np.nanmean(values):.4f} over {asked} images{beside}")
     return lines
 
 

@@ -12,7 +12,12 @@ from .errors import CNSError
 
 MARKS = ("concept", "background")  # what a mask's white parts can mean
 _STEP = 0.5 / 255  # half of what a mask in 8 bits can tell apart
-_PROPORTIONS = 0.02  # by which share a mask's may differ from its image's: sizes are whole pixels
+_MOST_OFF = 0.02  # by which share a mask's proportions may differ from its image's: sizes are whole pixels
+
+
+def fits(mask: Sequence[int], image: Sequence[int]) -> bool:
+    """Whether a mask of this size (height, width) has its image's proportions."""
+    return abs(mask[0] * image[1] / (mask[1] * image[0]) - 1) <= _MOST_OFF
 
 
 def image_masks(masks: Sequence[Tensor], images: Sequence[Tensor], marks: str) -> tuple[Tensor | None, ...]:
@@ -38,7 +43,7 @@ def _understood(mask: Tensor, image: Tensor, number: int, marks: str) -> Tensor 
     if float(mask.max()) < _STEP:
         return None
     (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
-    if abs(mask_height * width / (mask_width * height) - 1) > _PROPORTIONS:
+    if not fits(mask.shape, image.shape):
         raise CNSError(
             f"Mask {number} has {mask_width} x {mask_height} pixels, which are not the proportions of its image with "
             f"{width} x {height}: wire the mask of that image."

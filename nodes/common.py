@@ -82,6 +82,11 @@ def show(state: CNSState, hidden: Any) -> None:
         LiveState(node_id(hidden), workflow_id(hidden), state=state_record(state)).show()
 
 
+def seed_input(default: int, tooltip: str) -> io.Int.Input:
+    """A seed that stays what it is from run to run."""
+    return io.Int.Input("seed", default=default, min=0, max=2**63 - 1, control_after_generate=False, tooltip=tooltip)
+
+
 def advanced(widget: Any) -> Any:
     """Folds a widget away where the editor can; the others show it as usual."""
     widget.extra_dict = {**widget.extra_dict, "advanced": True}

@@ -13,6 +13,7 @@ import folder_paths
 from ..state import CNSState
 from ..state_file import lineage_of, read_lineage, save_state
 from .folders import AUTOSAVES, STATES, SUFFIX
+from .side_effects import SideEffect
 
 KEPT = 5  # states of a sequence: the newest, and those it was taught on
 _LONGEST = 48  # characters of a name before its date; file systems allow 255 bytes in all
@@ -41,6 +42,13 @@ def save_after_training(state: CNSState, note: str = "") -> Path:
         with contextlib.suppress(OSError):  # Windows refuses to remove a file that is being read; the next autosave retries
             old.unlink()
     return path
+
+
+def autosaved(state: CNSState) -> str:
+    """Saves the state after a training. A line for people: where it is, or why it could not be saved."""
+    with SideEffect("The state was not autosaved") as saving:
+        return f"- autosaved as `{save_after_training(state)}`"
+    return f"- {saving.failure}"
 
 
 def superseded(lineages: Mapping[Path, Sequence[str]]) -> set[Path]:

@@ -16,7 +16,7 @@ from ..errors import CNSError
 from ..figures import training_figures
 from ..state import CNSState
 from ..state_file import load_state, read_settings, save_state
-from .autosave import save_after_training
+from .autosave import autosaved
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.unpatched import check_unpatched
 from .folders import STATES, new_state_path, newest_states
@@ -93,7 +93,7 @@ def teach_folder(
         progress.text(f"{number} of {len(materials)}: {material.name} as {state.free_token()} {material.noun}")
         state, figures = _teach(checkpoint, course, material, general, state, display)
         on_state(state)
-        lines += [material.report, figures, _saved(state)]
+        lines += [material.report, figures, autosaved(state)]
     return state, "\n".join([*lines, _saved_as(state, PurePath(course.folder).name)])
 
 
@@ -156,12 +156,6 @@ def _teach(
     neurons = select_neurons(base, general, course.strategy, config.seed, state)
     taught, result = teach(checkpoint, Lesson(concept, neurons, prior, state, material.name), config, display)
     return taught, "\n".join(filter(None, [line and f"- {line}", training_figures(taught, result)]))
-
-
-def _saved(state: CNSState) -> str:
-    with SideEffect("The state was not autosaved") as saving:
-        return f"- autosaved as `{save_after_training(state)}`"
-    return f"- {saving.failure}"
 
 
 def _saved_as(state: CNSState, name: str) -> str:

@@ -39,6 +39,14 @@ SHOWN_IN = {
 NO_TEMPLATES = {"evaluate": using.evaluate}
 RUN = ("no_gpu_tour", "inspect")
 _FRAME = 40  # pixels around what is shown
+# Nothing opens over the nodes, which are drawn on the canvas.
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.InstalledVersion": "1.32.9",
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.VueNodes.Enabled": False,
+    "Comfy.Minimap.Visible": False,
+}
 
 _BOUNDS = """kind => {
     const node = app.graph.nodes.find(n => n.type === kind);
@@ -63,12 +71,9 @@ def make(server: ComfyServer) -> None:
         path = os.environ.get("CNS_BROWSER") or shutil.which("chromium") or playwright.chromium.executable_path
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1900, "height": 1300}, device_scale_factor=2)
+        server.post("/settings", SETTINGS)
         page.goto(server.url)
-        page.wait_for_function("() => window.app?.graph")
-        page.wait_for_timeout(4000)
-        page.keyboard.press("Escape")  # the template browser opens over a first start
-        page.evaluate("() => { app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false); }")
-        page.evaluate("() => { app.extensionManager.setting.set('Comfy.Minimap.Visible', false); }")
+        page.wait_for_function("() => window.app?.extensionManager?.workflow?.activeWorkflow")
         for name, kinds in SHOWN_IN.items():
             workflow = _workflow(name, server)
             if name == "inspect":

@@ -68,7 +68,7 @@ class EvaluateImages(io.ComfyNode):
                 io.Float.Output(
                     display_name="scores",
                     is_output_list=True,
-                    tooltip="CLIP-T of each image; CLIP-I where the judge reads no text.",
+                    tooltip="CLIP-T of each image; likeness to the first concept where the judge reads no text.",
                 ),
             ],
         )

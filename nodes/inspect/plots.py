@@ -97,7 +97,7 @@ def score_plot(scores: Scores) -> Tensor:
     if scores.text is not None:
         axes.plot(numbers, scores.text, "o", color="C7", label="CLIP-T")
     for number, (name, values) in enumerate(scores.alike.items()):
-        axes.plot(numbers, values, "s", color=f"C{number}", label=f"CLIP-I of {name}")
+        axes.plot(numbers, values, "s", color=f"C{number}", label=f"{scores.likeness} of {name}")
         axes.axhline(scores.ceilings[name], color=f"C{number}", linestyle=":", linewidth=1)
     axes.set(xlabel="image", ylabel="score", xticks=numbers if len(numbers) <= 30 else numbers[:: len(numbers) // 15])
     axes.grid(alpha=0.3)

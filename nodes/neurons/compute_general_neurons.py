@@ -7,7 +7,7 @@ from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration
 from ...cns_core.config import SelectionConfig
 from ..checks import checked
-from ..common import CATEGORY, NeuronsSocket, Schema, node_id
+from ..common import CATEGORY, NeuronsSocket, Schema, node_id, seed_input
 from .inputs import neuron_summary, top_percent_input
 
 
@@ -33,14 +33,7 @@ class ComputeGeneralNeurons(io.ComfyNode):
                     max=1000,
                     tooltip="How many of the calibration prompts to draw (K in the paper: 20).",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=SelectionConfig.seed,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=False,
-                    tooltip="Chooses which prompts are drawn.",
-                ),
+                seed_input(SelectionConfig.seed, "Chooses which prompts are drawn."),
                 io.String.Input(
                     "calibration_prompts",
                     default="\n".join(shipped_prompts()),

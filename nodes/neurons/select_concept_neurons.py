@@ -8,7 +8,7 @@ from ...cns_core.figures import selection_figures
 from ...cns_core.selection import STRATEGIES
 from ...cns_core.state import CNSState
 from ..checks import checked
-from ..common import CATEGORY, NeuronsSocket, Schema, StateSocket
+from ..common import CATEGORY, NeuronsSocket, Schema, StateSocket, seed_input
 from ..plots import selection_plot
 
 
@@ -31,14 +31,7 @@ class SelectConceptNeurons(io.ComfyNode):
                     tooltip="concept: the method. random: as many per row, drawn at random. base: general neurons included. "
                     "all K/V: every weight. The last three are for comparison.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=SelectionConfig.seed,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=False,
-                    tooltip="Only used by random.",
-                ),
+                seed_input(SelectionConfig.seed, "Only used by random."),
                 StateSocket.Input(
                     "state", optional=True, tooltip="Earlier concepts, to report the overlap with their neurons."
                 ),

@@ -12,7 +12,7 @@ from ...cns_core.concept import check_noun
 from ...cns_core.config import PriorConfig
 from ...cns_core.contexts import CLASS_CONTEXTS
 from ..checks import checked
-from ..common import CATEGORY, Schema, advanced, node_id
+from ..common import CATEGORY, Schema, advanced, node_id, seed_input
 
 _DEFAULT = PriorConfig()
 
@@ -40,14 +40,7 @@ class MakePriorImages(io.ComfyNode):
                     max=1000,
                     tooltip="How many images. Fewer than 20 are learned by heart; DreamBooth makes 200.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=_DEFAULT.seed,
-                    min=0,
-                    max=2**63 - 1,
-                    control_after_generate=False,
-                    tooltip="Another seed draws other images.",
-                ),
+                seed_input(_DEFAULT.seed, "Another seed draws other images."),
                 io.Int.Input(
                     "resolution",
                     default=_DEFAULT.resolution,

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ...cns_core.comfy_adapter.on_device import GRADIENT_CHECKPOINTING
 from ...cns_core.concept import PROMPT_MODES
 from ...cns_core.config import CUSTOM, PRESETS, TrainConfig
-from ..common import advanced
+from ..common import advanced, seed_input
 
 _DEFAULT = TrainConfig()
 SETTINGS = tuple(field.name for field in dataclasses.fields(TrainConfig))  # each is a widget of that name
@@ -25,21 +25,13 @@ def number(
 
 
 def hyper_parameters() -> list:
-    seed = io.Int.Input(
-        "seed",
-        default=_DEFAULT.seed,
-        min=0,
-        max=2**63 - 1,
-        control_after_generate=False,
-        tooltip="The same inputs and seed give the same state; on a GPU the last digits may differ.",
-    )
     return [
         number("steps", io.Int, 1, 100_000, 1, "Training steps; 500 in the paper."),
         number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
         number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
         number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
         number("batch_size", io.Int, 1, 64, 1, "Concept images per step, with as many prior images."),
-        seed,
+        seed_input(_DEFAULT.seed, "The same inputs and seed give the same state; on a GPU the last digits may differ."),
         io.Combo.Input(
             "preset",
             options=[*PRESETS, CUSTOM],

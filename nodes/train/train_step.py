@@ -2,19 +2,17 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ...cns_core.comfy_adapter.autosave import save_after_training
+from ...cns_core.comfy_adapter.autosave import autosaved
 from ...cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from ...cns_core.comfy_adapter.checkpoint.latents import single_images
 from ...cns_core.comfy_adapter.keeping import Keeping, parse_steps
 from ...cns_core.comfy_adapter.lesson import Lesson
 from ...cns_core.comfy_adapter.page.training_progress import Display
 from ...cns_core.comfy_adapter.prior import Prior
-from ...cns_core.comfy_adapter.side_effects import SideEffect
 from ...cns_core.comfy_adapter.teach import teach
 from ...cns_core.concept import Concept
 from ...cns_core.config import TrainConfig
 from ...cns_core.figures import enlarged_figures, training_figures
-from ...cns_core.state import CNSState
 from ..checks import checked, single_values, takes_lists
 from ..common import (
     CATEGORY,
@@ -101,16 +99,9 @@ class TrainStep(io.ComfyNode):
         display = Display(node_id(cls.hidden), workflow_id(cls.hidden), given["preview_every"], given["preview_prompt"])
         keeping = Keeping(parse_steps(given.get("keep_steps", ""), config.steps), given.get("keep_cancelled", False))
         state, result = teach(checkpoint, lesson, config, display, keeping)
-        saved = [_autosave(state)] if given.get("autosave", AUTOSAVE) else []  # first, as what follows could end the process
+        saved = [autosaved(state)] if given.get("autosave", AUTOSAVE) else []  # first, as what follows could end the process
         saved += [f"- {line}" for line in keeping.lines]
         plot = loss_plot(result.history, f"Teaching {concept.name}")
         show(state, cls.hidden)
         enlarged = enlarged_figures({"concept": concept.images, "prior": prior.images}, config.resolution)
         return io.NodeOutput(state, plot, "\n".join(filter(None, [training_figures(state, result), enlarged, *saved])))
-
-
-def _autosave(state: CNSState) -> str:
-    """A line for the summary: where the state was saved, or why it was not."""
-    with SideEffect("The state was not autosaved") as saving:
-        return f"- autosaved as `{save_after_training(state)}`"
-    return f"- {saving.failure}"

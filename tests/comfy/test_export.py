@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import runpy
 from pathlib import Path
 
 import comfy.sd
@@ -139,7 +140,8 @@ def test_diffusers_predicts_as_apply_does(studio, dog, hat, output, comfyui, mon
 
     plain_theirs = pipe.unet(noisy, timesteps, pipe.encode_prompt(NEGATIVE, "cpu", 1, False)[0]).sample
     monkeypatch.chdir(folder.parent)
-    exec(script(), {"pipe": pipe})
+    Path("page.py").write_text(script(), encoding="utf-8")
+    runpy.run_path("page.py", {"pipe": pipe})
     assert not torch.allclose(
         plain_theirs, pipe.unet(noisy, timesteps, pipe.encode_prompt(NEGATIVE, "cpu", 1, False)[0]).sample, atol=1e-4
     )

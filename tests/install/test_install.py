@@ -33,7 +33,7 @@ SHIPPED = (
     r"__init__\.py|pyproject\.toml|requirements\.txt|\.comfyignore|\.gitignore",
     r"(README|CHANGELOG)\.md|LICENSE",
     r"(cns_core|nodes|demo/world)/([a-z_]+/)*[a-z_0-9]+\.py",
-    r"cns_core/calibration_prompts\.txt",
+    r"cns_core/calibration_prompts\.txt|demo/world/(new_)?things\.svg",
     r"demo/(__init__|model)\.py|demo/cns_demo_model\.safetensors",
     r"web/[a-z_]+\.(js|css)",
     r"web/docs/CNS_[A-Za-z]+(\.md|\.jpg|/zh\.md)",

@@ -204,20 +204,20 @@ def test_continual_training_then_generation(server, pictures, base):
     prompt = small_workflow("continual_training", server, pictures)
     result = server.run(prompt)
     assert result.error is None, result.error
-    names = ["- `<new1> dog`", "- `<new2> hat`"]
-    for known, save in enumerate(find(prompt, "CNS_SaveState"), start=1):
-        lines = result.outputs[save]["text"][0].splitlines()
-        state = Path(lines[0])
-        assert state.is_file()
-        assert [line.split(":")[0] for line in lines[1:-1]] == names[:known]
-        assert NAME in lines[-1]  # the checkpoint's file
+    (save,), (shown,) = find(prompt, "CNS_SaveState"), find(prompt, "SaveImage")
+    lines = result.outputs[save]["text"][0].splitlines()
+    state = Path(lines[0])
+    assert state.is_file()
+    assert [line.split(":")[0] for line in lines[1:-1]] == ["- `<new1> dog`", "- `<new2> hat`"]
+    assert NAME in lines[-1]  # the checkpoint's file
+    assert pixels(server, result, shown).shape == (64, 64, 3)
 
     for name, count in (("multi_concept_generation", 1), ("two_of_a_kind", 2)):
         generation = small_workflow(name, server, pictures)
         change(generation, "CNS_LoadState", state_name=state.name)
-        shown = server.run(generation)
-        assert shown.error is None, shown.error
-        drawn = [pixels(server, shown, node) for node in find(generation, "SaveImage")]
+        generated = server.run(generation)
+        assert generated.error is None, generated.error
+        drawn = [pixels(server, generated, node) for node in find(generation, "SaveImage")]
         assert [picture.shape for picture in drawn] == [(64, 64, 3)] * count
     assert np.abs(drawn[0].astype(float) - drawn[1]).mean() > 1  # with regions and without
 

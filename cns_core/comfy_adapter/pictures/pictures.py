@@ -10,12 +10,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ...image_masks import fits
+
 
 class Unreadable(Exception):
     """Why a picture is left out, in words that go into brackets."""
-
-
-_PROPORTIONS = 0.02  # by which share a mask's may differ from its picture's: sizes are whole pixels
 
 
 class Picture(NamedTuple):
@@ -50,7 +49,7 @@ def read_mask(path: Path, image: Tensor) -> Tensor:
     """
     height, width = image.shape[1:3]
     mask, _ = _decoded(path, "L", max(height, width))
-    if abs(mask.height * width / (mask.width * height) - 1) > _PROPORTIONS:
+    if not fits((mask.height, mask.width), (height, width)):
         raise Unreadable("mask of other proportions than its picture")
     return _tensor(mask.resize((width, height), Image.Resampling.BILINEAR))
 

@@ -6,6 +6,14 @@ from demo.editor.canvas.parts import applied, loaders, sampled
 from demo.editor.graph import Graph, find
 
 
+def _checkpoint_and_state(flow: Graph, y: int, height: int):
+    """The left column; ``height`` of the state's node, with room for its panel."""
+    loaded = loaders(flow, 0, y)
+    stored = flow.add("CNS_LoadState", (0, y + 180), size=(340, height), state_name="concepts_00001_.safetensors")
+    flow.group("1  Checkpoint and state", (-20, y - 50, 380, height + 250))
+    return loaded, stored
+
+
 def multi_concept_generation(flow: Graph) -> None:
     flow.note(
         (0, 0),
@@ -15,9 +23,7 @@ def multi_concept_generation(flow: Graph) -> None:
         "\n\nWrite each token beside its noun: `<new1> dog`, `<new2> hat`. Weights such as `(<new1>:1.2)` work. `strength` 0 "
         "uses the checkpoint's own weights.",
     )
-    loaded = loaders(flow, 0, 320)
-    stored = flow.add("CNS_LoadState", (0, 500), size=(340, 160), state_name="concepts_00001_.safetensors")
-    flow.group("1  Checkpoint and state", (-20, 270, 380, 410))
+    loaded, stored = _checkpoint_and_state(flow, 320, 160)
     taught = applied(flow, (420, 60), loaded, stored())
     prompt = "photo of a <new1> dog wearing a <new2> hat"
     image = sampled(flow, 420, 260, taught, prompt, 2, 7)
@@ -38,9 +44,7 @@ def inspect(flow: Graph) -> None:
         "State**.\n\n**Inspect Prompt Neurons** draws the paper's figures 3 and 7 "
         "for your checkpoint and your prompts.",
     )
-    loaded = loaders(flow, 0, 360)
-    stored = flow.add("CNS_LoadState", (0, 540), size=(340, 200), state_name="concepts_00001_.safetensors")
-    flow.group("1  Checkpoint and state", (-20, 310, 380, 450))
+    loaded, stored = _checkpoint_and_state(flow, 360, 200)
     state = flow.add("CNS_InspectState", (420, 60), size=(300, 190), state=stored())  # with room for its panel
     flow.add("PreviewAny", (420, 320), "Summary", (300, 240), source=state("summary"))
     for column, plot in enumerate(("neurons", "layers", "overlaps")):
@@ -63,9 +67,7 @@ def edit_and_export(flow: Graph) -> None:
         "`<new1> 0` into `concept_strengths` of **Apply CNS State**, or press *mute* in its list.\n\n**Export CNS State** "
         "writes files for Load LoRA, A1111, Forge, InvokeAI, diffusers, or a whole checkpoint: choose a `target`.",
     )
-    loaded = loaders(flow, 0, 370)
-    stored = flow.add("CNS_LoadState", (0, 550), size=(340, 200), state_name="concepts_00001_.safetensors")
-    flow.group("1  Checkpoint and state", (-20, 320, 380, 450))
+    loaded, stored = _checkpoint_and_state(flow, 370, 200)
     model, clip, vae = loaded
     changed = flow.add("CNS_RemoveConcept", (420, 60), size=(340, 300), model=model, clip=clip, state=stored(), token="<new1>")
     flow.add("PreviewAny", (420, 460), "What is left of it", (340, 280), source=changed("summary"))
@@ -81,6 +83,7 @@ def edit_and_export(flow: Graph) -> None:
     image = sampled(flow, 1220, 260, taught, "photo of a <new2> hat", 2, 7)
     flow.group("4  Prompt and sample", (1200, 0, 700, 840), "#3f789e")
     flow.add("SaveImage", (1940, 60), "Pictures", (560, 700), images=image, filename_prefix="cns/without_new1")
+    flow.group("5  Result", (1920, 0, 600, 840), "#8a5a9e")
 
 
 def evaluate(flow: Graph) -> None:
