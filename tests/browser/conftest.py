@@ -15,6 +15,7 @@ OPTIONS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 )
+_NODES = {"bundled": LITEGRAPH, "newest": NODES_2}  # what draws the nodes, where a test does not say
 FRONTENDS = {"bundled": (), "newest": ("--front-end-root", os.environ.get("CNS_NEWEST_FRONTEND", ""))}
 
 
@@ -33,19 +34,26 @@ def browser():
 
 
 @pytest.fixture(scope="session", params=list(FRONTENDS))
-def server(request, comfyui, base):
-    """With the editor this ComfyUI brings, and with the newest one. A core stays free for the browser: torch's threads wait
+def frontend(request) -> str:
+    """The editor this ComfyUI brings, and the newest one."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def server(frontend, comfyui, base):
+    """A core stays free for the browser: torch's threads wait
     for each other after every operation, so one that shares its core holds up all.
     """
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) - 1))}
-    with ComfyServer(comfyui, base, options=("--cpu", *FRONTENDS[request.param]), environment=threads) as running:
+    with ComfyServer(comfyui, base, options=("--cpu", *FRONTENDS[frontend]), environment=threads) as running:
         yield running
 
 
-@pytest.fixture(scope="module", params=[LITEGRAPH, NODES_2])
-def editor(request, browser, server):
+@pytest.fixture(scope="module")
+def editor(request, browser, server, frontend):
     """The editor, with nodes drawn on the canvas or by Vue, and what went wrong in it."""
-    server.post("/settings", {**SETTINGS, "Comfy.VueNodes.Enabled": request.param == NODES_2})
+    nodes = getattr(request, "param", _NODES[frontend])
+    server.post("/settings", {**SETTINGS, "Comfy.VueNodes.Enabled": nodes == NODES_2})
     context = browser.new_context(viewport={"width": 1600, "height": 1000}, permissions=["clipboard-read", "clipboard-write"])
     context.set_default_timeout(90_000)  # the newest editor takes half of that on a busy machine
     page = context.new_page()

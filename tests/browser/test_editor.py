@@ -9,6 +9,8 @@ import uuid
 import pytest
 
 from tests.support.editor import (
+    LITEGRAPH,
+    NODES_2,
     charts,
     frames,
     look_at,
@@ -74,6 +76,7 @@ def test_a_running_training_is_on_every_page(page, server):
     assert set(chart["points"]) == {points_of(steps_of(stopped[0]))}
 
 
+@pytest.mark.parametrize("editor", [LITEGRAPH, NODES_2], indirect=True)
 def test_a_finished_training_stays(page, server):
     """Every step is in the curves, the previews are below them; a reload changes nothing."""
     workflow = teaching_workflow(server.object_info(), 6, preview_every=3, preview_prompt="a <new1> toy in a forest")

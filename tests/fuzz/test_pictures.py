@@ -161,8 +161,8 @@ def test_any_folder(folder, files):
         (folder / name).write_bytes(content)
     try:
         output = LoadConceptImages.execute("dog", RESOLUTION)
-        images, captions = output.args
-        assert len(images) == len(captions) > 0
+        images, captions, masks = output.args
+        assert len(images) == len(captions) == len(masks) > 0
         assert LoadConceptImages.fingerprint_inputs("dog") == LoadConceptImages.fingerprint_inputs("dog")
     except CNSError as error:
         check_sentence(error)

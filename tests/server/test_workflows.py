@@ -16,7 +16,7 @@ from demo.editor.shipped import shipped_prompt
 from demo.editor.workflows import WORKFLOWS
 from demo.editor.workflows.blueprints import BLUEPRINTS, blueprint_of
 from demo.training.random_checkpoint import NAME
-from tests.support.graphs import pixels, small_workflow
+from tests.support.graphs import check_same_graph, folder_of, pixels, small_workflow
 
 FOLDER = Path(__file__).parents[2] / "example_workflows"
 
@@ -148,20 +148,7 @@ def test_blueprints_are_what_is_described(server, title):
 def test_file_is_the_graph_that_is_run_elsewhere(server, name):
     """Read by comfy-cli's converter, as programs do that run workflow files."""
     info = server.object_info()
-    from_file, described = convert_ui_to_api(read(name), info), shipped_prompt(name, info)
-    assert {inner(node) for node in from_file} == described.keys()
-    for node, content in ((inner(node), content) for node, content in from_file.items()):
-        linked = {name: [inner(value[0]), *value[1:]] for name, value in content["inputs"].items() if isinstance(value, list)}
-        content["inputs"] |= linked
-        assert content["class_type"] == described[node]["class_type"]
-        assert content["inputs"].items() <= described[node]["inputs"].items()  # newer ComfyUI gives its own nodes more inputs
-        missing = described[node]["inputs"].keys() - content["inputs"].keys()
-        assert not missing or not content["class_type"].startswith("CNS_"), missing
-
-
-def inner(node: str) -> str:
-    """The node's own number in ``12:5``, its path into a subgraph."""
-    return node.rpartition(":")[2]
+    check_same_graph(convert_ui_to_api(read(name), info), shipped_prompt(name, info))
 
 
 @pytest.mark.parametrize("name", sorted({*WORKFLOWS} - {"first_steps"}))
@@ -200,26 +187,58 @@ def test_first_steps(server, pictures):
     assert np.abs(drawn[0] - drawn[1]).mean() > 1  # what was taught is in the picture
 
 
-def test_continual_training_then_generation(server, pictures, base):
+@pytest.fixture(scope="module")
+def taught(server, pictures):
+    """The prompt of continual_training and its result."""
     prompt = small_workflow("continual_training", server, pictures)
     result = server.run(prompt)
     assert result.error is None, result.error
+    return prompt, result
+
+
+@pytest.fixture(scope="module")
+def state(taught) -> Path:
+    prompt, result = taught
+    return Path(result.outputs[find(prompt, "CNS_SaveState")[0]]["text"][0].splitlines()[0])
+
+
+def test_continual_training(server, taught, state):
+    prompt, result = taught
     (save,), (shown,) = find(prompt, "CNS_SaveState"), find(prompt, "SaveImage")
     lines = result.outputs[save]["text"][0].splitlines()
-    state = Path(lines[0])
     assert state.is_file()
     assert [line.split(":")[0] for line in lines[1:-1]] == ["- `<new1> dog`", "- `<new2> hat`"]
     assert NAME in lines[-1]  # the checkpoint's file
     assert pixels(server, result, shown).shape == (64, 64, 3)
 
-    for name, count in (("multi_concept_generation", 1), ("two_of_a_kind", 2)):
-        generation = small_workflow(name, server, pictures)
-        change(generation, "CNS_LoadState", state_name=state.name)
-        generated = server.run(generation)
-        assert generated.error is None, generated.error
-        drawn = [pixels(server, generated, node) for node in find(generation, "SaveImage")]
-        assert [picture.shape for picture in drawn] == [(64, 64, 3)] * count
-    assert np.abs(drawn[0].astype(float) - drawn[1]).mean() > 1  # with regions and without
+
+ON_A_STATE = {"multi_concept_generation": 1, "two_of_a_kind": 2, "add_a_third_concept": 1, "inspect": 0, "edit_and_export": 2}
+TEACHING = {"style_and_object": 2, "captions_from_files": 1, "with_and_without_l_reg": 1}
+
+
+@pytest.mark.parametrize(("name", "count"), [*ON_A_STATE.items(), *TEACHING.items()])
+def test_it_runs(server, pictures, state, described, name, count):
+    """``count``: of the pictures it saves. What its texts say is not empty."""
+    prompt = small_workflow(name, server, pictures)
+    change(prompt, "CNS_LoadState", state_name=state.name)
+    result = server.run(prompt)
+    assert result.error is None, result.error
+    drawn = [pixels(server, result, node).astype(float) for node in find(prompt, "SaveImage")]
+    assert [picture.shape for picture in drawn] == [(64, 64, 3)] * count
+    assert all(result.outputs[node]["text"][0] for node in find(prompt, "PreviewAny"))
+    if name == "two_of_a_kind":
+        assert np.abs(drawn[0] - drawn[1]).mean() > 1  # with regions and without
+
+
+@pytest.fixture
+def described(base, pictures):
+    """Captions beside the pictures, as captions_from_files has them."""
+    files = [(base / "input" / folder_of(pictures) / "dog" / f"{index}.txt") for index in range(3)]
+    for index, file in enumerate(files):
+        file.write_text(f"a dog in picture {index}", encoding="utf-8")
+    yield
+    for file in files:
+        file.unlink()
 
 
 def test_two_of_a_kind_no_gpu(server):

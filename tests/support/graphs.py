@@ -116,6 +116,23 @@ def pixels(server, result, node: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(blob)).convert("RGB"))
 
 
+def check_same_graph(from_file: dict, described: dict) -> None:
+    """A prompt that was made of a workflow file is the one its description makes."""
+
+    def inner(node: str) -> str:
+        """The node's own number in ``12:5``, its path into a subgraph."""
+        return node.rpartition(":")[2]
+
+    assert {inner(node) for node in from_file} == described.keys()
+    for node, content in ((inner(node), content) for node, content in from_file.items()):
+        linked = {name: [inner(value[0]), *value[1:]] for name, value in content["inputs"].items() if isinstance(value, list)}
+        inputs = content["inputs"] | linked
+        assert content["class_type"] == described[node]["class_type"]
+        assert inputs.items() <= described[node]["inputs"].items()  # newer ComfyUI gives its own nodes more inputs
+        missing = described[node]["inputs"].keys() - inputs.keys()
+        assert not missing or not content["class_type"].startswith("CNS_"), missing
+
+
 def small_workflow(name: str, server, pictures) -> dict:
     """A shipped workflow on random weights, with few steps of few pixels."""
     prompt = shipped_prompt(name, server.object_info())
