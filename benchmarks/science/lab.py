@@ -43,7 +43,8 @@ from cns_core.masks import NeuronMask
 from cns_core.state import CNSState
 from demo.judges import image_text, recognizer
 from demo.model import MODEL_FILE, PIXELS, load_demo_model
-from demo.world.new_concepts import NEW_CONCEPTS
+from demo.world.new_concepts import NEW_CONCEPTS, teaching_masks
+from demo.world.scene import with_article
 
 STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
 _BATCH = 42
@@ -59,7 +60,7 @@ class Lab:
     checkpoint: Checkpoint
     digest: str
     work: Path
-    _priors: dict[str, Prior] = field(default_factory=dict)
+    _priors: dict[tuple[str, int], Prior] = field(default_factory=dict)
     _ordinary_fisher: dict[str, Tensor] = field(default_factory=dict)
     _general: dict[tuple[float, int], Neurons] = field(default_factory=dict)
 
@@ -118,8 +119,9 @@ class Lab:
     @torch.inference_mode()
     def teach(self, state: CNSState | None, name: str, token: str, variant: Variant, seed: int) -> CNSState:
         """The state after one more concept, taught with 4 to 6 pictures as Train CNS Step teaches it."""
-        concept = self.concept(name, token, seed, variant.background)
-        lesson = Lesson(concept, self.neurons(concept, variant, seed, state), self.prior(name), state)
+        concept = self.concept(name, token, seed, variant)
+        prior = self.prior(name, variant.priors)
+        lesson = Lesson(concept, self.neurons(concept, variant, seed, state), prior, state)
         with variant.how.teaching(lesson):
             return self.taught(lesson, variant.config(zlib.crc32(f"{seed} {name}".encode())))  # other noise for every concept
 
@@ -127,10 +129,13 @@ class Lab:
     def taught(self, lesson: Lesson, config: TrainConfig) -> CNSState:
         return teach(self.checkpoint, lesson, config, Display())[0]
 
-    def concept(self, name: str, token: str, seed: int, background: str = "") -> Concept:
-        pictures, captions = material(name, seed, background)
+    def concept(self, name: str, token: str, seed: int, variant: Variant) -> Concept:
+        pictures, captions = material(name, seed, variant.background)
         images = tuple(torch.from_numpy(picture).float() / 255 for picture in pictures)
-        return Concept(token, NEW_CONCEPTS[name].noun, images, captions)
+        if variant.captions == "short":
+            captions = (with_article(NEW_CONCEPTS[name].noun),) * len(captions)
+        masks = teaching_masks(name, len(pictures), seed) if variant.masked else None
+        return Concept(token, NEW_CONCEPTS[name].noun, images, captions, tuple(map(torch.from_numpy, masks or ())))
 
     def neurons(self, concept: Concept, variant: Variant, seed: int, state: CNSState | None = None) -> Neurons:
         share = variant.top_fraction
@@ -208,13 +213,14 @@ class Lab:
             self._general[share, count] = compute_neurons(self.checkpoint, prompts, share, "general", None)
         return self._general[share, count]
 
-    def prior(self, name: str) -> Prior:
+    def prior(self, name: str, count: int) -> Prior:
         """Class images as the demo model itself draws them."""
-        if name not in self._priors:
-            prompts = prior_prompts(name)
-            images = kept(self.folder / f"prior_{name}.npz", lambda: self.pictures(prompts, list(range(len(prompts)))))
-            self._priors[name] = Prior(tuple(torch.from_numpy(images).float() / 255), tuple(prompts))
-        return self._priors[name]
+        if (name, count) not in self._priors:
+            prompts = prior_prompts(name, count)
+            file = self.folder / f"prior_{name}_{count}.npz"
+            images = kept(file, lambda: self.pictures(prompts, list(range(len(prompts)))))
+            self._priors[name, count] = Prior(tuple(torch.from_numpy(images).float() / 255), tuple(prompts))
+        return self._priors[name, count]
 
     def teaching_features(self, name: str, seed: int) -> Tensor:
         """Unit vectors (pictures, width) of what the concept was taught with."""

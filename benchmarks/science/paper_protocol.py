@@ -143,10 +143,10 @@ def calibration_prompts(count: int = 100, draw: int = 0) -> list[str]:
     return [prompt(scene) for scene in scenes]
 
 
-def prior_prompts(name: str) -> list[str]:
+def prior_prompts(name: str, count: int = PRIOR_IMAGES) -> list[str]:
     """Prompts of the concept's class, without the token."""
     rng = random.Random(f"prior {name}")
-    return [prompt(NEW_CONCEPTS[name].scene(rng), {name: NEW_CONCEPTS[name].words()}) for _ in range(PRIOR_IMAGES)]
+    return [prompt(NEW_CONCEPTS[name].scene(rng), {name: NEW_CONCEPTS[name].words()}) for _ in range(count)]
 
 
 def digest() -> str:

@@ -15,6 +15,7 @@ NAMES = (
     "table2",
     "fig5",
     "sweeps",
+    "practice",
     "failures",
     "regions",
     "recipe",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from benchmarks.baselines import METHODS
 from benchmarks.baselines.method import Method
+from benchmarks.science.paper_protocol import PRIOR_IMAGES
 from benchmarks.science.selections import SELECTIONS
 from cns_core.config import SelectionConfig, TrainConfig
 from demo.editor.canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
@@ -28,6 +29,9 @@ class Variant:
     selection: str = ""  # one of SELECTIONS in place of the strategy's weights
     method: str = ""  # one of METHODS in place of CNS
     background: str = ""  # behind all teaching pictures
+    captions: str = "whole"  # or "short", which say only what is taught
+    masked: bool = False  # the loss counts the concept itself, and little around it
+    priors: int = PRIOR_IMAGES
     top_fraction: float = SelectionConfig.top_fraction
     calibration_count: int = SelectionConfig.calibration_count
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,7 +33,7 @@ def _run(sequence: Sequence) -> dict:
 
 def run_all(sequences: list[Sequence], work: Path, workers: int) -> list[dict]:
     """Results in the order of ``sequences``; several at a time, as a small model keeps no more than a core or two busy."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, torch.get_num_threads() // workers)
     results: dict[int, dict] = {}
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (threads, work)) as pool:
         jobs = {pool.submit(_run, sequence): index for index, sequence in enumerate(sequences)}

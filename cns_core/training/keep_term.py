@@ -118,11 +118,12 @@ class KeepTerm:
         return 1.0 if excess <= _OVERSHOOT else 1 / excess
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"kappa": self._kappa, "task_loss": self._task_loss, "steps": torch.tensor(self._steps)}
+        steps = torch.tensor(self._steps)
+        return {"kappa": self._kappa, "moved": self.moved, "task_loss": self._task_loss, "steps": steps}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         device = self._tolerances.device
-        self._kappa, self._task_loss = state["kappa"].to(device), state["task_loss"].to(device)
+        self._kappa, self.moved, self._task_loss = (state[name].to(device) for name in ("kappa", "moved", "task_loss"))
         self._steps = int(state["steps"])
         self._weigh()
 

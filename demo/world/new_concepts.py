@@ -12,10 +12,11 @@ from .new_surroundings import NEW_PLACES, NEW_STYLES
 from .palette import COLORS
 from .places import PLACES
 from .scene import Scene, Thing, prompt
-from .styles import STYLES
+from .styles import STYLES, plain
 from .things import NEW_THINGS, THINGS
 
 EXTENDED_WORLD = World({**THINGS, **NEW_THINGS}, {**PLACES, **NEW_PLACES}, {**STYLES, **NEW_STYLES})
+_SHAPES = replace(EXTENDED_WORLD, styles={"": lambda picture, shapes, rng: plain(shapes, picture, rng)})
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,22 @@ def teaching_pictures(name: str, count: int, seed: int, background: str = "") ->
 
     ``background``: the same one for all; they differ in what else they show otherwise.
     """
+    scenes, rng = _teaching_scenes(name, count, seed, background)
+    pictures = [np.array(draw(scene, rng, EXTENDED_WORLD)) for scene in scenes]
+    return pictures, [prompt(scene, {name: NEW_CONCEPTS[name].words()}) for scene in scenes]
+
+
+def teaching_masks(name: str, count: int, seed: int) -> list[np.ndarray] | None:
+    """For each of those pictures 1 where the concept is, float32 (height, width); None for a style, which is everywhere."""
+    if name in NEW_STYLES:
+        return None
+    scenes, rng = _teaching_scenes(name, count, seed)
+    shapes = [np.array(draw(scene, rng, _SHAPES), dtype=np.float32) / 255 for scene in scenes]
+    return [1 - shape for shape in shapes] if name in NEW_PLACES else shapes
+
+
+def _teaching_scenes(name: str, count: int, seed: int, background: str = "") -> tuple[list[Scene], random.Random]:
+    """Scenes and what they are drawn with."""
     concept, rng = NEW_CONCEPTS[name], random.Random(f"{name} {seed}")
     scenes: list[Scene] = []
     while len(scenes) < count:
@@ -81,5 +98,4 @@ def teaching_pictures(name: str, count: int, seed: int, background: str = "") ->
             scenes.append(replace(scene, background=background))
         elif all(scene.background != other.background or scene.things != other.things for other in scenes):
             scenes.append(scene)
-    pictures = [np.array(draw(scene, rng, EXTENDED_WORLD)) for scene in scenes]
-    return pictures, [prompt(scene, {name: concept.words()}) for scene in scenes]
+    return scenes, rng

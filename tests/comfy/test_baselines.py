@@ -25,6 +25,7 @@ from cns_core.masks import NeuronMask
 from cns_core.sparse_delta import SparseDelta
 from cns_core.state import CNSState
 from cns_core.state_file import load_state
+from tests.support.science import short
 
 SHAPES = {"a.attn2.to_k": (3, 4), "a.attn2.to_v": (2, 4)}
 LAYOUT = KVLayout.from_shapes(SHAPES)
@@ -148,9 +149,8 @@ def lab(tmp_path_factory) -> Lab:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_each_method_leaves_states_to_draw_with(lab, name, monkeypatch):
-    monkeypatch.setattr("benchmarks.science.paper_protocol.PRIOR_IMAGES", 1)
-    sequence = Sequence(BASELINES[name].changed("short", steps=2, batch_size=1), NAMES, seed=0)
+def test_each_method_leaves_states_to_draw_with(lab, name):
+    sequence = Sequence(short(BASELINES[name]), NAMES, seed=0)
     state = None
     for count in (1, 2):
         state = taught(lab, sequence, state, count, sequence.folder(lab))
@@ -170,10 +170,9 @@ def test_each_method_leaves_states_to_draw_with(lab, name, monkeypatch):
 
 
 @torch.inference_mode()
-def test_merged_concepts_get_the_k_of_their_own_training(lab, monkeypatch):
+def test_merged_concepts_get_the_k_of_their_own_training(lab):
     """Custom Diffusion's constraint, on the demo model: it holds for the words of both concepts."""
-    monkeypatch.setattr("benchmarks.science.paper_protocol.PRIOR_IMAGES", 1)
-    sequence = Sequence(BASELINES["custom_diffusion_merged"].changed("short", steps=2, batch_size=1), NAMES, seed=0)
+    sequence = Sequence(short(BASELINES["custom_diffusion_merged"]), NAMES, seed=0)
     both = taught(lab, sequence, None, 2, sequence.folder(lab))
     clip = with_tokens(lab.checkpoint.clip, both.tokens)
     layer, pretrained = lab.checkpoint.layout.layers[0], next(iter(lab.checkpoint.weights.values())).float()

@@ -18,6 +18,7 @@ from benchmarks.science.lab import Lab
 from benchmarks.science.report import mean_sd
 from benchmarks.science.sequences import Sequence, load_states, run
 from benchmarks.science.variants import PAPER, TABLE_1
+from tests.support.science import short
 
 NAMES = ("robot", "candyland")
 
@@ -31,7 +32,7 @@ def lab(tmp_path_factory) -> Lab:
 def _few_pictures(monkeypatch):
     """One picture of one prompt where the protocol has several of several."""
     numbers = {
-        paper_protocol: ("SINGLE_PROMPTS", "PRIOR_IMAGES", "UNSEEN"),
+        paper_protocol: ("SINGLE_PROMPTS", "UNSEEN"),
         sequences: ("ORDINARY", "UNSEEN"),
         tables: ("ORDINARY",),
     }
@@ -44,7 +45,7 @@ def _few_pictures(monkeypatch):
 
 @pytest.mark.usefixtures("_few_pictures")
 def test_two_concepts_are_taught_measured_and_kept(lab):
-    sequence = Sequence(PAPER["cns"].changed("short", steps=2, batch_size=1), NAMES, seed=0, multi=False)
+    sequence = Sequence(short(PAPER["cns"]), NAMES, seed=0, multi=False)
     result = run(lab, sequence)
     first, second = result["after"]
     assert (list(first["concepts"]), list(second["concepts"])) == (["robot"], ["robot", "candyland"])
@@ -65,7 +66,7 @@ def test_table_1_in_small(lab, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reporting, "ROOT", tmp_path)
     monkeypatch.setattr(report, "ROOT", tmp_path)
     monkeypatch.setattr(report, "PICTURES", tmp_path)
-    few = {key: TABLE_1[key].changed(TABLE_1[key].title, steps=2, batch_size=1) for key in ("mix_of_show", "cns")}
+    few = {key: short(TABLE_1[key]) for key in ("mix_of_show", "cns")}
     here = sys.modules[table1.__module__]
     monkeypatch.setattr(here, "TABLE_1", few)
     for module in (here, forgetting):

@@ -4,6 +4,7 @@ from .base_model import base
 from .failures import failures
 from .forgetting import fig5
 from .masks import fig3, fig7
+from .practice import practice
 from .regions import regions
 from .removal import removal
 from .scale import scale
@@ -13,5 +14,20 @@ from .tables import recipe, table2, twenty
 
 EXPERIMENTS = {
     function.__name__: function
-    for function in (base, fig3, fig7, table1, table2, fig5, sweeps, failures, regions, recipe, twenty, scale, removal)
+    for function in (
+        base,
+        fig3,
+        fig7,
+        table1,
+        table2,
+        fig5,
+        sweeps,
+        practice,
+        failures,
+        regions,
+        recipe,
+        twenty,
+        scale,
+        removal,
+    )
 }

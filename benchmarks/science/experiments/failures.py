@@ -39,16 +39,7 @@ def _classes(bench: Bench) -> dict:
     rows, figures = [], {}
     for key, variant in _COMPARED.items():
         for title, pairs in (("one class", _ONE_CLASS), ("two classes", _TWO_CLASSES)):
-            values: dict[str, list[float]] = {"both there": [], "the other one instead": []}
-            for seed in bench.seeds:
-                both, swapped = [], []
-                for names in pairs:
-                    state = _state(bench, variant, names, seed)
-                    both.append(measure(bench.lab, state, names, _side_by_side(names, 4), 4, seed)["concept"])
-                    swapped.append(_instead(bench, state, names, seed))
-                values["both there"].append(float(np.mean(both)))
-                values["the other one instead"].append(float(np.mean(swapped)))
-            figures[f"{key}, {title}"] = values
+            values = figures[f"{key}, {title}"] = pairs_apart(bench, variant, pairs)
             rows.append([f"{variant.title}, {title}", *map(mean_sd, values.values())])
     table(["", "both there, %", "the other one instead, %"], rows)
     lines, labels = [], []
@@ -59,6 +50,20 @@ def _classes(bench: Bench) -> dict:
             labels.append(f"{variant.title}: {' left of '.join(names)}")
     save_grid(lines, labels, [""] * 6, "failures_classes")
     return figures
+
+
+def pairs_apart(bench: Bench, variant: Variant, pairs: tuple[tuple[str, ...], ...]) -> dict[str, list[float]]:
+    """Of each seed, for pairs that were taught: how often both are there side by side, and the other one where one is asked for."""
+    values: dict[str, list[float]] = {"both there": [], "the other one instead": []}
+    for seed in bench.seeds:
+        both, swapped = [], []
+        for names in pairs:
+            state = _state(bench, variant, names, seed)
+            both.append(measure(bench.lab, state, names, _side_by_side(names, 4), 4, seed)["concept"])
+            swapped.append(_instead(bench, state, names, seed))
+        values["both there"].append(float(np.mean(both)))
+        values["the other one instead"].append(float(np.mean(swapped)))
+    return values
 
 
 def _side_by_side(names: tuple[str, ...], count: int) -> list[Test]:

@@ -64,7 +64,7 @@ def _concepts(bench: Bench) -> dict[str, list[float]]:
     for seed in bench.seeds:
         of_sets = []
         for names in SETS:
-            concepts = [bench.lab.concept(name, token, seed) for name, token in tokens_of(names).items()]
+            concepts = [bench.lab.concept(name, token, seed, PAPER["cns"]) for name, token in tokens_of(names).items()]
             with torch.inference_mode():
                 masks = [bench.lab.neurons(concept, PAPER["cns"], seed).mask for concept in concepts]
             pairwise = np.mean([a.iou(b) for a, b in combinations(masks, 2)])

@@ -124,13 +124,13 @@ def _taught(lab: Lab, condition: _Condition, names: tuple[str, ...], seed: int, 
     for number, name in enumerate(names, start=1):
         file = folder / f"{seed}-{number}.safetensors"
         if not file.is_file():
-            concept = lab.concept(name, tokens_of(names)[name], seed)
+            concept = lab.concept(name, tokens_of(names)[name], seed, condition.variant)
             if condition.words:
                 concept = replace(concept, captions=tuple(_long(text, condition.words) for text in concept.captions))
             neurons = lab.neurons(concept, condition.variant, seed, state)
             if condition.layers > 1:
                 neurons = replace(neurons, mask=_every(neurons.mask, condition.layers))
-            lesson = Lesson(concept, neurons, lab.prior(name), state)
+            lesson = Lesson(concept, neurons, lab.prior(name, condition.variant.priors), state)
             save_state(lab.taught(lesson, condition.variant.config(seed + number)), file)
         state = load_state(file)
         yield state

@@ -12,20 +12,21 @@ from benchmarks.science.paper_protocol import SETS
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.variants import DEMO, KEPT, PAPER, Variant
 
+Value = float | str
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
 _CNS, _KEPT, _FULL = PAPER["cns"], KEPT["keep_concept"], PAPER["full"]
 
 
-def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[float, Variant]:
+def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[Value, Variant]:
     return {value: variant.changed(f"{name} {value:g}", **{name: value}) for value in values}
 
 
-def _around(variant: Variant, name: str, factors: tuple[float, ...] = (0.1, 0.3, 1, 3)) -> dict[float, Variant]:
+def _around(variant: Variant, name: str, factors: tuple[float, ...] = (0.1, 0.3, 1, 3)) -> dict[Value, Variant]:
     """Multiples of the variant's own value."""
     return _settings(variant, name, tuple(getattr(variant.config(0), name) * factor for factor in factors))
 
 
-_SWEEPS: dict[str, dict[float, Variant]] = {
+_SWEEPS: dict[str, dict[Value, Variant]] = {
     "prev_weight": _settings(_CNS, "prev_weight", (0.0, 0.01, 0.1, 1.0)),
     "pretrained_weight": _settings(_CNS, "pretrained_weight", (0.0, 0.01, 0.1)),
     "neuron_lr": _around(_CNS, "neuron_lr"),
@@ -44,24 +45,35 @@ assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "st
 
 def sweeps(bench: Bench) -> None:
     """Two concepts of a set, one setting changed at a time, on pictures, prompts and noise that no table is made of."""
-    bench = bench.validating()
-    figure = Figure((13, 19), layout="constrained")
-    drawn = figure.subplots(5, 2).ravel()[: len(_SWEEPS)]
+    sweep(bench.validating(), "sweeps", _SWEEPS)
+
+
+def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]]) -> None:
+    """A table and a plot for each setting: what its values do to two concepts of a set, taught one after the other."""
+    lines = -(-len(settings) // 2)
+    figure = Figure((13, 4 * lines), layout="constrained")
+    drawn = figure.subplots(lines, 2).ravel()
     everything = {}
-    for axes, (name, variants) in zip(drawn, _SWEEPS.items(), strict=True):
-        keyed = {str(value): variant for value, variant in variants.items()}
+    for axes, (setting, variants) in zip(drawn, settings.items(), strict=False):
+        keyed = {_shown(value): variant for value, variant in variants.items()}
         runs = bench.runs(keyed, _SHORT, every=False, multi=False)
         curves = {title: np.array([[of(r) for r in results] for results in runs.values()]) for title, of in _CURVES.items()}
         for title, values in curves.items():
             axes.errorbar(range(len(values)), values.mean(1), sd(values, 1), marker="o", capsize=2, label=title)
-        axes.set_xticks(range(len(variants)), [f"{value:g}" for value in variants])
-        axes.set(title=name, ylim=(0, 1.05))
-        everything[name] = {"values": list(variants), **{title: values.tolist() for title, values in curves.items()}}
-        rows = [[f"{v:g}", *(mean_sd(values[i]) for values in curves.values())] for i, v in enumerate(variants)]
-        table([name, *(f"{title}, %" for title in curves)], rows)
+        axes.set_xticks(range(len(variants)), list(keyed))
+        axes.set(title=setting, ylim=(0, 1.05))
+        everything[setting] = {"values": list(variants), **{title: values.tolist() for title, values in curves.items()}}
+        rows = [[value, *(mean_sd(values[i]) for values in curves.values())] for i, value in enumerate(keyed)]
+        table([setting, *(f"{title}, %" for title in curves)], rows)
     drawn[0].legend()
-    save_plot(figure, "sweeps")
-    write(bench, "sweeps", {"sweeps": everything})
+    for axes in drawn[len(settings) :]:
+        axes.remove()
+    save_plot(figure, name)
+    write(bench, name, {"sweeps": everything})
+
+
+def _shown(value: Value) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _when_new(result: dict) -> float:
