@@ -32,9 +32,8 @@ def test_it_opens_as_described(page, server, name):
     """What Run would send is the prompt that the server tests run."""
     open_template(page, name)
     assert page.evaluate("() => app.graph.nodes.filter(n => n.has_errors || !n.comfyClass && !n.isVirtualNode).length") == 0
-    check_same_graph(
-        page.evaluate("async () => (await app.graphToPrompt()).output"), shipped_prompt(name, server.object_info())
-    )
+    sent = page.evaluate("async () => (await app.graphToPrompt()).output")
+    check_same_graph(sent, shipped_prompt(name, server.object_info()))
     show_all(page)
     screenshot(page, f"template_{name}")
 

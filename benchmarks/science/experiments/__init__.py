@@ -12,22 +12,6 @@ from .sweeps import sweeps
 from .table1 import table1
 from .tables import recipe, table2, twenty
 
-EXPERIMENTS = {
-    function.__name__: function
-    for function in (
-        base,
-        fig3,
-        fig7,
-        table1,
-        table2,
-        fig5,
-        sweeps,
-        practice,
-        failures,
-        regions,
-        recipe,
-        twenty,
-        scale,
-        removal,
-    )
-}
+_PAPERS = (fig3, fig7, table1, table2, fig5)
+_OURS = (sweeps, practice, failures, regions, recipe, twenty, scale, removal)
+EXPERIMENTS = {function.__name__: function for function in (base, *_PAPERS, *_OURS)}

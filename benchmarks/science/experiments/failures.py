@@ -53,7 +53,7 @@ def _classes(bench: Bench) -> dict:
 
 
 def pairs_apart(bench: Bench, variant: Variant, pairs: tuple[tuple[str, ...], ...]) -> dict[str, list[float]]:
-    """Of each seed, for pairs that were taught: how often both are there side by side, and the other one where one is asked for."""
+    """Of each seed, for pairs that were taught: how often both are there side by side, and the other where one is asked for."""
     values: dict[str, list[float]] = {"both there": [], "the other one instead": []}
     for seed in bench.seeds:
         both, swapped = [], []
