@@ -13,6 +13,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.performance import host_vram
 from benchmarks.performance.setting import open_checkpoint, seconds
 from benchmarks.performance.states import random_states
 from cns_core.comfy_adapter.apply.apply import apply_state
@@ -23,11 +24,20 @@ from cns_core.state import CNSState
 
 def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, object]:
     """Seconds and bytes copied to the card of each switch first → second → none → first, means over ``rounds``. Each is a load
-    and a pass of the UNet, at whose layers dynamic VRAM copies; ``again`` is the same without a switch.
+    and a pass of the UNet, at whose layers dynamic VRAM copies; ``again`` is the same without a switch. Without a card it is
+    the bytes that dynamic VRAM would copy.
     """
-    if dynamic and not _start_dynamic_vram():
+    if not dynamic or _start_dynamic_vram():
+        return _measured(open_checkpoint(base), rounds, dynamic)
+    if torch.cuda.is_available() or not host_vram.AVAILABLE:
         return {}
-    checkpoint = open_checkpoint(base)
+    with host_vram.dynamic_vram():
+        checkpoint = open_checkpoint(base)
+        card = Checkpoint(host_vram.dynamic(checkpoint.model), checkpoint.clip, checkpoint.vae)
+        return {**_measured(card, rounds, dynamic), "counted only": True}
+
+
+def _measured(checkpoint: Checkpoint, rounds: int, dynamic: bool) -> dict[str, object]:
     with torch.inference_mode():
         first, second = random_states(checkpoint, 2, 0.05)
         _pass(checkpoint.model)

@@ -22,8 +22,8 @@ from cns_pack.cns_core.errors import CNSError
 from comfy_extras.nodes_model_merging import ModelMergeSimple
 from safetensors.torch import load_file
 
+from benchmarks.performance.host_vram import AVAILABLE, Traffic, dynamic, dynamic_vram, unload
 from tests.comfy.conftest import Studio
-from tests.support.dynamic_vram import AVAILABLE, Traffic, dynamic, dynamic_vram, unload
 from tests.support.tiny_models import tiny_clip, tiny_model
 
 WIDTH = 96  # half of the projections are too small for ComfyUI to keep in dynamic VRAM, and are loaded as a whole

@@ -12,6 +12,7 @@ from .failures import pairs_apart
 from .regions import PAIRS
 from .sweeps import Value, sweep
 
+_ALONE = (("fox",), ("library",), ("teapot",))
 _RARE = TOUR.changed("rare word", token_start="rare word")
 _PRACTICE: dict[str, dict[Value, Variant]] = {
     "prior images": {
@@ -26,9 +27,9 @@ _PRACTICE: dict[str, dict[Value, Variant]] = {
 
 
 def practice(bench: Bench) -> None:
-    """Prior images, crops, masks, captions and where the token starts, one at a time; and two concepts of one class."""
+    """Prior images, crops, masks, captions and where the token starts, one at a time, on one concept; and two of one class."""
     bench = bench.validating()
-    sweep(bench, "practice", _PRACTICE)
+    sweep(bench, "practice", _PRACTICE, _ALONE)
     rows = []
     for title, variant in _PRACTICE["token starts at"].items():
         bench.each({"": variant}, PAIRS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.science.bench import Bench
+from benchmarks.science.bench import Bench, Order
 from benchmarks.science.paper_protocol import SETS
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.variants import DEMO, KEPT, PAPER, Variant
@@ -45,18 +45,18 @@ assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "st
 
 def sweeps(bench: Bench) -> None:
     """Two concepts of a set, one setting changed at a time, on pictures, prompts and noise that no table is made of."""
-    sweep(bench.validating(), "sweeps", _SWEEPS)
+    sweep(bench.validating(), "sweeps", _SWEEPS, _SHORT)
 
 
-def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]]) -> None:
-    """A table and a plot for each setting: what its values do to two concepts of a set, taught one after the other."""
+def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]], orders: tuple[Order, ...]) -> None:
+    """A table and a plot for each setting: what its values do to the concepts of an order, taught one after the other."""
     lines = -(-len(settings) // 2)
     figure = Figure((13, 4 * lines), layout="constrained")
     drawn = figure.subplots(lines, 2).ravel()
     everything = {}
     for axes, (setting, variants) in zip(drawn, settings.items(), strict=False):
         keyed = {_shown(value): variant for value, variant in variants.items()}
-        runs = bench.runs(keyed, _SHORT, every=False, multi=False)
+        runs = bench.runs(keyed, orders, every=False, multi=False)
         curves = {title: np.array([[of(r) for r in results] for results in runs.values()]) for title, of in _CURVES.items()}
         for title, values in curves.items():
             axes.errorbar(range(len(values)), values.mean(1), sd(values, 1), marker="o", capsize=2, label=title)

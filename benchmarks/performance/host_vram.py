@@ -1,17 +1,18 @@
 """ComfyUI's dynamic VRAM without its native library, which needs a card: address ranges are host buffers here.
 
-Loading, casting, patching and what is resident are ComfyUI's own code. ``cpu:0`` stands for the card.
+Loading, casting, patching and what is resident are ComfyUI's own code, so that what it copies can be counted on any machine.
+``cpu:0`` stands for the card.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
 
 import comfy.model_management as memory
 import comfy.model_patcher
 import comfy.ops
-import pytest
 import torch
 from comfy.cli_args import args
 
@@ -95,14 +96,17 @@ def dynamic_vram() -> Iterator[Traffic]:
     def onto_the_card(module, input=None, dtype=None, device=None, **rest):
         return cast(module, input, dtype, CARD if hasattr(module, "_v") else device, **rest)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(args, "disable_pinned_memory", True)
-        patch.setattr(memory, "is_device_cpu", lambda device: device.type == "cpu" and device.index is None)
-        patch.setattr(memory, "cast_to_gathered", counted)
-        patch.setattr(comfy.ops, "cast_bias_weight", onto_the_card)
-        patch.setattr(comfy_aimdo.model_vbar, "ModelVBAR", HostRange)
-        patch.setattr(comfy_aimdo.host_buffer, "HostBuffer", HostBuffer)
-        patch.setattr(comfy_aimdo.torch, "aimdo_to_tensor", lambda address, device: address[0].pages[address[1]])
+    with ExitStack() as replaced:
+        for place, name, stand_in in (
+            (args, "disable_pinned_memory", True),
+            (memory, "is_device_cpu", lambda device: device.type == "cpu" and device.index is None),
+            (memory, "cast_to_gathered", counted),
+            (comfy.ops, "cast_bias_weight", onto_the_card),
+            (comfy_aimdo.model_vbar, "ModelVBAR", HostRange),
+            (comfy_aimdo.host_buffer, "HostBuffer", HostBuffer),
+            (comfy_aimdo.torch, "aimdo_to_tensor", lambda address, device: address[0].pages[address[1]]),
+        ):
+            replaced.enter_context(patch.object(place, name, stand_in))
         yield traffic
 
 
