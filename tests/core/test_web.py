@@ -38,7 +38,13 @@ def test_styles_are_in_the_style_sheet():
 
 def test_every_language_fills_in_the_same_values():
     """The type check sees to the keys."""
-    strings = re.findall(r'^  (\w+): "(.+)",$', (ROOT / "web" / "strings.js").read_text(encoding="utf-8"), re.MULTILINE)
-    wanted = {key: sorted(re.findall(r"\{\w+\}", text)) for key, text in strings[: len(strings) // 2]}
-    assert {key: sorted(re.findall(r"\{\w+\}", text)) for key, text in strings[len(strings) // 2 :]} == wanted
+
+    def values_of(language: str) -> dict[str, list[str]]:
+        text = (ROOT / "web" / "strings" / f"{language}.js").read_text(encoding="utf-8")
+        strings = re.findall(r'^  (\w+): "(.+)",$', text, re.MULTILINE)
+        return {key: sorted(re.findall(r"\{\w+\}", said)) for key, said in strings}
+
+    wanted, languages = values_of("en"), {path.name for path in (ROOT / "locales").iterdir()}
+    assert {path.stem for path in (ROOT / "web" / "strings").iterdir()} == languages
+    assert all(values_of(language) == wanted for language in languages)
     assert len(wanted) > 20
