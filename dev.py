@@ -33,7 +33,7 @@ FRONTEND, FRONTEND_IN_WHEEL = "comfyui-frontend-package", "comfyui_frontend_pack
 # Versions that ComfyUI 0.3.75 runs with; a ComfyUI you bring says itself what it needs.
 PINNED = ["torch==2.14.1", "torchvision==0.29.1", "torchaudio", "transformers==4.57.6", "requests"]
 TOOLS = ["pytest>=8", "ruff==0.17.5", "pyright", "playwright", "diffusers==0.35.2", "huggingface-hub<1.0", "psutil"]
-TOOLS += ["hypothesis>=6.131"]
+TOOLS += ["hypothesis>=6.131", "pytest-xdist>=3.6"]
 TOOLS += ["oxlint==1.89.0", "deno>=2.9"]  # for the page's scripts
 TOOLS += ["comfy-cli", "comfyui-manager"]  # what packs and installs the pack as users do
 
@@ -47,7 +47,7 @@ def main() -> int:
     try:
         comfyui = own_comfyui(arguments.comfyui) or pinned_comfyui()
         python = environment(comfyui, pinned=comfyui.is_relative_to(CACHE), given=arguments.python)
-        link_pack()
+        link_pack(BASE)
         return COMMANDS[arguments.command](python, comfyui, rest)
     except Mistake as mistake:
         print(f"dev.py: {mistake}", file=sys.stderr)
@@ -144,14 +144,14 @@ def environment(comfyui: Path, pinned: bool, given: Path | None) -> Path:
     return python
 
 
-def link_pack() -> None:
+def link_pack(base: Path) -> None:
     """Puts the pack where a registry install would be: ``custom_nodes/<project name>``."""
     name = re.search(r'^name = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     if name is None:
         raise Mistake("pyproject.toml names no project.")
     for folder in ("custom_nodes", "input", "output", "models", "user"):
-        (BASE / folder).mkdir(parents=True, exist_ok=True)
-    link = BASE / "custom_nodes" / name[1]
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    link = base / "custom_nodes" / name[1]
     if link.exists() and link.resolve() == ROOT:
         return
     if link.is_symlink() or link.is_file():
@@ -182,6 +182,10 @@ def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     outcomes = checks(python, comfyui) if not rest else {}
     variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "CNS_NEWEST_FRONTEND": str(newest_frontend())}
     variables |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+    if not rest and (os.cpu_count() or 1) > 1:
+        link_pack(BASE.with_name("base_gw1"))  # each of the two has servers, and so models, input and output, of its own
+        rest = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+        variables["OMP_NUM_THREADS"] = str((os.cpu_count() or 1) // 2)  # threads that share a core wait for each other
     outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**importable(comfyui), **variables})
     return report(outcomes)
 
@@ -271,7 +275,7 @@ COMMANDS = {
 
 
 def checks(python: Path, comfyui: Path) -> dict[str, tuple[int, float]]:
-    scripts, page = sorted((ROOT / "web").glob("*.js")), ROOT / "tests" / "support" / "page"
+    scripts, page = sorted((ROOT / "web").rglob("*.js")), ROOT / "tests" / "support" / "page"
     deno = {"DENO_DIR": str(CACHE / "deno"), "DENO_NO_UPDATE_CHECK": "1"}
     return {
         "ruff check": timed(python, "-m", "ruff", "check", "."),

@@ -1,6 +1,7 @@
 """Makes the pack importable as ``cns_pack`` beside a real ComfyUI, and starts servers.
 
-``python dev.py test`` sets ``CNS_COMFYUI`` (a ComfyUI folder) and ``CNS_BASE`` (models, custom_nodes, input, output).
+``python dev.py test`` sets ``CNS_COMFYUI`` (a ComfyUI folder) and ``CNS_BASE`` (models, custom_nodes, input, output); of two
+pytest processes side by side, the second has a folder like that of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import torch
 ROOT = Path(__file__).parents[1]
 if "CNS_COMFYUI" not in os.environ:
     raise pytest.UsageError("Run the tests with 'python dev.py test': it prepares the ComfyUI they need.")
-COMFYUI, BASE = Path(os.environ["CNS_COMFYUI"]), Path(os.environ["CNS_BASE"])
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+COMFYUI, SHARED = Path(os.environ["CNS_COMFYUI"]), Path(os.environ["CNS_BASE"])
+BASE = SHARED if WORKER == "gw0" else SHARED.with_name(f"{SHARED.name}_{WORKER}")
+SLOWEST_FIRST = ("browser", "server", "install", "comfy", "fuzz", "core")
 
 if Path(sys.path[0] or ".").resolve() == ROOT:
     del sys.path[0]  # "python -m pytest" puts it before ComfyUI, whose nodes.py our folder nodes/ would hide
@@ -45,6 +49,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    """The slowest come first, so that two processes end together."""
+    rank = {folder: number for number, folder in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, rank[item.path.parent.name]))
     if torch.cuda.is_available():
         return
     gpu = [item for item in items if item.get_closest_marker("gpu")]
@@ -65,7 +72,12 @@ def comfyui() -> Path:
 @pytest.fixture(scope="session")
 def checkpoint() -> Path:
     """Full-size SD-1.5 with random weights, made once and kept."""
-    return make(BASE / "models" / "checkpoints" / NAME)
+    path, own = (base / "models" / "checkpoints" / NAME for base in (SHARED, BASE))
+    make(path)
+    if not own.exists():
+        own.parent.mkdir(exist_ok=True)
+        os.link(path, own)
+    return own
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,16 @@
 // What the page says, in the editor's language.
 import { app } from "../../scripts/app.js";
 import en from "./strings/en.js";
+import es from "./strings/es.js";
+import fr from "./strings/fr.js";
+import ja from "./strings/ja.js";
+import ko from "./strings/ko.js";
+import ru from "./strings/ru.js";
 import zh from "./strings/zh.js";
+import zhTW from "./strings/zh-TW.js";
 
 /** @type {Record<string, typeof en>} */
-const LANGUAGES = { en, zh };
+const LANGUAGES = { en, es, fr, ja, ko, ru, zh, "zh-TW": zhTW };
 
 /**
  * @param {keyof typeof en} key

@@ -32,7 +32,8 @@ class RemoveConcept(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="Prompts without tokens that must stay the same, one per line. Empty: 100 that come with the pack.",
+                    tooltip="Prompts without tokens that must stay the same, one per line, at least two. Empty: 100 that come "
+                    "with the pack.",
                 ),
             ],
             outputs=[

@@ -24,7 +24,9 @@ class LoadState(io.ComfyNode):
                 )
             ],
             outputs=[
-                StateSocket.Output(display_name="state", tooltip="For Apply CNS State or Train CNS Step."),
+                StateSocket.Output(
+                    display_name="state", tooltip="For Apply CNS State, Train CNS Step and the other nodes that take a state."
+                ),
                 io.String.Output(display_name="summary", tooltip="The concepts in it, one per line."),
             ],
         )

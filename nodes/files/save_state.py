@@ -25,12 +25,12 @@ class SaveState(io.ComfyNode):
             hidden=[io.Hidden.prompt],
             is_output_node=True,
             inputs=[
-                StateSocket.Input("state", tooltip="From Train CNS Step."),
+                StateSocket.Input("state", tooltip="From Train CNS Step or any other node that gives a state."),
                 io.String.Input(
                     "filename_prefix",
                     default="cns/concepts",
                     tooltip="Name of the file inside output; a number is added. Load CNS State lists files in cns/. "
-                    "May contain a date or a widget's value, like %date:yyyy-MM-dd% or %Train CNS Step.steps%.",
+                    "May contain a date or a widget's value, like %date:yyyy-MM-dd% or %CNS_TrainStep.steps%.",
                 ),
                 io.Boolean.Input(
                     "history",

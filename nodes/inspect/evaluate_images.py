@@ -36,8 +36,8 @@ class EvaluateImages(io.ComfyNode):
                     "prompts",
                     default="",
                     multiline=True,
-                    tooltip="What they were made with, tokens included: one line for all, or lines that each have the same "
-                    "number of images, in the same order.",
+                    tooltip="What they were made with, tokens included: one line for all, or several that share the images "
+                    "equally, in their order.",
                 ),
                 io.Combo.Input(
                     "judge",

@@ -27,9 +27,10 @@ class ComputeBaseNeurons(io.ComfyNode):
                 top_percent_input(),
             ],
             outputs=[
-                NeuronsSocket.Output(display_name="base_neurons", tooltip="AND of the captions' masks."),
+                NeuronsSocket.Output(display_name="base_neurons", tooltip="The weights that every caption selects."),
                 io.String.Output(
-                    display_name="summary", tooltip="How many weights were selected, and what the captions make of that."
+                    display_name="summary",
+                    tooltip="How many weights were selected, and what the captions' words contribute to that.",
                 ),
             ],
         )

@@ -42,7 +42,9 @@ class ComputeGeneralNeurons(io.ComfyNode):
                 ),
             ],
             outputs=[
-                NeuronsSocket.Output(display_name="general_neurons", tooltip="AND of the calibration prompts' masks."),
+                NeuronsSocket.Output(
+                    display_name="general_neurons", tooltip="The weights that every calibration prompt selects."
+                ),
                 io.String.Output(display_name="summary", tooltip="How many weights were selected."),
             ],
         )

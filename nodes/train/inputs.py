@@ -29,7 +29,14 @@ def hyper_parameters() -> list:
         number("steps", io.Int, 1, 100_000, 1, "Training steps; 500 in the paper."),
         number("neuron_lr", io.Float, 0.0, 1.0, 1e-6, "Learning rate of the selected weights; 3e-5 in the paper."),
         number("token_lr", io.Float, 0.0, 1.0, 1e-5, "Learning rate of the token's vectors; 5e-4 in the paper."),
-        number("resolution", io.Int, 64, 2048, 64, "Images are scaled and centre-cropped to this many pixels."),
+        number(
+            "resolution",
+            io.Int,
+            64,
+            2048,
+            64,
+            "Images are scaled by their shorter side and cropped to a square of this many pixels.",
+        ),
         number("batch_size", io.Int, 1, 64, 1, "Concept images per step, with as many prior images."),
         seed_input(_DEFAULT.seed, "The same inputs and seed give the same state; on a GPU the last digits may differ."),
         io.Combo.Input(
@@ -37,7 +44,7 @@ def hyper_parameters() -> list:
             options=[*PRESETS, CUSTOM],
             default=next(iter(PRESETS)),
             tooltip="How earlier concepts are kept. keep: K and V of their prompts, and of ordinary ones, move by no more than "
-            "keep_tolerance. paper: the paper's loss; use it with the strategy concept of Select Concept Neurons. custom: "
+            "keep_tolerance says. paper: the paper's loss; use it with the strategy concept. custom: "
             "keep_tolerance together with prev_weight and pretrained_weight, under Show Advanced.",
         ),
         number(
@@ -46,8 +53,8 @@ def hyper_parameters() -> list:
             0.0,
             100.0,
             0.1,
-            "Percent, with keep and custom: how far training may shift what earlier concepts read from the model, and twice "
-            "that for ordinary prompts. Lower keeps more, higher learns more, 0 sets no limit.",
+            "Percent, with keep and custom: how far training may shift what earlier concepts' prompts read from the model, and "
+            "twice that for ordinary prompts. Lower keeps more, higher learns more, 0 sets no limit.",
         ),
         io.Int.Input(
             "preview_every",

@@ -49,8 +49,8 @@ def material_inputs() -> list:
                 options=list(TOKEN_STARTS),
                 default=_DEFAULT.token_start,
                 optional=True,
-                tooltip="Where the token starts if initial_word is empty. rare word: a different one for each concept, so that "
-                "two dogs do not start alike.",
+                tooltip="Where the token starts. class noun: at the noun's own vector. rare word: a different one for each "
+                "concept, so that two dogs do not start alike.",
             )
         ),
     ]

@@ -39,7 +39,7 @@ def frontend(request) -> str:
     return request.param
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(frontend, comfyui, base):
     """A core stays free for the browser: torch's threads wait
     for each other after every operation, so one that shares its core holds up all.

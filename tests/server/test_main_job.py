@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -45,13 +47,13 @@ def teach_two(server, pictures, prefix: str = "cns/two", **training) -> tuple[Gr
 
 
 @pytest.fixture(scope="module")
-def taught(server, pictures, base):
+def taught(server, pictures):
     graph, nodes = teach_two(server, pictures)
     result = server.run(graph.prompt)
     assert result.error is None, result.error
     # Read now: another server on the same folders empties ComfyUI's temp when it starts.
     shown = {name: pixels(server, result, node) for name, node in nodes.items() if "picture" in name or "plot" in name}
-    return graph, nodes, result, base / "output" / "cns" / "two_00001_.safetensors", shown
+    return graph, nodes, result, Path(text_of(result, nodes["save"]).splitlines()[0]), shown
 
 
 def text_of(result, node: str) -> str:
@@ -135,13 +137,12 @@ def test_second_run_comes_from_the_cache(server, taught):
     assert again.seconds < 5
 
 
-def test_same_inputs_give_the_same_file(server, taught, pictures, base):
-    path = taught[3]
+def test_same_inputs_give_the_same_file(server, taught, pictures):
     server.post("/free", {"unload_models": True, "free_memory": True})
-    graph, _ = teach_two(server, pictures, "cns/again")
+    graph, nodes = teach_two(server, pictures, "cns/two_again")
     result = server.run(graph.prompt)
     assert result.error is None
-    ours, theirs = load_state(path), load_state(base / "output" / "cns" / "again_00001_.safetensors")
+    ours, theirs = load_state(taught[3]), load_state(Path(text_of(result, nodes["save"]).splitlines()[0]))
     assert torch.equal(ours.delta.values, theirs.delta.values)
     assert all(torch.equal(a.vectors, b.vectors) for a, b in zip(ours.concepts, theirs.concepts, strict=True))
 
