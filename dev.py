@@ -182,12 +182,21 @@ def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     outcomes = checks(python, comfyui) if not rest else {}
     variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "CNS_NEWEST_FRONTEND": str(newest_frontend())}
     variables |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
-    if not rest and (os.cpu_count() or 1) > 1:
+    if not rest and two_at_a_time():
         link_pack(BASE.with_name("base_gw1"))  # each of the two has servers, and so models, input and output, of its own
         rest = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
         variables["OMP_NUM_THREADS"] = str((os.cpu_count() or 1) // 2)  # threads that share a core wait for each other
     outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**importable(comfyui), **variables})
     return report(outcomes)
+
+
+def two_at_a_time() -> bool:
+    """Whether there are two cores, and memory for two servers with a full-size model in float32."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # Windows does not say
+        return False
+    return (os.cpu_count() or 1) > 1 and memory > 20e9
 
 
 def fuzz(python: Path, comfyui: Path, rest: list[str]) -> int:

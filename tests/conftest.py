@@ -51,7 +51,7 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """The slowest come first, so that two processes end together."""
     rank = {folder: number for number, folder in enumerate(SLOWEST_FIRST)}
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, rank[item.path.parent.name]))
+    items.sort(key=lambda item: (rank[item.path.parent.name], item.get_closest_marker("slow") is None))
     if torch.cuda.is_available():
         return
     gpu = [item for item in items if item.get_closest_marker("gpu")]

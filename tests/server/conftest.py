@@ -10,6 +10,13 @@ def _pictures_are_there(pictures):
     pass
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _models_are_unloaded(server):
+    """A full-size model takes five gigabytes, and other modules start servers of their own."""
+    yield
+    server.post("/free", {"unload_models": True, "free_memory": True})
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _empty_output(base):
     for folder in (base / "output" / "cns", base / "models" / "cns"):
