@@ -184,7 +184,7 @@ def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     variables |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
     if not rest and two_at_a_time():
         link_pack(BASE.with_name("base_gw1"))  # each of the two has servers, and so models, input and output, of its own
-        rest = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+        rest = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=20"]
         variables["OMP_NUM_THREADS"] = str((os.cpu_count() or 1) // 2)  # threads that share a core wait for each other
     outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**importable(comfyui), **variables})
     return report(outcomes)

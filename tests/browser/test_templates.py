@@ -13,7 +13,11 @@ from tests.support.graphs import check_same_graph
 pytestmark = pytest.mark.parametrize("frontend", ["bundled"], indirect=True)
 
 SMALL = {
-    "no_gpu_tour": {"CNS_TrainStep": {"steps": 20, "preview_every": 10}},
+    "no_gpu_tour": {
+        "CNS_MakePriorImages": {"count": 2},
+        "CNS_TrainStep": {"steps": 10, "preview_every": 5},
+        "EmptyLatentImage": {"batch_size": 1},
+    },
     "first_steps": {
         "CheckpointLoaderSimple": {"ckpt_name": NAME},
         "CNS_TeachFolder": {"folder": "cns_test", "resolution": 64, "steps": 2, "prior_images": 0},
