@@ -28,8 +28,8 @@ COUNTS = (1, 2, 5, 10, 20, 50)
 
 @torch.inference_mode()
 def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
-    """For 1 … 50 concepts in the state: share of K/V ever used, bytes of the file, seconds to save, load, apply, and of a step
-    of the next concept with L_reg and the keep term.
+    """For 1 … 50 concepts in the state: share of K/V ever used, bytes of the file with its history and without, seconds to save,
+    load, apply, and of a step of the next concept with L_reg and the keep term.
     """
     checkpoint = open_checkpoint(base)
     encoded = {text: encode(checkpoint.clip, text) for text in shipped_prompts()}
@@ -56,10 +56,19 @@ def _costs(checkpoint: Checkpoint, state: CNSState) -> dict[str, float]:
         path = Path(folder) / "state.safetensors"
         saving, loading = seconds(lambda: save_state(state, path)), seconds(lambda: load_state(path))
         size = path.stat().st_size
+        save_state(state.without_history(), path)
+        without_history = path.stat().st_size
     applied = apply_state(checkpoint, state, 1.0)[0]
     memory.load_models_gpu([checkpoint.model])
     writing = seconds(lambda: memory.load_models_gpu([applied]))
-    return {"used": state.used_neurons().share, "bytes": size, "save": saving, "load": loading, "apply": writing}
+    return {
+        "used": state.used_neurons().share,
+        "bytes": size,
+        "bytes without history": without_history,
+        "save": saving,
+        "load": loading,
+        "apply": writing,
+    }
 
 
 def _training(train, steps: int) -> dict[str, float]:

@@ -115,12 +115,12 @@ def scaling(measure: Measure, pixels: int, steps: int) -> None:
     """One more concept when there are many."""
     rows = measure("scaling", pixels=pixels, steps=min(steps, 50))
     table(
-        ["concepts", "K/V ever used", "state file", "save", "load", "apply", "training's set-up", "step"],
+        ["concepts", "K/V ever used", "state file", "without history", "save", "load", "apply", "training's set-up", "step"],
         [
             [
                 row["concepts"],
                 f"{row['used']:.1%}",
-                _bytes(row["bytes"]),
+                *(_bytes(row[name]) for name in ("bytes", "bytes without history")),
                 *(_time(row[name]) for name in ("save", "load", "apply", "set-up", "step")),
             ]
             for row in rows

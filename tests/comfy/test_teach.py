@@ -51,6 +51,23 @@ def test_only_the_mask_and_the_token_are_trained(studio, dog, dog_state):
     )
 
 
+def test_other_weights_are_the_checkpoints_while_it_trains(studio, dog, monkeypatch):
+    neurons, weights = studio.neurons(dog), studio.checkpoint.weights
+    original, steps = run.TrainingRun.step, []
+
+    def step(self):
+        original(self)
+        for layer in neurons.mask.layout.layers:
+            trained, now = neurons.mask.layer(layer), self.kv.projections[layer.name].weight
+            assert torch.equal(now[~trained], weights[layer.name].float()[~trained])
+            assert not torch.equal(now[trained], weights[layer.name].float()[trained])
+        steps.append(self.steps)
+
+    monkeypatch.setattr(run.TrainingRun, "step", step)
+    studio.teach(dog, steps=3)
+    assert steps == [1, 2, 3]
+
+
 def test_same_inputs_give_the_same_state(studio, dog, dog_state):
     again = studio.teach(dog)[0]
     assert torch.equal(again.delta.values, dog_state.delta.values)
