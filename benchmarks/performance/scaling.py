@@ -28,8 +28,8 @@ COUNTS = (1, 2, 5, 10, 20, 50)
 
 @torch.inference_mode()
 def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
-    """For 1 … 50 concepts in the state: share of K/V ever used, bytes of the file with its history and without, seconds to save,
-    load, apply, and of a step of the next concept with L_reg and the keep term.
+    """For 1 … 50 concepts in the state: share of K/V ever used, bytes of the file with its history and without, seconds to
+    save, load, apply, and of a step of the next concept with L_reg and the keep term.
     """
     checkpoint = open_checkpoint(base)
     encoded = {text: encode(checkpoint.clip, text) for text in shipped_prompts()}
