@@ -32,7 +32,7 @@ def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, obj
     if torch.cuda.is_available() or not host_vram.AVAILABLE:
         return {}
     with host_vram.dynamic_vram():
-        checkpoint = open_checkpoint(base)
+        checkpoint = open_checkpoint(base, dtype=torch.float16)  # as on a card
         card = Checkpoint(host_vram.dynamic(checkpoint.model), checkpoint.clip, checkpoint.vae)
         return {**_measured(card, rounds, dynamic), "counted only": True}
 

@@ -23,11 +23,12 @@ from demo.training.random_checkpoint import NAME, make
 CAPTIONS = ("a dog on a green field", "a dog in front of a wall", "a small dog", "a dog by a lake", "a dog at night")
 
 
-def open_checkpoint(base: Path) -> Checkpoint:
+def open_checkpoint(base: Path, **options: object) -> Checkpoint:
+    """``options``: ComfyUI's for loading a model, such as its ``dtype``."""
     path = make(base / "models" / "checkpoints" / NAME)
     comfy.utils.set_progress_bar_enabled(False)
     with torch.inference_mode():
-        return Checkpoint(*comfy.sd.load_checkpoint_guess_config(str(path))[:3])
+        return Checkpoint(*comfy.sd.load_checkpoint_guess_config(str(path), model_options=options)[:3])
 
 
 def lesson(checkpoint: Checkpoint, pixels: int, calibration: int = 4, strategy: str = "concept") -> Lesson:

@@ -140,9 +140,9 @@ def small_workflow(name: str, server, pictures) -> dict:
     change(prompt, "EmptyLatentImage", width=64, height=64, batch_size=1)
     change(prompt, "KSampler", steps=2)
     change(prompt, "CNS_ComputeGeneralNeurons", count=4)
-    change(prompt, "CNS_TrainStep", resolution=64, steps=2)
+    change(prompt, "CNS_TrainStep", resolution=64, steps=1)
     change(prompt, "CNS_MakePriorImages", resolution=64, steps=2, count=2)
-    change(prompt, "CNS_TeachFolder", resolution=64, steps=2, prior_images=0, folder=folder_of(pictures))
+    change(prompt, "CNS_TeachFolder", resolution=64, steps=1, prior_images=0, folder=folder_of(pictures))
     for node in find(prompt, "CNS_LoadConceptImages"):
         noun = "dog" if "dog" in prompt[node]["inputs"]["folder"] else "hat"
         prompt[node]["inputs"]["folder"] = f"{folder_of(pictures)}/{noun}"

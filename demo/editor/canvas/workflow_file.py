@@ -54,7 +54,7 @@ def document(graph: Graph) -> dict:
         "groups": graph.groups,
         **({"definitions": {"subgraphs": definitions}} if definitions else {}),
         "config": {},
-        "extra": {"ds": {"scale": graph.scale, "offset": [60, 120]}, **_app(graph)},
+        "extra": {"ds": {"scale": graph.scale, "offset": [60, 165]}, **_app(graph)},
         "version": 0.4,
     }
 

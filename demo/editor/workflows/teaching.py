@@ -70,9 +70,9 @@ def first_steps(flow: Graph) -> None:
     taught = flow.add("CNS_TeachFolder", (340, 0), size=(360, 0), folder="my_things", **wired)
     text = "photo of a <new1> dog on a beach"
     positive = flow.add("CLIPTextEncode", (740, 40), "Prompt", (280, 110), clip=taught("clip"), text=text)
-    negative = flow.add("CLIPTextEncode", (740, 190), "What it leaves out", (280, 110), clip=taught("clip"), text=SD15.negative)
+    negative = flow.add("CLIPTextEncode", (740, 240), "What it leaves out", (280, 110), clip=taught("clip"), text=SD15.negative)
     size = {"width": SD15.pixels, "height": SD15.pixels}
-    empty = flow.add("EmptyLatentImage", (740, 340), size=(280, 0), batch_size=1, **size)
+    empty = flow.add("EmptyLatentImage", (740, 390), size=(280, 0), batch_size=1, **size)
     latents = flow.add(
         "KSampler",
         (1060, 0),
