@@ -23,9 +23,9 @@ from cns_core.state import CNSState
 
 
 def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, object]:
-    """Seconds and bytes copied to the card of each switch first → second → none → first, means over ``rounds``. Each is a load
-    and a pass of the UNet, at whose layers dynamic VRAM copies; ``again`` is the same without a switch. Without a card it is
-    the bytes that dynamic VRAM would copy.
+    """Seconds and bytes copied to the card of each switch first → second → none → first, means over ``rounds``; ``again`` is the
+    same without a switch. Under dynamic VRAM, which copies when a layer needs it, a pass of the UNet is in it, and without a card
+    only the bytes are counted.
     """
     if not dynamic or _start_dynamic_vram():
         return _measured(open_checkpoint(base), rounds, dynamic)
@@ -40,7 +40,7 @@ def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, obj
 def _measured(checkpoint: Checkpoint, rounds: int, dynamic: bool) -> dict[str, object]:
     with torch.inference_mode():
         first, second = random_states(checkpoint, 2, 0.05)
-        _pass(checkpoint.model)
+        _loaded(checkpoint.model, dynamic)
         before = {name: weight.clone() for name, weight in checkpoint.model.model.state_dict().items()}
         result: dict[str, object] = {"elements": first.delta.mask.count}
         for way, patched in {
@@ -49,7 +49,7 @@ def _measured(checkpoint: Checkpoint, rounds: int, dynamic: bool) -> dict[str, o
         }.items():
             models = {"first": patched(first), "second": patched(second), "none": checkpoint.model}
             result[way] = _switches(models, rounds, dynamic)
-        _pass(checkpoint.model)
+        _loaded(checkpoint.model, dynamic)
         after = checkpoint.model.model.state_dict()
         result["bit-exact"] = all(torch.equal(weight, after[name]) for name, weight in before.items())
     return result
@@ -80,18 +80,20 @@ def _patched(checkpoint: Checkpoint):
 
 def _switches(models: dict[str, ModelPatcher], rounds: int, dynamic: bool) -> dict[str, dict[str, float]]:
     measured: dict[str, list[tuple[float, int]]] = {}
-    _pass(models["first"])
+    _loaded(models["first"], dynamic)
     for _ in range(rounds):
         for name in ("second", "none", "first", "again"):
             with _counted(dynamic) as copied:
-                taken = seconds(lambda name=name: _pass(models.get(name, models["first"])))
+                taken = seconds(lambda name=name: _loaded(models.get(name, models["first"]), dynamic))
             measured.setdefault(f"to {name}" if name in models else name, []).append((taken, copied.bytes))
     means = {name: [sum(values) / rounds for values in zip(*pairs, strict=True)] for name, pairs in measured.items()}
     return {name: {"seconds": taken, "bytes": copied} for name, (taken, copied) in means.items()}
 
 
-def _pass(model: ModelPatcher) -> None:
+def _loaded(model: ModelPatcher, dynamic: bool) -> None:
     memory.load_models_gpu([model])
+    if not dynamic:
+        return
     noise = torch.zeros(1, 4, 8, 8, device=model.load_device)
     model.model.apply_model(noise, noise.new_ones(1), c_crossattn=noise.new_zeros(1, 77, 768))
     model.cleanup()
