@@ -24,8 +24,8 @@ from cns_core.state import CNSState
 
 def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, object]:
     """Seconds and bytes copied to the card of each switch first → second → none → first, means over ``rounds``; ``again`` is
-    the same without a switch. Dynamic VRAM copies when a layer needs its weights: a pass of the UNet is in it. Without a card only
-    its bytes are counted.
+    the same without a switch. Dynamic VRAM copies when a layer needs its weights: a pass of the UNet is in it. Without a card
+    only its bytes are counted.
     """
     if not dynamic or _start_dynamic_vram():
         return _measured(open_checkpoint(base), rounds, dynamic)
