@@ -16,7 +16,7 @@ from demo.world.scene import Scene, is_held_out, prompt, random_scene
 from demo.world.styles import PIXELS
 
 SEED, PICTURES = 1, 20  # not the shipped seed; pictures of each prompt with concepts
-ORDINARY, COPIES = 80, 1  # prompts with combinations training never had, and pictures of each
+ORDINARY, COPIES = 60, 2  # prompts with combinations training never had, and pictures of each
 pytestmark = pytest.mark.slow
 
 
