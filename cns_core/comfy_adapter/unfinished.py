@@ -23,7 +23,7 @@ from .autosave import folder, title
 from .lesson import Lesson
 
 SUFFIX = ".unfinished"  # not .safetensors, which Load CNS State lists
-_FORMAT = "cns_training"
+_FORMAT = "cns_training 2"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Unfinished:
         """What was kept of this training; None where nothing was. ``steps``: how many it is to have.
 
         Raises:
-            CNSError: what was kept is of a training that differs from this one, has more steps, or cannot be read.
+            CNSError: what was kept is of a training that differs from this one, has more steps, is of another version of the
+                pack, or cannot be read.
         """
         if not self.path.is_file():
             return None
@@ -75,6 +76,8 @@ class Unfinished:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CNSError(f"{self.path} cannot be read ({error}): delete it, and the training starts over.") from error
+        if metadata.get("format") != _FORMAT:
+            raise CNSError(f"{self.path} was kept by another version of this pack: delete it, and the training starts over.")
         differences = _differences(depended_on, self.depends_on)
         if differences:
             raise CNSError(

@@ -14,7 +14,8 @@ from cns_pack.cns_core.comfy_adapter.page.training_progress import TrainingProgr
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.state_file import load_state
 from cns_pack.cns_core.training import run
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 STEPS, STOP = 27, 23  # multipliers move after 10 and 20 steps, the paper's weight is known after 20
 
@@ -134,6 +135,16 @@ def test_a_damaged_file(studio, dog, autosaves, cancel):
     (file,) = autosaves.iterdir()
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CNSError, match=r"new1-dog\.unfinished cannot be read \(.*\): delete it, and the training starts over"):
+        kept(studio, dog)
+
+
+def test_a_file_of_another_version(studio, dog, autosaves, cancel):
+    stopped(studio, dog, cancel=cancel, at=5)
+    (file,) = autosaves.iterdir()
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    save_file(load_file(file), file, {**metadata, "format": "cns_training"})
+    with pytest.raises(CNSError, match=r"new1-dog\.unfinished was kept by another version of this pack: delete it"):
         kept(studio, dog)
 
 
