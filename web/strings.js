@@ -1,6 +1,7 @@
 // @ts-check
 // What the page says, in the editor's language.
 import { app } from "../../scripts/app.js";
+import de from "./strings/de.js";
 import en from "./strings/en.js";
 import es from "./strings/es.js";
 import fr from "./strings/fr.js";
@@ -11,7 +12,7 @@ import zh from "./strings/zh.js";
 import zhTW from "./strings/zh-TW.js";
 
 /** @type {Record<string, typeof en>} */
-const LANGUAGES = { en, es, fr, ja, ko, ru, zh, "zh-TW": zhTW };
+const LANGUAGES = { de, en, es, fr, ja, ko, ru, zh, "zh-TW": zhTW };
 
 /**
  * @param {keyof typeof en} key
