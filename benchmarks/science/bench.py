@@ -10,7 +10,7 @@ from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import SETS
 from benchmarks.science.sequences import Sequence
 from benchmarks.science.variants import Variant
-from benchmarks.science.workers import run_all
+from benchmarks.science.workers import Workers, run_all
 
 Order = tuple[str, ...]  # concepts, one after the other
 
@@ -19,7 +19,7 @@ Order = tuple[str, ...]  # concepts, one after the other
 class Bench:
     work: Path
     seeds: tuple[int, ...]
-    workers: int
+    workers: Workers
 
     @cached_property
     def lab(self) -> Lab:
@@ -42,7 +42,7 @@ class Bench:
             for key, variant in variants.items()
             for seed in self.seeds
         }
-        results = dict(zip(jobs, run_all(list(jobs.values()), self.work, self.workers), strict=True))
+        results = dict(zip(jobs, run_all(list(jobs.values()), self.workers), strict=True))
         return {key: [results[key, seed] for seed in self.seeds] for key in variants}
 
     def each(self, variants: dict[str, Variant], orders: tuple[Order, ...]) -> dict[str, list[list[dict]]]:
@@ -53,5 +53,5 @@ class Bench:
             for seed in self.seeds
             for names in orders
         }
-        results = dict(zip(jobs, run_all(list(jobs.values()), self.work, self.workers), strict=True))
+        results = dict(zip(jobs, run_all(list(jobs.values()), self.workers), strict=True))
         return {key: [[results[key, seed, names] for names in orders] for seed in self.seeds] for key in variants}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 NAMES = (
@@ -33,14 +34,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder of the taught states; what is there is not taught again")
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="sequences taught at a time")
+    parser.add_argument("--ray", metavar="ADDRESS", help="teach them on this Ray cluster instead; 'auto' finds one")
     arguments = parser.parse_args()
     wanted = list(sys.path)
     from benchmarks.science.bench import Bench
     from benchmarks.science.experiments import EXPERIMENTS
+    from benchmarks.science.workers import processes, ray_cluster
 
     sys.path[:] = wanted  # ComfyUI's nodes.py put its comfy/ in front, whose utils the worker processes would find first
 
-    bench = Bench(arguments.work or arguments.base / "science", tuple(range(arguments.seeds)), arguments.workers)
+    work = arguments.work or arguments.base / "science"
+    workers = partial(ray_cluster, work, arguments.ray) if arguments.ray else partial(processes, work, arguments.workers)
+    bench = Bench(work, tuple(range(arguments.seeds)), workers)
     for name in arguments.experiments or NAMES:
         print(f"\n{name}: {EXPERIMENTS[name].__doc__}")
         EXPERIMENTS[name](bench)

@@ -1,8 +1,12 @@
-"""Runs sequences in several processes; each opens a lab of its own."""
+"""Runs sequences several at a time, in processes of this machine or on a Ray cluster; each process opens a lab of its own."""
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,37 +17,60 @@ if TYPE_CHECKING:
     from benchmarks.science.lab import Lab
     from benchmarks.science.sequences import Sequence
 
-_lab: Lab | None = None
+Submit = Callable[["Sequence"], Future]
+Workers = Callable[[], AbstractContextManager[Submit]]
 
 
-def _start(threads: int, work: Path) -> None:
+@lru_cache(1)
+def _lab(work: Path, threads: int) -> Lab:
     from benchmarks.science.lab import Lab
 
-    global _lab
     torch.set_num_threads(threads)
-    _lab = Lab.open(work)
+    return Lab.open(work)
 
 
-def _run(sequence: Sequence) -> dict:
+def _run(work: Path, threads: int, sequence: Sequence) -> dict:
     from benchmarks.science.sequences import run
 
-    assert _lab is not None
-    return run(_lab, sequence)
+    return run(_lab(work, threads), sequence)
 
 
-def run_all(sequences: list[Sequence], work: Path, workers: int) -> list[dict]:
-    """Results in the order of ``sequences``; several at a time, as a small model keeps no more than a core or two busy."""
-    threads = max(1, torch.get_num_threads() // workers)
+@contextmanager
+def processes(work: Path, count: int) -> Iterator[Submit]:
+    """Several at a time, as a small model keeps no more than a core or two busy."""
+    threads = max(1, torch.get_num_threads() // count)
+    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+        try:
+            yield partial(pool.submit, _run, work, threads)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def ray_cluster(work: Path, address: str) -> Iterator[Submit]:
+    """A sequence for each GPU, or each core where there is none. All machines see this folder and ``work`` at the same path."""
+    try:
+        import ray
+    except ImportError as error:
+        raise SystemExit("--ray needs Ray: install the package `ray` into the Python that dev.py uses.") from error
+    ray.init(address, runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}}, log_to_driver=False)
+    needs = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
+    remote = ray.remote(**needs)(_run)
+    try:
+        yield lambda sequence: remote.remote(work.absolute(), 1, sequence).future()
+    finally:
+        ray.shutdown()
+
+
+def run_all(sequences: list[Sequence], workers: Workers) -> list[dict]:
+    """Results in the order of ``sequences``."""
     results: dict[int, dict] = {}
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (threads, work)) as pool:
-        jobs = {pool.submit(_run, sequence): index for index, sequence in enumerate(sequences)}
+    with workers() as submit:
+        jobs = {submit(sequence): index for index, sequence in enumerate(sequences)}
         for job in as_completed(jobs):
             index = jobs[job]
-            try:
-                results[index] = job.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            results[index] = job.result()
             sequence = sequences[index]
             print(
                 f"{len(results)}/{len(sequences)}  {sequence.variant.title}: {', '.join(sequence.names)}; seed {sequence.seed}"

@@ -1,26 +1,54 @@
-"""The science and the benchmarks in small: one seed, two concepts, two steps; and one table."""
+"""The science and the benchmarks in small: every experiment with one seed, two concepts, one step; and one table."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import sys
+from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 
 from benchmarks import reporting
 from benchmarks.performance.tables import TABLES
-from benchmarks.science import bench, paper_protocol, report, sequences
+from benchmarks.science import paper_protocol, report
 from benchmarks.science.bench import Bench
-from benchmarks.science.experiments import forgetting, table1, tables
+from benchmarks.science.experiments import EXPERIMENTS
 from benchmarks.science.lab import Lab
 from benchmarks.science.report import mean_sd
 from benchmarks.science.sequences import Sequence, load_states, run
-from benchmarks.science.variants import PAPER, TABLE_1
-from tests.support.science import short
+from benchmarks.science.variants import PAPER, Variant
 
 NAMES = ("robot", "candyland")
+FEWER = {  # of what a module has many of
+    "paper_protocol": {"SINGLE_PROMPTS": 1, "UNSEEN": 1},
+    "lab": {"STEPS": 1, "_FISHER_SAMPLES": 2},
+    "sequences": {"ORDINARY": 1, "UNSEEN": 1},
+    "experiments.base_model": {"PROMPTS": 6, "_SHOWN": 1},
+    "experiments.failures": {"_ONE_CLASS": 1, "_TWO_CLASSES": 1, "_ALONE": 1, "_COMPARED": 1, "_COPIES": 1, "_BESIDE": 6},
+    "experiments.forgetting": {"_COMPARED": 1},
+    "experiments.masks": {"COUNTS": 3},
+    "experiments.practice": {"PAIRS": 1, "_ALONE": 1},
+    "experiments.regions": {"PAIRS": 1, "PICTURES": 1},
+    "experiments.removal": {"VARIANTS": 1, "_ORDINARY": 1, "_COPIES": 1, "_SHOWN": 1},
+    "experiments.scale": {"_CONDITIONS": 2, "_EARLIER": 1},
+    "experiments.tables": {"ORDINARY": 1, "PAPER": 3, "KEPT": 1, "_TWENTY": 1},
+}
+ONLY = {
+    "experiments.sweeps": ("_SWEEPS", "K"),
+    "experiments.practice": ("_PRACTICE", "token starts at"),
+    "experiments.table1": ("TABLE_1", "mix_of_show", "cns"),  # fused, and in a row
+}
+PRINTED = {  # some of what each says, where figures are small numbers of chance
+    "table1": "| CNS | 74.88 | 76.95 | 67.21 | 79.22 |",
+    "recipe": "| concept neurons, keep |",
+    "scale": "| K and V × 3 |",
+    "removal": "| own weights zeroed |",
+    "failures": "| CNS, two classes |",
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +57,52 @@ def lab(tmp_path_factory) -> Lab:
 
 
 @pytest.fixture
-def _few_pictures(monkeypatch):
-    """One picture of one prompt where the protocol has several of several."""
-    numbers = {
-        paper_protocol: ("SINGLE_PROMPTS", "UNSEEN"),
-        sequences: ("ORDINARY", "UNSEEN"),
-        tables: ("ORDINARY",),
-    }
-    for module, names in numbers.items():
-        for name in names:
-            monkeypatch.setattr(module, name, 1)
+def _small(monkeypatch, tmp_path):
+    """One step, one prior image, one picture of one prompt where there are several of several; files in ``tmp_path``."""
+    for name, numbers in FEWER.items():
+        for what, count in numbers.items():
+            monkeypatch.setattr(module(name), what, some(getattr(module(name), what), count))
+    for name, (what, *keys) in ONLY.items():
+        monkeypatch.setattr(module(name), what, {key: some(getattr(module(name), what)[key], 2) for key in keys})
+    for name in ("experiments.forgetting", "experiments.masks"):
+        monkeypatch.setattr(module(name), "SETS", (NAMES,))
     for concepts in paper_protocol.IMAGE_COUNTS:
         monkeypatch.setitem(paper_protocol.IMAGE_COUNTS, concepts, 1)
+    for where, what in ((reporting, "ROOT"), (reporting, "RESULTS"), (report, "ROOT"), (report, "PICTURES")):
+        monkeypatch.setattr(where, what, tmp_path)
+    config, prior, own = Variant.config, Lab.prior, Bench.own
+    short = {"steps": 1, "batch_size": 1}
+    monkeypatch.setattr(Variant, "config", lambda self, seed: replace(config(self, seed), **short))
+    monkeypatch.setattr(Lab, "prior", lambda self, name, count: prior(self, name, 1))
+    monkeypatch.setattr(Bench, "own", lambda self, seed, orders=(NAMES,): own(self, seed, orders)[: len(NAMES)])
 
 
-@pytest.mark.usefixtures("_few_pictures")
+def module(name: str):
+    return importlib.import_module(f"benchmarks.science.{name}")
+
+
+def some(many, count: int):
+    if isinstance(many, dict):
+        return dict(islice(many.items(), count))
+    return many[:count] if isinstance(many, tuple) else count if isinstance(many, int) else many
+
+
+def here(lab: Lab) -> Bench:
+    """With one seed, teaching in this process."""
+
+    def submit(sequence: Sequence) -> Future:
+        done: Future = Future()
+        done.set_result(run(lab, sequence))
+        return done
+
+    bench = Bench(lab.work, (0,), lambda: nullcontext(submit))
+    bench.lab = lab
+    return bench
+
+
+@pytest.mark.usefixtures("_small")
 def test_two_concepts_are_taught_measured_and_kept(lab):
-    sequence = Sequence(short(PAPER["cns"]), NAMES, seed=0, multi=False)
+    sequence = Sequence(PAPER["cns"], NAMES, seed=0, multi=False)
     result = run(lab, sequence)
     first, second = result["after"]
     assert (list(first["concepts"]), list(second["concepts"])) == (["robot"], ["robot", "candyland"])
@@ -59,31 +116,18 @@ def test_two_concepts_are_taught_measured_and_kept(lab):
     assert {path: path.stat().st_mtime_ns for path in sequence.folder(lab).iterdir()} == files  # nothing was done again
 
 
-@pytest.mark.usefixtures("_few_pictures")
-def test_table_1_in_small(lab, tmp_path, monkeypatch, capsys):
-    """One seed, two concepts, two steps; a method that is taught in a row and one that is fused."""
-    monkeypatch.setattr(reporting, "RESULTS", tmp_path)
-    monkeypatch.setattr(reporting, "ROOT", tmp_path)
-    monkeypatch.setattr(report, "ROOT", tmp_path)
-    monkeypatch.setattr(report, "PICTURES", tmp_path)
-    few = {key: short(TABLE_1[key]) for key in ("mix_of_show", "cns")}
-    here = sys.modules[table1.__module__]
-    monkeypatch.setattr(here, "TABLE_1", few)
-    for module in (here, forgetting):
-        monkeypatch.setattr(module, "SETS", (NAMES,))
-    monkeypatch.setattr(Bench, "own", lambda self, seed, orders=(NAMES,): NAMES)
-    monkeypatch.setattr(bench, "run_all", lambda jobs, work, workers: [run(lab, job) for job in jobs])
-    made = Bench(lab.work, (0,), 1)
-    made.lab = lab
-    table1(made)
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_in_small(lab, tmp_path, capsys, name):
+    EXPERIMENTS[name](here(lab))
     printed = capsys.readouterr().out
-    assert "| Mix-of-Show |" in printed
-    assert "| CNS | 74.88 | 76.95 | 67.21 | 79.22 |" in printed
-    figures = json.loads(next(tmp_path.glob("science/table1[.-]*")).read_text(encoding="utf-8"))["variants"]
-    assert {"clip_i, one", "clip_t, one", "clip_i, two", "all, at the end"} <= figures["mix_of_show"].keys()
-    (curves,) = tmp_path.glob("science/table1_forgetting*")
-    first = json.loads(curves.read_text(encoding="utf-8"))["first concept is there"]
-    assert {key: len(values[0]) for key, values in first.items()} == {"cns": 2}
+    (file,) = (path for path in tmp_path.glob("science/*.json") if path.name.split(".")[0].split("-")[0] == name)
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    assert figures["seeds"] == [0]
+    assert figures["checkpoint"] == lab.digest
+    assert printed.count("|") > 10  # a table
+    assert PRINTED.get(name, "") in printed
+    assert name == "scale" or list(tmp_path.glob("*.png")), "no picture"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,6 +18,7 @@ from demo.editor.workflows.on_the_demo_model import CONCEPTS
 from demo.judges import image_text, recognizer
 from demo.judges.recognizer import shows
 
+_SHOWN = 8  # prompts of each number of things on the contact sheet
 PROMPTS = 300  # with combinations of thing, colour and background the training never had
 _HEAD = ("things", "things, colours, background and style right, %", "of prompts without a style, %")
 
@@ -41,7 +42,7 @@ def base(bench: Bench) -> None:
     judges = {file.stem: _held_out(file) for file in (recognizer.FILE, image_text.FILE)}
     table(["judge", "right on held-out renders", "%"], [[j, *cell] for j, cells in judges.items() for cell in _percent(cells)])
     write(bench, "base", {"held-out prompts": PROMPTS, "share right": figures, "judges": judges})
-    _sheet(bench, [test for things in (1, 2, 3) for test in ordinary_tests(8, 11, things=things)])
+    _sheet(bench, [test for things in (1, 2, 3) for test in ordinary_tests(_SHOWN, 11, things=things)])
 
 
 def _taught(lab: Lab, seed: int) -> CNSState:

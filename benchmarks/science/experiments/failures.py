@@ -22,6 +22,8 @@ _ONE_CLASS = (("robot", "guitar"), ("bee", "panda"), ("turtle", "bee"))
 _TWO_CLASSES = (("robot", "fox"), ("bee", "cactus"), ("turtle", "crown"))
 _COMPARED = {"cns": PAPER["cns"], "keep_concept": KEPT["keep_concept"]}
 _ALONE = (("robot",), ("owl",), ("cactus",))
+_COPIES = 4  # pictures of a prompt
+_BESIDE = 24  # things beside a concept
 
 
 def failures(bench: Bench) -> None:
@@ -59,7 +61,7 @@ def pairs_apart(bench: Bench, variant: Variant, pairs: tuple[tuple[str, ...], ..
         both, swapped = [], []
         for names in pairs:
             state = _state(bench, variant, names, seed)
-            both.append(measure(bench.lab, state, names, _side_by_side(names, 4), 4, seed)["concept"])
+            both.append(measure(bench.lab, state, names, _side_by_side(names, 4), _COPIES, seed)["concept"])
             swapped.append(_instead(bench, state, names, seed))
         values["both there"].append(float(np.mean(both)))
         values["the other one instead"].append(float(np.mean(swapped)))
@@ -75,7 +77,7 @@ def _instead(bench: Bench, state: CNSState, names: tuple[str, ...], seed: int) -
     """Share of pictures asked for one of the two alone that show the other in its place."""
     shares = []
     for name, other in (names, names[::-1]):
-        prompts = [test.prompt for test in single_tests(name, tokens_of(names), seed) for _ in range(4)]
+        prompts = [test.prompt for test in single_tests(name, tokens_of(names), seed) for _ in range(_COPIES)]
         pictures = bench.lab.pictures(prompts, [noise_seed(seed, number) for number in range(len(prompts))], state)
         seen = bench.lab.recognizer.recognize(pictures)
         shares.append(((seen.of(other) > 0.5) & (seen.of(name) <= 0.5)).float().mean().item())
@@ -117,7 +119,7 @@ def _tests_elsewhere(names: tuple[str, ...], seed: int) -> list[Test]:
 
 def _elsewhere(bench: Bench, variant: Variant, names: tuple[str, ...], seed: int) -> tuple[float, float]:
     """Share of pictures with the concept, and with a beach."""
-    prompts = [test.prompt for test in _tests_elsewhere(names, seed) for _ in range(4)]
+    prompts = [test.prompt for test in _tests_elsewhere(names, seed) for _ in range(_COPIES)]
     noise = [noise_seed(seed, number) for number in range(len(prompts))]
     seen = bench.lab.recognizer.recognize(bench.lab.pictures(prompts, noise, _state(bench, variant, names, seed)))
     return (seen.of(names[0]) > 0.5).float().mean().item(), (seen.of("beach") > 0.5).float().mean().item()
@@ -152,7 +154,7 @@ def _attributes(bench: Bench) -> dict:
 
 def _beside(name: str) -> list[Test]:
     rng = random.Random(f"binding {name}")
-    things = [Thing(rng.choice(list(THINGS)), rng.choice(list(COLORS))) for _ in range(24)]
+    things = [Thing(rng.choice(list(THINGS)), rng.choice(list(COLORS))) for _ in range(_BESIDE)]
     backgrounds = [rng.choice([color for color in COLORS if color != thing.color]) for thing in things]
     return [
         Test.of(Scene((thing, Thing(name, "")), behind), {name: "<new1>"})

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.kept import Scores
 from benchmarks.science.bench import Bench, Order
-from benchmarks.science.paper_protocol import ORDINARY, SETS, TWENTY, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
+from benchmarks.science.paper_protocol import ORDINARY, SETS, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
 from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
 from benchmarks.science.sequences import Sequence, error_of_ordinary, load_states, measure
 from benchmarks.science.variants import KEPT, PAPER, Variant
@@ -43,7 +43,8 @@ def twenty(bench: Bench) -> None:
     titles = ("is there just after its training", "is there after the twentieth concept")
     for axes, title, part in zip(figure.subplots(1, 2), titles, (0, 1), strict=True):
         for key, shares in by_age.items():
-            smooth, places = np.array([_smooth(of_seed) for of_seed in shares[part]]), range(1, len(TWENTY) + 1)
+            smooth = np.array([_smooth(of_seed) for of_seed in shares[part]])
+            places = range(1, 1 + smooth.shape[1])
             axes.plot(places, smooth.mean(0), label=_TWENTY[key].title)
             axes.fill_between(places, smooth.mean(0) - sd(smooth), smooth.mean(0) + sd(smooth), alpha=0.1)
         axes.set(title=title, xlabel="taught as number", ylim=(0, 1.02))
