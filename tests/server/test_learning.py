@@ -16,7 +16,7 @@ from demo.world.scene import Scene, is_held_out, prompt, random_scene
 from demo.world.styles import PIXELS
 
 SEED, PICTURES = 1, 20  # not the shipped seed; pictures of each prompt with concepts
-ORDINARY, COPIES = 60, 2  # prompts with combinations training never had, and pictures of each
+ORDINARY = 120  # prompts with combinations training never had, one picture of each
 pytestmark = pytest.mark.slow
 
 
@@ -44,7 +44,7 @@ def taught(server) -> dict:
             texts = {"positive": prompt(scene), "negative": ""}
             for kind, text in texts.items():
                 tour[f"{name} {kind}"] = {"class_type": "CLIPTextEncode", "inputs": {"clip": clip, "text": text}}
-            size = {"width": PIXELS, "height": PIXELS, "batch_size": COPIES}
+            size = {"width": PIXELS, "height": PIXELS, "batch_size": 1}
             tour[f"{name} empty"] = {"class_type": "EmptyLatentImage", "inputs": size}
             inputs = {"model": model, "latent_image": [f"{name} empty", 0], **{k: [f"{name} {k}", 0] for k in texts}}
             tour[f"{name} sampler"] = {"class_type": "KSampler", "inputs": {**settings, **inputs, "seed": number}}
@@ -77,4 +77,4 @@ def test_ordinary_prompts_are_as_good_as_before(taught):
 
     before, after = right(taught["ordinary"]["before"]), right(taught["ordinary"]["after"])
     assert before > 0.8
-    assert before - after < 0.1, (before, after)  # the same noise
+    assert before - after < 0.05, (before, after)  # the same noise

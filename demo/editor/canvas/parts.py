@@ -31,7 +31,7 @@ DEMO_TRAINING = {
     "batch_size": 4,
     "prompt_mode": "caption",
     "prior_weight": 0.3,
-    "keep_tolerance": 4.0,  # a thing and a place in one picture need more room than 2 % of so small a model
+    "keep_tolerance": 3.0,  # a thing and a place in one picture need more room than 2 % of so small a model
     "preview_every": 50,
 }
 

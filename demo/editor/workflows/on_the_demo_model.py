@@ -24,8 +24,7 @@ from demo.editor.canvas.parts import (
     train,
 )
 from demo.editor.graph import Graph
-from demo.world.new_concepts import NEW_CONCEPTS
-from demo.world.new_surroundings import NEW_PLACES
+from demo.world.new_concepts import NEW_CONCEPTS, NewConcept
 from demo.world.scene import prompt, random_scene, with_article
 
 TOUR_CALIBRATION = [prompt(random_scene(random.Random(number))) for number in range(20)]
@@ -52,7 +51,7 @@ def no_gpu_tour(flow: Graph) -> None:
     for row, (name, token) in enumerate(zip(CONCEPTS, ("<new1>", "<new2>"), strict=True)):
         y, concept = row * ROW, NEW_CONCEPTS[name]
         pictures = demo_pictures(flow, 420, y + 60, name, token)
-        ordinary = f"a red star {concept.words()}" if name in NEW_PLACES else "a {noun} on a beach"
+        ordinary = _ordinary(concept, DEMO_PRIORS["count"])
         with flow.subgraph("Describe, choose neurons, draw ordinary ones", (760, y + 60), (340, 0)) as box:
             prior = priors(flow, 380, 0, loaded, pictures("noun"), prompts=ordinary, seed=row + 1, **DEMO_PRIORS)
             material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), prior, DEMO_STRATEGY)
@@ -74,6 +73,12 @@ def no_gpu_tour(flow: Graph) -> None:
         image = drawn(flow, (x + 20, y + 60), loaded, text, 6, 1, DEMO, states[min(column, 1)])
         flow.add("SaveImage", (x + 360, y + 60), title, (330, 480), images=image, filename_prefix=f"cns/tour_{column + 1}")
     flow.group("4  Compare", (1560, 0, 1440, 1300), "#8a5a9e")
+
+
+def _ordinary(concept: NewConcept, count: int) -> str:
+    """Prompts for prior images, one a line: the concept's class in all kinds of scenes."""
+    rng = random.Random(concept.name)
+    return "\n".join(prompt(concept.scene(rng), {concept.name: concept.words()}) for _ in range(count))
 
 
 def with_and_without_l_reg(flow: Graph) -> None:
