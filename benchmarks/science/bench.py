@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import SETS
@@ -17,13 +15,9 @@ Order = tuple[str, ...]  # concepts, one after the other
 
 @dataclass
 class Bench:
-    work: Path
+    lab: Lab
     seeds: tuple[int, ...]
     workers: Workers
-
-    @cached_property
-    def lab(self) -> Lab:
-        return Lab.open(self.work)
 
     def validating(self) -> Bench:
         """With other seeds: other teaching pictures, prompts and noise than those the tables are of."""

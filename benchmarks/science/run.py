@@ -39,13 +39,14 @@ def main() -> None:
     wanted = list(sys.path)
     from benchmarks.science.bench import Bench
     from benchmarks.science.experiments import EXPERIMENTS
+    from benchmarks.science.lab import Lab
     from benchmarks.science.workers import processes, ray_cluster
 
     sys.path[:] = wanted  # ComfyUI's nodes.py put its comfy/ in front, whose utils the worker processes would find first
 
     work = arguments.work or arguments.base / "science"
     workers = partial(ray_cluster, work, arguments.ray) if arguments.ray else partial(processes, work, arguments.workers)
-    bench = Bench(work, tuple(range(arguments.seeds)), workers)
+    bench = Bench(Lab.open(work), tuple(range(arguments.seeds)), workers)
     for name in arguments.experiments or NAMES:
         print(f"\n{name}: {EXPERIMENTS[name].__doc__}")
         EXPERIMENTS[name](bench)

@@ -77,7 +77,7 @@ _COLUMNS = {
 
 def scale(bench: Bench) -> None:
     """Two concepts under each condition: how much of the tolerance is used, what is forgotten, what is learned."""
-    labs = {factor: _rescaled(bench.work, factor) for factor in {each.weights for each in _CONDITIONS.values()}}
+    labs = {factor: _rescaled(bench.lab, factor) for factor in {each.weights for each in _CONDITIONS.values()}}
     figures: dict[str, list[Score]] = {}
     for title, condition in _CONDITIONS.items():
         lab = labs[condition.weights]
@@ -162,11 +162,11 @@ def _loss_times(factor: float) -> Iterator[None]:
         yield
 
 
-def _rescaled(work: Path, factor: float) -> Lab:
+def _rescaled(lab: Lab, factor: float) -> Lab:
     """A model that computes the same with other K and V."""
     if factor == 1:
-        return Lab.open(work)
-    file = work / f"demo_model_kv_{factor:.3g}.safetensors"
+        return lab
+    file = lab.work / f"demo_model_kv_{factor:.3g}.safetensors"
     if not file.is_file():
         factors = {"to_k.weight": factor, "to_v.weight": factor, "to_q.weight": 1 / factor, "to_out.0.weight": 1 / factor}
 
@@ -179,7 +179,7 @@ def _rescaled(work: Path, factor: float) -> Lab:
         weights = {name: value.float() * of(name) if of(name) != 1 else value for name, value in load_file(MODEL_FILE).items()}
         with replacing(file) as unfinished:
             save_file(weights, unfinished, about)
-    return Lab.open(work, file)
+    return Lab.open(lab.work, file)
 
 
 def _by_number(bench: Bench) -> dict[str, list[float]]:
