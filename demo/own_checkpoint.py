@@ -75,6 +75,7 @@ def fitted(name: str, info: dict, checkpoint: str, arguments: argparse.Namespace
         change(prompt, "KSampler", steps=4)
         change(prompt, "EmptyLatentImage", batch_size=2)
         change(prompt, "CNS_MakePriorImages", steps=4, count=2)
+        change(prompt, "CNS_ComputeGeneralNeurons", count=4)
     if not on_gpu or arguments.steps:
         change(prompt, "CNS_TrainStep", steps=arguments.steps or 8)
     rename(prompt, arguments.nouns)

@@ -47,7 +47,7 @@ from demo.world.new_concepts import NEW_CONCEPTS, teaching_masks
 from demo.world.scene import with_article
 
 STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
-_BATCH = 42
+_BATCH = 8  # what the caches of a core hold: larger ones take longer for each picture
 _FISHER_SAMPLES, _ERROR_TIMESTEPS = 48, 8
 
 

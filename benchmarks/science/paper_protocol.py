@@ -30,6 +30,7 @@ SETS = (
 TWENTY = tuple(dict.fromkeys(name for concepts in zip(*SETS, strict=True) for name in concepts))
 SINGLE_PROMPTS, DOUBLE_PROMPTS, TRIPLE_PROMPTS = 5, 4, 3  # single ones for each concept, the others for each set
 IMAGE_COUNTS = {1: 7, 2: 10, 3: 12}  # pictures of a prompt with so many concepts
+LATER_IMAGES = 2  # in place of 7 where the concept is not the first of its sequence, of which there are many
 ORDINARY = 80  # pictures of ordinary prompts
 UNSEEN = 16  # pictures for the error of the noise prediction
 PRIOR_IMAGES = 24
@@ -159,4 +160,4 @@ def digest() -> str:
         *(test.prompt for names in SETS for test in multi_tests(names, tokens, 0)),
         *(test.prompt for test in ordinary_tests(ORDINARY)),
     ]
-    return hashlib.sha256(json.dumps([_VERSION, IMAGE_COUNTS, prompts]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([_VERSION, IMAGE_COUNTS, LATER_IMAGES, prompts]).encode()).hexdigest()

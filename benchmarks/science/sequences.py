@@ -15,6 +15,7 @@ from benchmarks.kept import Scores, kept, kept_state
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import (
     IMAGE_COUNTS,
+    LATER_IMAGES,
     ORDINARY,
     UNSEEN,
     Test,
@@ -69,7 +70,8 @@ def run(lab: Lab, sequence: Sequence) -> dict:
 
     def concept(after: int, name: str) -> Score:
         error = scores.of(f"{after} {name} error", lambda: error_of_concept(lab, state, name, tokens[name], seed))
-        return measured(f"{after} {name}", single_tests(name, tokens, seed), IMAGE_COUNTS[1]) | error
+        copies = IMAGE_COUNTS[1] if name == names[0] else LATER_IMAGES
+        return measured(f"{after} {name}", single_tests(name, tokens, seed), copies) | error
 
     def ordinary(after: int) -> Score:
         error = scores.of(f"{after} ordinary error", lambda: error_of_ordinary(lab, state, seed))

@@ -26,7 +26,7 @@ from benchmarks.science.variants import PAPER, Variant
 NAMES = ("robot", "candyland")
 FEWER = {  # of what a module has many of
     "paper_protocol": {"SINGLE_PROMPTS": 1, "UNSEEN": 1},
-    "sequences": {"ORDINARY": 1, "UNSEEN": 1},
+    "sequences": {"ORDINARY": 1, "UNSEEN": 1, "LATER_IMAGES": 1},
     "experiments.base_model": {"PROMPTS": 6, "_SHOWN": 1},
     "experiments.failures": {"_ONE_CLASS": 1, "_TWO_CLASSES": 1, "_ALONE": 1, "_COMPARED": 1, "_COPIES": 1, "_BESIDE": 6},
     "experiments.forgetting": {"_COMPARED": 1},
