@@ -44,7 +44,7 @@ def main() -> None:
 
     sys.path[:] = wanted  # ComfyUI's nodes.py put its comfy/ in front, whose utils the worker processes would find first
 
-    work = arguments.work or arguments.base / "science"
+    work = (arguments.work or arguments.base / "science").absolute()
     workers = partial(ray_cluster, work, arguments.ray) if arguments.ray else partial(processes, work, arguments.workers)
     bench = Bench(Lab.open(work), tuple(range(arguments.seeds)), workers)
     for name in arguments.experiments or NAMES:

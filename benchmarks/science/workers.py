@@ -54,11 +54,13 @@ def ray_cluster(work: Path, address: str) -> Iterator[Submit]:
         import ray
     except ImportError as error:
         raise SystemExit("--ray needs Ray: install the package `ray` into the Python that dev.py uses.") from error
-    ray.init(address, runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}}, log_to_driver=False)
+    work.mkdir(parents=True, exist_ok=True)
+    os.chdir(work)  # Ray's workers search the current folder first: in this project our nodes/ would hide ComfyUI's nodes.py
+    ray.init(address, runtime_env={"env_vars": {"PYTHONPATH": os.environ["PYTHONPATH"]}}, log_to_driver=False)
     needs = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
     remote = ray.remote(**needs)(_run)
     try:
-        yield lambda sequence: remote.remote(work.absolute(), 1, sequence).future()
+        yield lambda sequence: remote.remote(work, 1, sequence).future()
     finally:
         ray.shutdown()
 
