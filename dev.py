@@ -1,7 +1,7 @@
 """One command for everything: ``python dev.py demo``, ``test``, ``lint``, ``bench``, ``science``, …
 
-Makes its own ``.venv`` and gets a ComfyUI, once; standard library only. Nothing outside this folder is written to, also
-not a ComfyUI you point at with --comfyui: models, input and output live in ``.comfyui/base``.
+Makes its own ``.venv`` and gets a ComfyUI, once; standard library only. Nothing outside this folder is written to, not
+even a ComfyUI you point to with --comfyui: models, input and output live in ``.comfyui/base``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> int:
         print(f"dev.py: {mistake}", file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:
-        print(f"dev.py: this failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
+        print(f"dev.py: this command failed: {' '.join(map(str, error.cmd))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -68,7 +68,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("--comfyui", type=Path, default=os.environ.get("COMFYUI_PATH"), help="use this ComfyUI folder")
-    parser.add_argument("--python", type=Path, help="use this Python, which can run that ComfyUI already, instead of .venv")
+    parser.add_argument("--python", type=Path, help="instead of .venv, use this Python, which can already run that ComfyUI")
     return parser.parse_known_args()
 
 
@@ -200,10 +200,10 @@ def two_at_a_time() -> bool:
 
 
 def fuzz(python: Path, comfyui: Path, rest: list[str]) -> int:
-    """The suite's fuzz tests with other and more examples, round after round until the time is over or one fails."""
+    """The suite's fuzz tests with other and more examples, round after round until the time is up or one fails."""
     parser = argparse.ArgumentParser(prog="dev.py fuzz", description=fuzz.__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the first round; each following one counts up")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first round; each later one adds 1")
     arguments, rest = parser.parse_known_args(rest)
     os.environ["CNS_FUZZ_LONGER"] = "3"  # times the suite's number of examples
     seed, end, failed, thrown = arguments.seed, time.monotonic() + 60 * arguments.minutes, 0, collections.Counter()

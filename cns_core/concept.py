@@ -28,7 +28,7 @@ def check_token(token: str) -> str:
     if not _TOKEN.fullmatch(token) or not token.isprintable():
         raise CNSError(
             f"The token {token!r} must be one name in angle brackets, like <new1>, without spaces, invisible characters or "
-            "any of ( ) { } < > : , / | \\, so that a prompt can contain it and no ordinary one does."
+            "any of ( ) { } < > : , / | \\, so that a prompt can contain it but no ordinary prompt does."
         )
     if len(token.lower()) != len(token):
         raise CNSError(

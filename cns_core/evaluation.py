@@ -45,8 +45,8 @@ def prompt_of_each(prompts: Sequence[str], pictures: int) -> list[str]:
         raise CNSError("prompts is empty: write the prompt the images were made with.")
     if pictures % len(prompts):
         raise CNSError(
-            f"{pictures} images cannot be shared out over {len(prompts)} prompts: write one prompt for all, or lines that each "
-            "have the same number of images."
+            f"{pictures} images cannot be divided evenly among {len(prompts)} prompts: write one prompt for all, or lines "
+            "that each have the same number of images."
         )
     return [prompt for prompt in prompts for _ in range(pictures // len(prompts))]
 
@@ -74,7 +74,7 @@ def told(scores: Scores) -> list[str]:
             lines.append(f"`{name}`: no prompt asks for it")
             continue
         ceiling = scores.ceilings[name]
-        copies = ": it copies them" if np.nanmean(values) > ceiling else ""
+        copies = ": the model copies them" if np.nanmean(values) > ceiling else ""
         beside = "" if np.isnan(ceiling) else f", its own images with each other {ceiling:.4f}{copies}"
         lines.append(f"{scores.likeness} of `{name}` {np.nanmean(values):.4f} over {asked} images{beside}")
     return lines

@@ -75,7 +75,7 @@ def _few_priors(count: int) -> list[str]:
     if not 0 < count < FEW_PRIORS:
         return []
     images = "1 prior image is" if count == 1 else f"{count} prior images are"
-    return [f"only {images} used, which will be learned by heart: use {FEW_PRIORS} or more, as Make Prior Images draws them"]
+    return [f"only {images} used, which will be learned by heart: use {FEW_PRIORS} or more; Make Prior Images draws them"]
 
 
 def _moved(state: CNSState, result: TrainingResult) -> list[str]:
@@ -148,7 +148,7 @@ def state_figures(state: CNSState) -> str:
     if fingerprint.unrecorded:
         lines.append(f"{fingerprint.unrecorded} not recorded: use those it was taught with")
     if not all(recorded(state)):
-        lines.append("without history: single concepts cannot have strengths of their own")
+        lines.append("without history: individual concepts cannot have strengths of their own")
     return markdown_list(lines)
 
 

@@ -45,8 +45,8 @@ def _understood(mask: Tensor, image: Tensor, number: int, marks: str) -> Tensor 
     (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
     if not fits(mask.shape, image.shape):
         raise CNSError(
-            f"Mask {number} has {mask_width} x {mask_height} pixels, which are not the proportions of its image with "
-            f"{width} x {height}: wire the mask of that image."
+            f"Mask {number} has {mask_width} x {mask_height} pixels, but its image has {width} x {height}, so their "
+            "proportions differ: wire the mask of that image."
         )
     if (mask_height, mask_width) != (height, width):
         mask = interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
@@ -64,4 +64,4 @@ def mask_figures(masks: Sequence[Tensor | None]) -> str:
         f"{'all' if mask is None else f'{float(mask.mean()):.0%}'} of image {number}"
         for number, mask in enumerate(masks, start=1)
     ]
-    return f"by the masks the concept is {', '.join(parts)}"
+    return f"according to the masks, the concept is {', '.join(parts)}"

@@ -28,7 +28,7 @@ class NeuronMask:
         if self.bits.dtype != np.uint8 or self.bits.shape != (expected,):
             raise CNSError(f"A mask over {self.layout.size:,} weights takes {expected:,} bytes, but it has {self.bits.size:,}.")
         if self.layout.size % 8 and self.bits[-1] & (0xFF >> self.layout.size % 8):
-            raise CNSError(f"A mask over {self.layout.size:,} weights has bits set behind the last of them.")
+            raise CNSError(f"A mask over {self.layout.size:,} weights has bits set beyond the last of them.")
         self.bits.setflags(write=False)
 
     @staticmethod

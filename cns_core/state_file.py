@@ -83,7 +83,8 @@ def _check_format(name: str, metadata: dict[str, str]) -> None:
     version = metadata.get("format_version", "")
     if version not in map(str, range(1, FORMAT_VERSION + 1)):
         raise CNSError(
-            f"{name} has state format {version[:20]!r}, this version of the pack reads up to {FORMAT_VERSION}: update the pack."
+            f"{name} has state format {version[:20]!r}, but this version of the pack reads up to {FORMAT_VERSION}: update the "
+            "pack."
         )
 
 

@@ -56,7 +56,7 @@ def install_pictures(arguments: argparse.Namespace) -> list[str]:
         folder.mkdir(parents=True)
         found = sorted(path for path in source.glob("*") if path.suffix.lower() in SUFFIXES)[:IMAGES_PER_CONCEPT]
         if len(found) < IMAGES_PER_CONCEPT:
-            raise SystemExit(f"{source} holds {len(found)} images, {IMAGES_PER_CONCEPT} are needed.")
+            raise SystemExit(f"{source} holds {len(found)} images, but {IMAGES_PER_CONCEPT} are needed.")
         for path in found:
             shutil.copy2(path, folder)
         names.append(folder.name)
@@ -72,9 +72,9 @@ def fitted(name: str, info: dict, checkpoint: str, arguments: argparse.Namespace
     for kind in ("CNS_TrainStep", "CNS_MakePriorImages", "CNS_LoadConceptImages"):
         change(prompt, kind, resolution=resolution)
     if not on_gpu:
-        change(prompt, "KSampler", steps=4)
-        change(prompt, "EmptyLatentImage", batch_size=2)
-        change(prompt, "CNS_MakePriorImages", steps=4, count=2)
+        change(prompt, "KSampler", steps=2)
+        change(prompt, "EmptyLatentImage", batch_size=1)
+        change(prompt, "CNS_MakePriorImages", steps=2, count=1)
         change(prompt, "CNS_ComputeGeneralNeurons", count=4)
     if not on_gpu or arguments.steps:
         change(prompt, "CNS_TrainStep", steps=arguments.steps or 8)

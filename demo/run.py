@@ -40,13 +40,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", type=Path, help="an SD 1.5 checkpoint; then --images is needed too")
     parser.add_argument(
-        "--images", type=Path, nargs=2, metavar="DIR", help="two folders; of each the first three photographs are taken"
+        "--images", type=Path, nargs=2, metavar="DIR", help="two folders; the first three photographs of each are used"
     )
     parser.add_argument("--nouns", nargs=2, default=("dog", "hat"), help="what the two things are (default: dog hat)")
     parser.add_argument("--steps", type=int, help="training steps for each concept, with --checkpoint (500; 8 without a GPU)")
     parser.add_argument("--resolution", type=int, help="pixels, with --checkpoint (512; 128 without a GPU)")
-    parser.add_argument("--seed", type=int, default=0, help="other teaching pictures and other noise, without --checkpoint")
-    parser.add_argument("--pictures", type=int, default=6, help="of each prompt, without --checkpoint (default: 6)")
+    parser.add_argument("--seed", type=int, default=0, help="of the teaching pictures and the noise, without --checkpoint")
+    parser.add_argument("--pictures", type=int, default=6, help="pictures per prompt, without --checkpoint (default: 6)")
     parser.add_argument("--serve", action="store_true", help="leave the editor open afterwards")
     arguments = parser.parse_args()
     if bool(arguments.checkpoint) != bool(arguments.images):

@@ -51,7 +51,7 @@ def _check_value(spec: io.Input, value: Any) -> None:
         if not isinstance(value, str):
             raise CNSError(f"{spec.id} got {reprlib.repr(value)}: it takes text.")
         if _HALF_CHARACTER.search(value):
-            raise CNSError(f"{spec.id} got {reprlib.repr(value)}, which is no valid Unicode text: write it again.")
+            raise CNSError(f"{spec.id} got {reprlib.repr(value)}, which is not valid Unicode text: write it again.")
     elif isinstance(value, float) and not math.isfinite(value):
         raise CNSError(f"{spec.id} must be a finite number, but it is {value}.")
 
@@ -70,5 +70,5 @@ def single_values(inputs: dict[str, list]) -> dict[str, Any]:
     """The inputs of a node that takes lists, which ComfyUI wraps all in lists."""
     for name, values in inputs.items():
         if len(values) != 1:
-            raise CNSError(f"{name} got a list of {len(values)}: wire a node there that gives one.")
+            raise CNSError(f"{name} got a list of {len(values)}: wire a node there that gives a single value.")
     return {name: values[0] for name, values in inputs.items()}

@@ -59,7 +59,7 @@ class Keeper:
         self._keeping, self._unfinished, self._learned = keeping, unfinished, learned
         self.snapshot = unfinished.load(steps) if unfinished else None
         if self.snapshot is not None:
-            keeping.lines.append(f"went on after step {self.snapshot.steps}, where it had been stopped")
+            keeping.lines.append(f"resumed after step {self.snapshot.steps}, where it had been stopped")
 
     def keep(self, result: TrainingResult) -> None:
         step = len(result.history)

@@ -70,21 +70,24 @@ def _norm_shares(checkpoint: Checkpoint, prompts: tuple[str, ...]) -> str:
         squared = encode(checkpoint.clip, prompt).cpu().square().sum(dim=1)
         shares += torch.zeros(len(Row)).index_add(0, row_kinds(checkpoint.clip, prompt), squared) / squared.sum() / len(prompts)
     start, words, padding = (float(shares[kind]) for kind in (Row.START, Row.WORD, Row.PADDING))
-    return f"what scores weights: {words:.0%} the captions' words, {padding:.0%} their end and padding, {start:.0%} their start"
+    return (
+        f"the scores come {words:.0%} from the captions' words, {padding:.0%} from their end and padding, {start:.0%} from "
+        "their start"
+    )
 
 
 def _alike(neurons: Neurons) -> list[str]:
     if len(neurons.prompts) == 1:
         return [
-            "one caption selects about three times as many weights as several do: more images, with other surroundings, make "
-            "the choice specific"
+            "one caption selects about three times as many weights as several do: more images, in other surroundings, make "
+            "the choice more specific"
         ]
     selected = selected_per_row(neurons.mask.layout.in_features, neurons.top_fraction) / neurons.mask.layout.in_features
     common = neurons.mask.share / selected  # of what each caption selects
     least = common / (2 - common)  # two masks of one size with at least that in common have at least this IoU
     if least <= _ALIKE:
         return []
-    return [f"the captions select nearly the same (IoU {least:.2f} or more): describe in 15 to 30 words what differs"]
+    return [f"the captions select nearly the same (IoU {least:.2f} or more): describe what differs, in 15 to 30 words"]
 
 
 def prompt_masks(checkpoint: Checkpoint, prompts: list[str], top_fraction: float, node_id: str | None) -> list[NeuronMask]:

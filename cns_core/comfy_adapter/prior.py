@@ -43,7 +43,7 @@ class Prior:
             if concept.token.lower() in prompt.lower():
                 raise CNSError(
                     f"The prior prompt '{prompt}' contains {concept.token}: prior images show the class as the pretrained "
-                    f"model knows it, so write the class alone, for example '{_class_prompt(concept.noun)}'."
+                    f"model knows it, so write only the class, for example '{_class_prompt(concept.noun)}'."
                 )
 
 

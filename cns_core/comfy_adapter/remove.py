@@ -36,7 +36,10 @@ def remove(
     checkpoint.fingerprint.check_same(state.fingerprint, "The state")
     index = index_of(state, token)
     if len(ordinary) == 1:
-        raise CNSError("ordinary_prompts needs two lines or more, as half of them are only measured; none: those of the pack.")
+        raise CNSError(
+            "ordinary_prompts needs at least two lines, as every second one is only measured: add one, or leave it empty to "
+            "use the pack's prompts."
+        )
     moments, measured = _moments(checkpoint.clip, state, index, ordinary or shipped_prompts(), node_id)
     removed = remove_concept(state, index, moments)
     return removed, _figures(checkpoint, state, removed, index, moments, measured)
@@ -67,7 +70,7 @@ def _figures(
     if far > far_before + MOST_ADDED:
         raise CNSError(
             f"Without {name} K and V of ordinary prompts would differ from the checkpoint's by {far:.1%} "
-            f"({far_before:.1%} before), and every picture with them: teach the others again without it."
+            f"({far_before:.1%} before), so every picture would change: teach the others again without it."
         )
     left, left_before = (moved(delta, weights, moments.own) for delta in (after, before))
     exactly = ", exactly as before it was taught" if index == len(others) and recorded(state)[-1] else ""

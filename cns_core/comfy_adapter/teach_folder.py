@@ -128,7 +128,7 @@ def _read(path: str, name: str, course: Course) -> _Material:
     lines = [f"- `{name}`: {loaded.report.splitlines()[0]}"]
     if missing and not course.captioner:
         lines.append(
-            f"- `{name}`: {len(missing)} without a caption are called '{captions[min(missing) - 1]}' and the like; describe "
+            f"- `{name}`: {len(missing)} without a caption get one such as '{captions[min(missing) - 1]}'; describe "
             "them in text files beside them, or choose a captioner, to teach them better"
         )
     return _Material(path, noun, images, captions, masks, "\n".join(lines))

@@ -13,12 +13,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python dev.py train-demo-model", description=__doc__)
     parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--work", type=Path, help="folder of the working files")
+    parser.add_argument("--work", type=Path, help="folder for the working files")
     parser.add_argument(
         "--stage",
         choices=("vae", "model", "judges", "all"),
         default="all",
-        help="only up to this one; judges: only the judges, of the model in demo/",
+        help="stop after this one; judges: only the judges, for the model in demo/",
     )
     arguments = parser.parse_args()
     from comfy.cli_args import args

@@ -37,8 +37,8 @@ class ApplyState(io.ComfyNode):
                     "concept_strengths",
                     default="",
                     optional=True,
-                    tooltip="Strengths of single concepts, such as <new1> 0.5, <new2> 0. 0 mutes a concept; those you don't "
-                    "name stay at 1.",
+                    tooltip="Strengths of individual concepts, such as <new1> 0.5, <new2> 0. 0 mutes a concept; those you "
+                    "don't name stay at 1.",
                 ),
             ],
             outputs=[

@@ -55,22 +55,23 @@ class CaptionConceptImages(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="Captions instead of the captioner's: one line for each image, or a list from another node. "
-                    "Name the class noun in each, describe everything else too, in 15 to 30 words.",
+                    tooltip="Your own captions instead of the captioner's: one line for each image, or a list from another "
+                    "node. Use the class noun in each, and describe everything else too, in 15 to 30 words.",
                 ),
                 io.Mask.Input(
                     "masks",
                     optional=True,
-                    tooltip="One mask for each image, to learn only what is in it: a batch, or a list if their sizes differ. "
-                    "One that marks nothing, as Load Image gives for images without alpha channel, stands for the whole image.",
+                    tooltip="One mask for each image, to learn only what it covers: a batch, or a list if their sizes differ. "
+                    "A mask that marks nothing, such as Load Image gives for images without an alpha channel, means the whole "
+                    "image.",
                 ),
                 io.Combo.Input(
                     "mask_marks",
                     options=list(MARKS),
                     default=MARKS[0],
                     optional=True,
-                    tooltip="What is white in the masks. concept: masks that were painted, found by a node, or loaded with "
-                    "Load Concept Images. background: the mask of Load Image for a picture that was cut out.",
+                    tooltip="What white means in the masks. concept: for masks that were painted, detected by a node, or "
+                    "loaded with Load Concept Images. background: for Load Image's mask of a cut-out picture.",
                 ),
             ],
             outputs=[

@@ -17,8 +17,8 @@ class LoadConceptImages(io.ComfyNode):
             node_id="CNS_LoadConceptImages",
             display_name="Load Concept Images",
             category=CATEGORY_FILES,
-            description="Loads every image in a folder inside ComfyUI's input, with the captions of the text files and the "
-            "masks beside them, and shows what it loaded and what it left out.",
+            description="Loads every image in a folder inside ComfyUI's input, with the captions and masks from files beside "
+            "them, and lists what it loaded and what it left out.",
             search_aliases=["load folder", "image folder", "dataset", "sidecar captions", "masks"],
             hidden=[io.Hidden.unique_id],
             inputs=[
@@ -49,7 +49,7 @@ class LoadConceptImages(io.ComfyNode):
                     display_name="masks",
                     is_output_list=True,
                     tooltip="White where the concept is: from 01-masklabel.png or 01_mask.png beside 01.jpg, or a PNG's alpha "
-                    "channel. Black where there is none, which stands for the whole image.",
+                    "channel. All black where there is none, which means the whole image.",
                 ),
             ],
         )

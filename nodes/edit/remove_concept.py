@@ -32,8 +32,8 @@ class RemoveConcept(io.ComfyNode):
                     default="",
                     multiline=True,
                     optional=True,
-                    tooltip="Prompts without tokens that must stay the same, one per line, at least two. Empty: 100 that come "
-                    "with the pack.",
+                    tooltip="Prompts without tokens that the removal must not affect, one per line, at least two. Empty: the "
+                    "100 that come with the pack.",
                 ),
             ],
             outputs=[

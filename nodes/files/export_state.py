@@ -35,7 +35,8 @@ class ExportState(io.ComfyNode):
                     "target",
                     options=list(TARGETS),
                     tooltip="LoRA: for Load LoRA, Forge, A1111, SD.Next and InvokeAI. diffusers: K and V for its UNet. "
-                    "checkpoint: MODEL, CLIP and VAE in one file that any program loads. Each with the tokens as embeddings.",
+                    "checkpoint: MODEL, CLIP and VAE in one file that any program loads. All come with the tokens as "
+                    "embeddings.",
                 ),
                 io.Combo.Input(
                     "precision",
@@ -45,15 +46,15 @@ class ExportState(io.ComfyNode):
                 io.String.Input(
                     "filename_prefix",
                     default="cns_export/concepts",
-                    tooltip="A new folder inside output for the files. Its last part becomes the LoRA's name and, with the "
-                    "token, the embeddings': concepts-new1.",
+                    tooltip="A new folder inside output for the files. Its last part names the LoRA and, together with "
+                    "the token, each embedding: concepts-new1.",
                 ),
                 io.Vae.Input("vae", optional=True, tooltip="The same checkpoint's VAE. Only needed for the target checkpoint."),
             ],
             outputs=[
                 io.String.Output(display_name="folder", tooltip="The folder that was made."),
                 io.String.Output(
-                    display_name="summary", tooltip="The files, how exact they are, and how prompts name the concepts."
+                    display_name="summary", tooltip="The files, how exact they are, and how to write the concepts in prompts."
                 ),
             ],
         )

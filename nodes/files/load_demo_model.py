@@ -17,7 +17,7 @@ class LoadDemoModel(io.ComfyNode):
             node_id="CNS_LoadDemoModel",
             display_name="Load CNS Demo Model",
             category=CATEGORY_FILES,
-            description="A small model in SD 1.5's shape that comes with the pack: it draws 128 pixel scenes of coloured "
+            description="A small model in SD 1.5's shape that comes with the pack: it draws 128-pixel scenes of coloured "
             "things in places, and learns a concept in about a minute on a CPU. Wire it like a checkpoint to see what the "
             "nodes do.",
             search_aliases=["demo", "example", "tour", "tiny model", "toy"],

@@ -20,7 +20,7 @@ class SaveState(io.ComfyNode):
             node_id="CNS_SaveState",
             display_name="Save CNS State",
             category=CATEGORY_FILES,
-            description="Writes a state to one .safetensors file below ComfyUI's output folder.",
+            description="Saves a state as one .safetensors file inside ComfyUI's output folder.",
             search_aliases=["save concepts", "export"],
             hidden=[io.Hidden.prompt],
             is_output_node=True,
@@ -36,8 +36,8 @@ class SaveState(io.ComfyNode):
                     "history",
                     default=True,
                     optional=True,
-                    tooltip="Also keeps what shared weights were before each concept (1 to 3 MB per concept), so that single "
-                    "concepts can be made weaker or muted, and the last one undone exactly.",
+                    tooltip="Also keeps the values shared weights had before each concept (up to 5 MB per concept), so that "
+                    "individual concepts can be weakened or muted, and the last one undone exactly.",
                 ),
             ],
             outputs=[

@@ -26,7 +26,7 @@ class EvaluateImages(io.ComfyNode):
             display_name="Evaluate CNS Images",
             category=CATEGORY_INSPECT,
             description="Scores images as the paper does: how well they match their prompts (CLIP-T), and how much they look "
-            "like the concepts they ask for (CLIP-I).",
+            "like the concepts named there (CLIP-I).",
             hidden=[io.Hidden.unique_id],
             search_aliases=["score", "CLIP score", "CLIP-T", "CLIP-I", "DINO", "judge", "benchmark"],
             is_input_list=True,
@@ -36,15 +36,14 @@ class EvaluateImages(io.ComfyNode):
                     "prompts",
                     default="",
                     multiline=True,
-                    tooltip="What they were made with, tokens included: one line for all, or several that share the images "
-                    "equally, in their order.",
+                    tooltip="What they were made with, tokens included: one line for all images, or several, each for an equal "
+                    "share of the images, in order.",
                 ),
                 io.Combo.Input(
                     "judge",
                     options=names,
                     default=names[0],
-                    tooltip="A CLIP or DINO model from models/cns_judges. The paper's figures are those of "
-                    "clip-vit-base-patch32.",
+                    tooltip="A CLIP or DINO model from models/cns_judges. The paper's figures come from clip-vit-base-patch32.",
                 ),
                 io.Boolean.Input(
                     "download_judge",
@@ -56,13 +55,16 @@ class EvaluateImages(io.ComfyNode):
                     ConceptSocket.Input(
                         name,
                         optional=True,
-                        tooltip="From Caption Concept Images: what images whose prompt has its token should look like.",
+                        tooltip="From Caption Concept Images: what images should look like if their prompt has its token.",
                     )
                     for name in CONCEPTS
                 ),
             ],
             outputs=[
-                io.String.Output(display_name="summary", tooltip="The means, and for each concept what its own images score."),
+                io.String.Output(
+                    display_name="summary",
+                    tooltip="The mean scores and, for each concept, how its own images score against each other.",
+                ),
                 io.String.Output(display_name="table", tooltip="The scores of each image, as a table."),
                 io.Image.Output(display_name="plot", tooltip="The scores of each image, as a plot."),
                 io.Float.Output(

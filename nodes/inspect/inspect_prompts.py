@@ -46,7 +46,9 @@ class InspectPrompts(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output(display_name="shared", tooltip="Share of a selection that 1, 2, … prompts have in common."),
-                io.Image.Output(display_name="similarity", tooltip="Overlap of the queries' neurons without general ones."),
+                io.Image.Output(
+                    display_name="similarity", tooltip="Overlap of the queries' neurons, without the general ones."
+                ),
                 io.Image.Output(
                     display_name="shares", tooltip="Share of K/V each query selects, and how much of that is not general."
                 ),

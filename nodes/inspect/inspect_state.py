@@ -18,7 +18,7 @@ class InspectState(io.ComfyNode):
             node_id="CNS_InspectState",
             display_name="Inspect CNS State",
             category=CATEGORY_INSPECT,
-            description="Plots of a state: how many neurons each concept has and where, and which they share.",
+            description="Plots a state: how many neurons each concept has, where they are, and which are shared.",
             search_aliases=["plot", "overlap", "statistics", "analyze"],
             hidden=WHERE,
             inputs=[StateSocket.Input("state", tooltip="From Train CNS Step or Load CNS State.")],

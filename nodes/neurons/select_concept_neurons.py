@@ -28,8 +28,8 @@ class SelectConceptNeurons(io.ComfyNode):
                     "strategy",
                     options=list(STRATEGIES),
                     default=next(iter(STRATEGIES)),
-                    tooltip="concept: the method. random: as many per row, drawn at random. base: general neurons included. "
-                    "all K/V: every weight. The last three are for comparison.",
+                    tooltip="concept: the paper's method. random: the same number per row, drawn at random. base: general "
+                    "neurons included. all K/V: every weight. The last three are for comparison.",
                 ),
                 seed_input(SelectionConfig.seed, "Only used by random."),
                 StateSocket.Input(

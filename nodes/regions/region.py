@@ -66,5 +66,5 @@ class Region(io.ComfyNode):
     ) -> io.NodeOutput:
         where = mask if bboxes is None else mask_of_bounding_boxes(bboxes, width, height)
         if where is None or (mask is not None and bboxes is not None):
-            raise CNSError("Region needs to know where it is: wire a mask or bboxes, one of the two.")
+            raise CNSError("Region needs to know where it is: wire a mask or bboxes, but not both.")
         return io.NodeOutput((*regions, RegionOfPicture.of(conditioning, negative, where, strength)))

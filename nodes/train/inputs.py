@@ -35,16 +35,16 @@ def hyper_parameters() -> list:
             64,
             2048,
             64,
-            "Images are scaled by their shorter side and cropped to a square of this many pixels.",
+            "Images are scaled by their shorter side and cropped to a square this many pixels wide.",
         ),
-        number("batch_size", io.Int, 1, 64, 1, "Concept images per step, with as many prior images."),
+        number("batch_size", io.Int, 1, 64, 1, "Concept images per step, plus as many prior images."),
         seed_input(_DEFAULT.seed, "The same inputs and seed give the same state; on a GPU the last digits may differ."),
         io.Combo.Input(
             "preset",
             options=[*PRESETS, CUSTOM],
             default=next(iter(PRESETS)),
             tooltip="How earlier concepts are kept. keep: K and V of their prompts, and of ordinary ones, move by no more than "
-            "keep_tolerance says. paper: the paper's loss; use it with the strategy concept. custom: "
+            "keep_tolerance allows. paper: the paper's loss; use it with the strategy concept. custom: "
             "keep_tolerance together with prev_weight and pretrained_weight, under Show Advanced.",
         ),
         number(

@@ -20,7 +20,7 @@ def material_inputs() -> list:
             1,
             32,
             1,
-            "Crops of each image, of different places and proportions, so that pose and background are not learned with the "
+            "Crops of each image, at different places and proportions, so that pose and background are not learned with the "
             "concept. 1: its centre, as in the paper.",
             optional=True,
         ),

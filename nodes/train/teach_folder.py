@@ -46,7 +46,7 @@ class TeachFolder(io.ComfyNode):
             display_name="Teach Folder",
             category=CATEGORY,
             description="Teaches every folder of pictures in a folder, one concept after another, and saves after each. Add a "
-            "folder and run it again: it teaches that one alone.",
+            "folder and run it again: it teaches only that one.",
             search_aliases=["train", "dreambooth", "lora", "easy", "batch", "continual"],
             hidden=[*WHERE, io.Hidden.prompt],
             is_output_node=True,
@@ -59,8 +59,8 @@ class TeachFolder(io.ComfyNode):
                 io.Combo.Input(
                     "folder",
                     options=collections(),
-                    tooltip="A folder inside ComfyUI's input. Each folder in it holds pictures of one thing and is named by "
-                    "its noun: dog, hat. Where there are several of a kind: dog - Rex, dog - Luna.",
+                    tooltip="A folder inside ComfyUI's input. Each folder in it holds pictures of one thing and is named "
+                    "after its noun: dog, hat. Where there are several of a kind: dog - Rex, dog - Luna.",
                 ),
                 io.Int.Input(
                     "prior_images",
@@ -74,8 +74,8 @@ class TeachFolder(io.ComfyNode):
                     "captioner",
                     options=captioner_names(),
                     default=NONE,
-                    tooltip="Describes pictures without a text file beside them. none: sentences that fit any picture stand "
-                    "for their captions.",
+                    tooltip="Describes pictures without a text file beside them. none: their captions are sentences that "
+                    "fit any picture.",
                 ),
                 advanced(
                     io.Boolean.Input(

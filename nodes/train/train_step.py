@@ -54,7 +54,7 @@ class TrainStep(io.ComfyNode):
                 NeuronsSocket.Input("neurons", tooltip="From Select Concept Neurons."),
                 *hyper_parameters(),
                 StateSocket.Input(
-                    "previous_state", optional=True, tooltip="The state with the concepts taught so far; empty for the first."
+                    "previous_state", optional=True, tooltip="The state with the concepts taught so far; none for the first."
                 ),
                 io.Image.Input(
                     "prior_images",

@@ -20,9 +20,9 @@ def test_where_the_scores_come_from(studio):
     (line, _) = figures(studio, "a dog")
     squared = encode(studio.clip, "a dog").square().sum(dim=1)
     words, padding, start = (squared[part].sum() / squared.sum() for part in (slice(1, 3), slice(3, None), slice(0, 1)))
-    assert (
-        line
-        == f"what scores weights: {words:.0%} the captions' words, {padding:.0%} their end and padding, {start:.0%} their start"
+    assert line == (
+        f"the scores come {words:.0%} from the captions' words, {padding:.0%} from their end and padding, {start:.0%} from "
+        "their start"
     )
     shares = list(map(int, re.findall(r"(\d+)%", line)))
     assert 98 <= sum(shares) <= 102

@@ -73,7 +73,7 @@ def test_dino_reads_no_text(judges):
 def test_prompts_are_read_without_tokens():
     assert spoken("a <new1> dog and a <NEW2>", [DOG, HAT]) == "a dog and a hat"
     assert prompt_of_each(["a", "b"], 4) == ["a", "a", "b", "b"]
-    with pytest.raises(CNSError, match="3 images cannot be shared out over 2 prompts"):
+    with pytest.raises(CNSError, match="3 images cannot be divided evenly among 2 prompts"):
         prompt_of_each(["a", "b"], 3)
 
 
@@ -83,7 +83,7 @@ def test_people_are_told(judges):
     lines = told(scores)
     assert f"CLIP-T {scores.text.mean():.4f}" in lines[0]
     assert f"plain cosine {scores.text.mean() / 2.5:.4f}" in lines[0]
-    assert lines[1].endswith(": it copies them")  # it is one of the concept's own
+    assert lines[1].endswith(": the model copies them")  # it is one of the concept's own
     assert "its own images" not in lines[2]  # there is only one
     assert as_table(scores).splitlines()[3].startswith("| 2 | `photo of a (<new2>:1.3) in the snow` | ")
 

@@ -131,7 +131,7 @@ def test_masks_are_no_pictures(inputs):
     assert [colours(image) for image in images] == [[RED], [(255, 255, 255)]]
     assert report == [
         "2 pictures, 0 with a caption, 1 with a mask: 01.png, carnival_mask.png.",
-        "01-condlabel.png: left out (condition).",
+        "01-condlabel.png: left out (conditioning image).",
     ]
 
 
@@ -173,7 +173,7 @@ def test_masks_that_are_no_use(inputs):
     assert not masks()[0].any()
     assert load()[2][1:] == ["01-masklabel.png: marks nothing, so all of the picture counts."]
     Image.new("L", (8, 20), 255).save(inputs / "dog" / "01-masklabel.png")
-    assert load()[2][1:] == ["01-masklabel.png: left out (mask of other proportions than its picture)."]
+    assert load()[2][1:] == ["01-masklabel.png: left out (mask whose proportions differ from its picture's)."]
     (inputs / "dog" / "01-masklabel.png").write_bytes(b"no picture")
     assert "01-masklabel.png: left out (broken, or not a picture" in load()[2][1]
 

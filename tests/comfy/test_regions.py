@@ -383,7 +383,7 @@ def test_boxes_as_their_nodes_give_them():
 
 @pytest.mark.parametrize("boxes", [{"x": 0, "y": 0, "w": 5, "h": 5}, "0 0 5 5", [[1, 2, 3, 4]], {**dict.fromkeys("xy", 0.0)}])
 def test_what_is_no_box_is_refused(boxes):
-    with pytest.raises(CNSError, match="is no bounding box: it needs x, y, width and height in pixels"):
+    with pytest.raises(CNSError, match="is not a bounding box: it needs x, y, width and height in pixels"):
         mask_of_bounding_boxes(boxes, 512, 512)
 
 

@@ -101,7 +101,7 @@ def test_ordinary_prompts_that_would_move_are_refused(studio, full_state, monkey
 def test_mistakes(studio, two_state):
     with pytest.raises(CNSError, match="no token '<new3>': its tokens are <new1>, <new2>"):
         removed(studio, two_state, "<new3>")
-    with pytest.raises(CNSError, match="ordinary_prompts needs two lines or more"):
+    with pytest.raises(CNSError, match="ordinary_prompts needs at least two lines"):
         removed(studio, two_state, "<new1>", ["a house"])
     other = type(studio)(tiny_model(seed=9), studio.clip)
     with pytest.raises(CNSError, match=r"The state was made for the checkpoint with fingerprint \w+"):

@@ -70,7 +70,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(studio, hat, dog_state, aut
     (file,) = autosaves.iterdir()
     assert file.name == "new1-dog+new2-hat.unfinished"
     resumed, lines = kept(studio, hat, dog_state, **settings)
-    assert lines == [f"went on after step {at}, where it had been stopped"]
+    assert lines == [f"resumed after step {at}, where it had been stopped"]
     assert same_results(resumed, whole)
     assert not list(autosaves.iterdir())
 
@@ -104,7 +104,7 @@ def test_an_error_in_the_midst_of_a_step_goes_on_from_the_step_before(studio, do
     with pytest.raises(RuntimeError, match="broken"):
         kept(studio, dog)
     result, lines = kept(studio, dog)
-    assert lines == ["went on after step 11, where it had been stopped"]
+    assert lines == ["resumed after step 11, where it had been stopped"]
     assert same_results(result, whole)
 
 

@@ -137,7 +137,7 @@ def test_captions_and_masks(run, pets):
     assert "my <new1> dog on a red carpet" in state.concepts[0].prompts
     assert "a close-up photo of a <new1> dog in the middle of the picture" in state.concepts[0].prompts
     assert "3 pictures, 1 with a caption, 1 with a mask" in summary
-    assert "2 without a caption are called 'a close-up photo of a dog in the middle of the picture' and the like" in summary
+    assert "2 without a caption get one such as 'a close-up photo of a dog in the middle of the picture'" in summary
     described, summary, _ = run(previous=None, captioner=lambda images: {n: f"a dog, number {n}" for n in images})
     assert "a <new1> dog, number 3" in described.concepts[0].prompts
     assert "a <new1> dog, number 1" not in described.concepts[0].prompts
@@ -151,7 +151,7 @@ def test_folders_of_folders(pets):
     Image.new("RGB", (8, 8)).save(pets / "@eaDir" / "1.jpg")
     (pets / "Thumbs.db").touch()
     assert subfolders("pets") == ["dog - Luna", "dog - Rex"]
-    with pytest.raises(CNSError, match="holds no folders with pictures: put those of each concept into a folder named by"):
+    with pytest.raises(CNSError, match="holds no folders with pictures: put each concept's pictures into a folder"):
         subfolders(os.path.join("pets", "dog - Rex"))
     with pytest.raises(CNSError, match="There is no folder"):
         subfolders("../input/pets")

@@ -99,7 +99,7 @@ def prompt_control(clip) -> None:
 
 
 CLIP_CHANGES = {
-    "prompt-control": (prompt_control, r"CLIP wired in has replaced parts \(clip_l\.encode_token_weights\): wire"),
+    "prompt-control": (prompt_control, r"CLIP wired in has parts that were replaced \(clip_l\.encode_token_weights\): wire"),
     "negpip": (negpip, r"CLIP wired in was changed by another node, .*\(ppm_negpip\), .*: wire"),
     "hooks on conditionings": (
         lambda clip: setattr(clip, "apply_hooks_to_conds", lora_hooks()),
@@ -161,7 +161,7 @@ def test_checkpoints_that_do_not_predict_the_noise(studio, dog, dog_state, node,
 def test_sampling_nodes_that_keep_the_prediction_get_the_other_advice(studio, dog):
     for inputs in ((advanced.ModelSamplingDiscrete, "lcm", False), (advanced.ModelSamplingContinuousEDM, "eps", 120.0, 0.002)):
         model = run(inputs[0], studio.model, *inputs[1:])
-        with pytest.raises(CNSError, match=r"has replaced parts \(model_sampling\): wire the checkpoint loader's output here"):
+        with pytest.raises(CNSError, match=r"has parts that were replaced \(model_sampling\): wire the checkpoint loader's"):
             studio.teach(dog, neurons=studio.neurons(dog), checkpoint=Checkpoint(model, studio.clip, studio.vae))
 
 

@@ -43,6 +43,6 @@ def test_few_prior_images_are_warned_of(count, warned):
     state = CNSState(LAYOUT, Fingerprint(Projections((1.0,), 0.1)), SparseDelta.zero(LAYOUT), (learned(count),))
     result = TrainingResult(torch.ones(4), torch.ones(1, 2), torch.ones(3, 4), 1.0, {}, 1.0, None)
     figures = training_figures(state, result)
-    assert ("learned by heart: use 20 or more, as Make Prior Images draws them" in figures) == warned
+    assert ("learned by heart: use 20 or more; Make Prior Images draws them" in figures) == warned
     assert ("only 1 prior image is used" in figures) == (count == 1)
     assert "length of the token's vectors 2.00 (an ordinary word's: 0.40)" in figures

@@ -91,6 +91,6 @@ def test_a_cancelled_training_goes_on(server, pictures, autosaves):
     result = server.run(graph.prompt)
     assert result.error is None, result.error
     summary = result.outputs[figures]["text"][0]
-    assert "- went on after step " in summary
+    assert "- resumed after step " in summary
     assert "`<new1> dog`: 40 steps in" in summary
     assert not any(file.suffix == ".unfinished" for file in autosaves.iterdir())

@@ -100,12 +100,12 @@ def test_a_second_pass_after_an_upscale(server):
 
 
 MISTAKES = {
-    "nowhere": ({}, "Region needs to know where it is: wire a mask or bboxes, one of the two."),
+    "nowhere": ({}, "Region needs to know where it is: wire a mask or bboxes, but not both."),
     "twice": (
         {"mask": "left", "bboxes": {"x": 0, "y": 0, "width": 9, "height": 9}},
-        "wire a mask or bboxes, one of the two.",
+        "wire a mask or bboxes, but not both.",
     ),
-    "no box": ({"bboxes": literal([[0, 0, 5, 5]])}, "0 is no bounding box: it needs x, y, width and height in pixels."),
+    "no box": ({"bboxes": literal([[0, 0, 5, 5]])}, "0 is not a bounding box: it needs x, y, width and height in pixels."),
     "elsewhere": (
         {"bboxes": {"x": 600, "y": 0, "width": 9, "height": 9}},
         "The bounding box of 9 x 9 pixels at 600, 0 is not on a canvas of 512 x 512: set width and height",

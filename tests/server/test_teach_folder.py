@@ -87,7 +87,7 @@ def test_a_folder_without_folders(server, folder):
     folder.mkdir(parents=True)
     graph, *_ = course(server)
     result = server.run(graph.prompt)
-    assert "holds no folders with pictures: put those of each concept into a folder named by its noun" in str(result.error)
+    assert "holds no folders with pictures: put each concept's pictures into a folder named" in str(result.error)
 
 
 def test_the_demo_concepts_are_what_their_folders_say():

@@ -138,10 +138,10 @@ def small_workflow(name: str, server, pictures) -> dict:
     prompt = shipped_prompt(name, server.object_info())
     change(prompt, "CheckpointLoaderSimple", ckpt_name=NAME)
     change(prompt, "EmptyLatentImage", width=64, height=64, batch_size=1)
-    change(prompt, "KSampler", steps=2)
+    change(prompt, "KSampler", steps=1)
     change(prompt, "CNS_ComputeGeneralNeurons", count=4)
     change(prompt, "CNS_TrainStep", resolution=64, steps=1)
-    change(prompt, "CNS_MakePriorImages", resolution=64, steps=2, count=2)
+    change(prompt, "CNS_MakePriorImages", resolution=64, steps=1, count=1)
     change(prompt, "CNS_TeachFolder", resolution=64, steps=1, prior_images=0, folder=folder_of(pictures))
     for node in find(prompt, "CNS_LoadConceptImages"):
         noun = "dog" if "dog" in prompt[node]["inputs"]["folder"] else "hat"

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
+from benchmarks.kept import kept
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
-from benchmarks.science.paper_protocol import Test, noise_seed, ordinary_tests, token
+from benchmarks.science.paper_protocol import Test, noise_seed, ordinary_tests
 from benchmarks.science.report import mean_sd, save_grid, table, write
+from benchmarks.science.sequences import Sequence, load_states
 from benchmarks.science.variants import TOUR
-from cns_core.state import CNSState
 from demo.editor.workflows.on_the_demo_model import CONCEPTS
 from demo.judges import image_text, recognizer
 from demo.judges.recognizer import shows
@@ -27,14 +28,15 @@ def base(bench: Bench) -> None:
     """Share of pictures with all things, colours, background and style asked for, by number of things; what the tour's two
     concepts change of it, on the same noise; and a contact sheet.
     """
-    lab = bench.lab
-    taught = [_taught(lab, seed) for seed in bench.seeds]
+    lab, sequences = bench.lab, [Sequence(TOUR, CONCEPTS, seed, scored=False) for seed in bench.seeds]
+    bench.each({"tour": TOUR}, (CONCEPTS,))
     rows, figures = [], {}
     for things in (1, 2, 3):
         tests = ordinary_tests(PROMPTS, 7, things=things)
         plain = np.array([not test.scene.style for test in tests])
-        before = np.array([_right(lab, tests, seed, None) for seed in bench.seeds])
-        after = np.array([_right(lab, tests, seed, state) for seed, state in zip(bench.seeds, taught, strict=True)])
+        before, after = (
+            np.array([_right(lab, tests, sequence, things, taught) for sequence in sequences]) for taught in (False, True)
+        )
         right = {"all": before.mean(1), "without style": before[:, plain].mean(1), "lost": before.mean(1) - after.mean(1)}
         figures[str(things)] = {name: values.tolist() for name, values in right.items()}
         rows.append([things, *map(mean_sd, right.values())])
@@ -45,18 +47,14 @@ def base(bench: Bench) -> None:
     _sheet(bench, [test for things in (1, 2, 3) for test in ordinary_tests(_SHOWN, 11, things=things)])
 
 
-def _taught(lab: Lab, seed: int) -> CNSState:
-    state = None
-    for number, name in enumerate(CONCEPTS):
-        state = lab.teach(state, name, token(number), TOUR, seed)
-    assert state is not None
-    return state
-
-
-def _right(lab: Lab, tests: list[Test], seed: int, state: CNSState | None) -> list[bool]:
-    """For each test, whether its picture shows all that."""
-    noise = [noise_seed(seed, number) for number in range(len(tests))]
-    recognition = lab.recognizer.recognize(lab.pictures([test.prompt for test in tests], noise, state))
+def _right(lab: Lab, tests: list[Test], sequence: Sequence, things: int, taught: bool) -> list[bool]:
+    """For each test, whether its picture shows all that; the pictures are kept."""
+    noise = [noise_seed(sequence.seed, number) for number in range(len(tests))]
+    state = load_states(lab, sequence)[-1] if taught else None
+    file = f"ordinary {things} {len(tests)} {sequence.seed}.npz"
+    prompts = [test.prompt for test in tests]
+    pictures = kept((sequence.folder(lab) if taught else lab.folder) / file, lambda: lab.pictures(prompts, noise, state))
+    recognition = lab.recognizer.recognize(pictures)
     return [shows(recognition[number : number + 1], test.scene)[1].item() for number, test in enumerate(tests)]
 
 

@@ -35,7 +35,7 @@ def apply_state(checkpoint: Checkpoint, state: CNSState, strength: float) -> tup
     if state.fingerprint.unrecorded:
         _log.warning("The state applied does not record its %s: use those it was taught with.", state.fingerprint.unrecorded)
     if carries_state(model):
-        raise CNSError("The MODEL wired in already carries a CNS state: apply one state only, it holds all its concepts.")
+        raise CNSError("The MODEL wired in already carries a CNS state: apply only one; a state holds all its concepts.")
     taught = with_tokens(checkpoint.clip, state.tokens)
     if strength == 0.0:
         return model.clone(), taught

@@ -39,7 +39,7 @@ def check_sd15(model: ModelPatcher) -> None:
 def check_clip(clip: CLIP, width: int) -> None:
     """Raises CNSError for a text encoder that is not SD-1.5's CLIP, or whose features are not of the width the model reads."""
     if clip is None:
-        raise CNSError("No CLIP was given: this checkpoint may hold none; load one that does, or wire a CLIP loader.")
+        raise CNSError("No CLIP was given: this checkpoint may not contain one; load one that does, or wire a CLIP loader.")
     text_model = clip.cond_stage_model
     if not isinstance(text_model, comfy.sd1_clip.SD1ClipModel):
         raise CNSError(

@@ -90,7 +90,7 @@ def _encoded(checkpoint: Checkpoint, images: Iterable[Tensor], resolution: int, 
     latents = torch.cat(encoded)
     if latents.ndim != 4 or latents.shape[1] != 4 or latents.shape[-1] * 8 != resolution:
         raise CNSError(
-            f"The VAE gives latents of shape {tuple(latents.shape[1:])} for {resolution} px, SD 1.5 needs "
+            f"The VAE gives latents of shape {tuple(latents.shape[1:])} for {resolution} px, but SD 1.5 needs "
             f"(4, {resolution // 8}, {resolution // 8}): wire the checkpoint's VAE."
         )
     if not bool(torch.isfinite(latents).all()):

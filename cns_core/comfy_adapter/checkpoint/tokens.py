@@ -48,7 +48,7 @@ def with_tokens(clip: CLIP, vectors: Mapping[str, Tensor]) -> CLIP:
     known: Mapping[str, Tensor] = getattr(clip.tokenizer, "cns_tokens", {})
     twice = sorted({token.lower() for token in known} & {token.lower() for token in vectors})
     if twice:
-        raise CNSError(f"The CLIP wired in already knows {', '.join(twice)}: wire the loader's CLIP, one state holds all.")
+        raise CNSError(f"The CLIP wired in already knows {', '.join(twice)}: wire the loader's CLIP; one state holds all.")
     if not vectors:
         return clip.clone()
     taught = clip.clone()

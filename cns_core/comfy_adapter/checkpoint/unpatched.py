@@ -48,14 +48,14 @@ def check_unpatched(checkpoint: Checkpoint) -> None:
         parts = sorted(set(patcher.object_patches) - _OWN_PARTS[what])
         if parts:
             raise CNSError(
-                f"The {what} wired in has replaced parts ({', '.join(parts)}): {_LOADER}, and sampling and prompt nodes after "
-                "Apply CNS State."
+                f"The {what} wired in has parts that were replaced ({', '.join(parts)}): {_LOADER}, and sampling and prompt "
+                "nodes after Apply CNS State."
             )
         options = _options_set(patcher)
         if options:
             raise CNSError(
                 f"The {what} wired in was changed by another node, such as IPAdapter, FreeU or PAG ({', '.join(options)}), "
-                f"which training would pass over: {_LOADER}, and that node after Apply CNS State."
+                f"which training would ignore: {_LOADER}, and that node after Apply CNS State."
             )
         check_plain(what, patcher.model.named_parameters())
     if clip.apply_hooks_to_conds:

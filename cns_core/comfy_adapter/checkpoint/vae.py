@@ -19,7 +19,7 @@ _REMEDY = "wire the SD 1.5 checkpoint's VAE"
 def check_vae(vae: VAE | None) -> VAE:
     """Returns it; raises CNSError where there is none, or one whose latents have another form, before it encodes anything."""
     if vae is None or getattr(vae, "first_stage_model", vae) is None:
-        raise CNSError("No VAE was given: this checkpoint may hold none; wire a VAE loader.")
+        raise CNSError("No VAE was given: this checkpoint may not contain one; wire a VAE loader.")
     # Other packs bring VAEs of their own, which need not say all of this.
     channels, dimensions = getattr(vae, "latent_channels", _CHANNELS), getattr(vae, "latent_dim", _DIMENSIONS)
     if channels != _CHANNELS or dimensions != _DIMENSIONS:

@@ -95,8 +95,8 @@ def subfolders(folder: str) -> list[str]:
         raise CNSError(f"The folder {path} cannot be read: {error.strerror or error}.") from error
     if not names:
         raise CNSError(
-            f"The folder {path} holds no folders with pictures: put those of each concept into a folder named by its noun, "
-            "such as 'dog', or 'dog - Rex' where there are several."
+            f"The folder {path} holds no folders with pictures: put each concept's pictures into a folder named after its "
+            "noun, such as 'dog', or 'dog - Rex' where there are several."
         )
     return sorted(names, key=natural_order)
 
@@ -207,7 +207,7 @@ def _why_left_out(path: Path, pictures: set[str]) -> str:
     if not _is_picture(path.name):
         return "left out (neither picture nor caption)"
     if stem.endswith(CONDITION_ENDING):
-        return "left out (condition)"
+        return "left out (conditioning image)"
     return "left out (mask without a picture)" if stem.endswith(MASK_ENDING) and not _is_mask(path.name, pictures) else ""
 
 

@@ -50,7 +50,7 @@ def read_mask(path: Path, image: Tensor) -> Tensor:
     height, width = image.shape[1:3]
     mask, _ = _decoded(path, "L", max(height, width))
     if not fits((mask.height, mask.width), (height, width)):
-        raise Unreadable("mask of other proportions than its picture")
+        raise Unreadable("mask whose proportions differ from its picture's")
     return _tensor(mask.resize((width, height), Image.Resampling.BILINEAR))
 
 

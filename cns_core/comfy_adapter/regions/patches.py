@@ -95,8 +95,8 @@ def begin(
         for conditioning in conditionings:
             if conditioning.get("area") is not None and asked.get(name):
                 raise CNSError(
-                    f"The sampler's {name} prompt is limited to an area, which regions do not fit into: take the area node out "
-                    "and make that prompt a Region."
+                    f"The sampler's {name} prompt is limited to an area, which does not work with regions: take the area node "
+                    "out and make that prompt a Region."
                 )
             names[conditioning["uuid"]] = name
     extra_args["model_options"]["transformer_options"][_KEY] = _Sampling(names, asked)
@@ -170,5 +170,5 @@ def _check_shape(tensor: Tensor, rows: int, positions: int) -> None:
     if tensor.shape[:2] != (rows, positions):
         raise CNSError(
             f"Another node made {tensor.shape[0]} rows of {tensor.shape[1]} positions out of {rows} of {positions} in "
-            "cross-attention: another pack's regions do not go together with Apply Regions; use one of the two."
+            "cross-attention: another pack's regions do not work together with Apply Regions; use only one of the two."
         )

@@ -84,7 +84,7 @@ def _boxes(value: object) -> Iterator[Box]:
         return
     sides = ("x", "y", "width", "height")
     if not isinstance(value, dict) or not all(_is_number(value.get(side)) for side in sides):
-        raise CNSError(f"{reprlib.repr(value)} is no bounding box: it needs x, y, width and height in pixels.")
+        raise CNSError(f"{reprlib.repr(value)} is not a bounding box: it needs x, y, width and height in pixels.")
     yield value["x"], value["y"], value["width"], value["height"]
 
 

@@ -77,7 +77,7 @@ def two_of_a_kind_no_gpu(flow: Graph) -> None:
         (0, 0),
         (340, 380),
         f"## Two {noun}s, each itself\nA small model that comes with the pack learns a **{PAIR[0]}** and then a **{PAIR[1]}**; "
-        f"both are a *{noun}* to it. {_HOW}No GPU and no downloads needed; on a laptop this takes a few minutes.",
+        f"both are *{noun}s* to it. {_HOW}No GPU and no downloads needed; on a laptop this takes a few minutes.",
     )
     loaded, general = demo_model_and_general(flow, 440, TOUR_CALIBRATION)
     state = None
