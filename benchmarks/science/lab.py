@@ -60,7 +60,7 @@ class Lab:
     checkpoint: Checkpoint
     digest: str
     work: Path
-    _priors: dict[tuple[str, int], Prior] = field(default_factory=dict)
+    _priors: dict[tuple[str, int, int], Prior] = field(default_factory=dict)
     _ordinary_fisher: dict[str, Tensor] = field(default_factory=dict)
     _general: dict[tuple[float, int], Neurons] = field(default_factory=dict)
 
@@ -120,7 +120,7 @@ class Lab:
     def teach(self, state: CNSState | None, name: str, token: str, variant: Variant, seed: int) -> CNSState:
         """The state after one more concept, taught with 4 to 6 pictures as Train CNS Step teaches it."""
         concept = self.concept(name, token, seed, variant)
-        prior = self.prior(name, variant.priors)
+        prior = self.prior(name, variant.priors, variant.priors_around)
         lesson = Lesson(concept, self.neurons(concept, variant, seed, state), prior, state)
         with variant.how.teaching(lesson):
             return self.taught(lesson, variant.config(zlib.crc32(f"{seed} {name}".encode())))  # other noise for every concept
@@ -213,14 +213,15 @@ class Lab:
             self._general[share, count] = compute_neurons(self.checkpoint, prompts, share, "general", None)
         return self._general[share, count]
 
-    def prior(self, name: str, count: int) -> Prior:
-        """Class images as the demo model itself draws them."""
-        if (name, count) not in self._priors:
-            prompts = prior_prompts(name, count)
-            file = self.folder / f"prior_{name}_{count}.npz"
+    def prior(self, name: str, count: int, around: int = 0) -> Prior:
+        """Images of the class, and of other scenes, as the demo model itself draws them."""
+        wanted = name, count, around
+        if wanted not in self._priors:
+            prompts = prior_prompts(*wanted)
+            file = self.folder / f"prior_{name}_{count}_{around}.npz"
             images = kept(file, lambda: self.pictures(prompts, list(range(len(prompts)))))
-            self._priors[name, count] = Prior(tuple(torch.from_numpy(images).float() / 255), tuple(prompts))
-        return self._priors[name, count]
+            self._priors[wanted] = Prior(tuple(torch.from_numpy(images).float() / 255), tuple(prompts))
+        return self._priors[wanted]
 
     def teaching_features(self, name: str, seed: int) -> Tensor:
         """Unit vectors (pictures, width) of what the concept was taught with."""

@@ -144,10 +144,11 @@ def calibration_prompts(count: int = 100, draw: int = 0) -> list[str]:
     return [prompt(scene) for scene in scenes]
 
 
-def prior_prompts(name: str, count: int = PRIOR_IMAGES) -> list[str]:
-    """Prompts of the concept's class, without the token."""
+def prior_prompts(name: str, count: int = PRIOR_IMAGES, around: int = 0) -> list[str]:
+    """Prompts of the concept's class, without the token; and ``around`` prompts of anything."""
     rng = random.Random(f"prior {name}")
-    return [prompt(NEW_CONCEPTS[name].scene(rng), {name: NEW_CONCEPTS[name].words()}) for _ in range(count)]
+    of_class = [prompt(NEW_CONCEPTS[name].scene(rng), {name: NEW_CONCEPTS[name].words()}) for _ in range(count)]
+    return [*of_class, *(prompt(random_scene(rng)) for _ in range(around))]
 
 
 def digest() -> str:

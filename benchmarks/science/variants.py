@@ -11,7 +11,7 @@ from benchmarks.baselines.method import Method
 from benchmarks.science.paper_protocol import PRIOR_IMAGES
 from benchmarks.science.selections import SELECTIONS
 from cns_core.config import SelectionConfig, TrainConfig
-from demo.editor.canvas.parts import DEMO_STRATEGY, DEMO_TRAINING
+from demo.editor.canvas.parts import DEMO_PRIORS, DEMO_TRAINING
 
 # The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 should barely move.
 DEMO = {name: value for name, value in DEMO_TRAINING.items() if name != "preview_every"}
@@ -31,7 +31,8 @@ class Variant:
     background: str = ""  # behind all teaching pictures
     captions: str = "whole"  # or "short", which say only what is taught
     masked: bool = False  # the loss counts the concept itself, and little around it
-    priors: int = PRIOR_IMAGES
+    priors: int = PRIOR_IMAGES  # of the class
+    priors_around: int = 0  # of anything else
     top_fraction: float = SelectionConfig.top_fraction
     calibration_count: int = SelectionConfig.calibration_count
 
@@ -54,7 +55,6 @@ class Variant:
 PREV = {"prev_weight": None}
 KEEP = {"keep_tolerance": DEMO["keep_tolerance"]}
 
-TOUR = Variant("the tour", DEMO_STRATEGY, KEEP)
 PAPER = {
     "cns": Variant("CNS", settings=PREV),
     "no_reg": Variant("CNS without L_reg"),
@@ -68,6 +68,8 @@ KEPT = {
     "keep_full": Variant("all K/V, keep", "all K/V", KEEP),
     **{f"keep_{name}": Variant(f"{name} neurons, keep", settings=KEEP, selection=name) for name in SELECTIONS},
 }
+_HALF = DEMO_PRIORS["count"] // 2
+TOUR = replace(KEPT["keep_full"], title="the tour", priors=_HALF, priors_around=_HALF)
 BASELINES = {name: Variant(how.title, how.strategy, how.settings, method=name) for name, how in METHODS.items()}
 TABLE_1 = {
     **BASELINES,

@@ -78,7 +78,7 @@ def _small(monkeypatch, tmp_path):
     config, prior, own = Variant.config, Lab.prior, Bench.own
     short = {"steps": 1, "batch_size": 1}
     monkeypatch.setattr(Variant, "config", lambda self, seed: replace(config(self, seed), **short))
-    monkeypatch.setattr(Lab, "prior", lambda self, name, count: prior(self, name, 1))
+    monkeypatch.setattr(Lab, "prior", lambda self, name, count, around=0: prior(self, name, 1))
     monkeypatch.setattr(Bench, "own", lambda self, seed, orders=(NAMES,): own(self, seed, orders)[: len(NAMES)])
 
 

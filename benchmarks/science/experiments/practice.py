@@ -6,23 +6,25 @@ from dataclasses import replace
 
 from benchmarks.science.bench import Bench
 from benchmarks.science.report import mean_sd, table
-from benchmarks.science.variants import TOUR, Variant
+from benchmarks.science.variants import KEPT, TOUR, Variant
 
 from .failures import pairs_apart
 from .regions import PAIRS
 from .sweeps import Value, sweep
 
 _ALONE = (("fox",), ("library",), ("teapot",))
-_RARE = TOUR.changed("rare word", token_start="rare word")
+_ALL = KEPT["keep_full"]
+_RARE = _ALL.changed("rare word", token_start="rare word")
 _PRACTICE: dict[str, dict[Value, Variant]] = {
     "prior images": {
-        0: TOUR.changed("no prior", prior_weight=0.0),
-        **{count: replace(TOUR, title=f"{count} prior images", priors=count) for count in (4, TOUR.priors, 50, 200)},
+        0: _ALL.changed("no prior", prior_weight=0.0),
+        **{count: replace(_ALL, title=f"{count} prior images", priors=count) for count in (4, _ALL.priors, 50, 200)},
+        "12 and 12 of other scenes": TOUR,
     },
-    "crops": {count: TOUR.changed(f"{count} crops", crops=count) for count in (1, 6)},
-    "masks": {"none": TOUR, "the concept's": replace(TOUR, title="masks", masked=True)},
-    "captions": {"whole": TOUR, "short": replace(TOUR, title="short captions", captions="short")},
-    "token starts at": {"its class noun": TOUR, "a rare word": _RARE},
+    "crops": {count: _ALL.changed(f"{count} crops", crops=count) for count in (1, 6)},
+    "masks": {"none": _ALL, "the concept's": replace(_ALL, title="masks", masked=True)},
+    "captions": {"whole": _ALL, "short": replace(_ALL, title="short captions", captions="short")},
+    "token starts at": {"its class noun": _ALL, "a rare word": _RARE},
 }
 
 

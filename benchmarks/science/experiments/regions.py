@@ -15,7 +15,7 @@ from benchmarks.science.lab import Lab, contexts
 from benchmarks.science.paper_protocol import noise_seed
 from benchmarks.science.report import mean_sd, save_grid, table, write
 from benchmarks.science.sequences import Sequence, load_states
-from benchmarks.science.variants import TOUR
+from benchmarks.science.variants import KEPT
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
 from demo.judges.pixels import as_input
@@ -25,6 +25,7 @@ from demo.world.palette import COLORS
 from demo.world.places import PLACES
 from demo.world.scene import background_words, with_article
 
+_VARIANT = KEPT["keep_full"]
 PAIRS = (("bee", "panda"), ("robot", "guitar"))  # two animals, two toys
 PICTURES = 18  # of each pair and seed
 _SEAM = 3 / 16  # of the width, over which one half fades into the other, as in the workflow two_of_a_kind
@@ -35,7 +36,7 @@ Draw = Callable[[Lab, ModelPatcher, CLIP, Words, list[int]], np.ndarray]
 
 def regions(bench: Bench) -> None:
     """Two taught things of one class in one picture: does each stand in its half, and is it itself."""
-    bench.each({"tour": TOUR}, PAIRS)
+    bench.each({"": _VARIANT}, PAIRS)
     rows, figures, lines = [], {}, {}
     for title in WAYS:
         found: dict[str, list[float]] = {name: [] for name in _OUTCOMES}
@@ -57,7 +58,7 @@ def regions(bench: Bench) -> None:
 
 def _pictures(bench: Bench, names: tuple[str, str], seed: int, title: str) -> np.ndarray:
     """The same prompts and noise for every way to draw them; kept in a file."""
-    sequence = Sequence(TOUR, names, seed)
+    sequence = Sequence(_VARIANT, names, seed)
     return kept(sequence.folder(bench.lab) / f"{title}.npz", lambda: _drawn(bench, sequence, WAYS[title]))
 
 

@@ -22,7 +22,7 @@ class Sampling:
 SD15 = Sampling()
 DEMO = Sampling(128, 12, 4.0, "")
 DEMO_STRATEGY = "all K/V"  # of 180,224 weights 5 % are too few to learn a thing
-DEMO_PRIORS = {"count": 12, "resolution": 128, "steps": 12, "cfg": 4.0}
+DEMO_PRIORS = {"count": 24, "resolution": 128, "steps": 12, "cfg": 4.0}
 DEMO_TRAINING = {
     "steps": 200,
     "neuron_lr": 0.01,
@@ -31,7 +31,7 @@ DEMO_TRAINING = {
     "batch_size": 4,
     "prompt_mode": "caption",
     "prior_weight": 0.3,
-    "keep_tolerance": 3.0,  # a thing and a place in one picture need more room than 2 % of so small a model
+    "keep_tolerance": 4.0,  # a thing and a place in one picture need more room than 2 % of so small a model
     "preview_every": 50,
 }
 

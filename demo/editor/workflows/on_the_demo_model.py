@@ -76,9 +76,10 @@ def no_gpu_tour(flow: Graph) -> None:
 
 
 def _ordinary(concept: NewConcept, count: int) -> str:
-    """Prompts for prior images, one a line: the concept's class in all kinds of scenes."""
+    """Prompts for prior images, one per line: the concept's class in all kinds of scenes, then scenes without it."""
     rng = random.Random(concept.name)
-    return "\n".join(prompt(concept.scene(rng), {concept.name: concept.words()}) for _ in range(count))
+    of_class = [prompt(concept.scene(rng), {concept.name: concept.words()}) for _ in range(count // 2)]
+    return "\n".join([*of_class, *(prompt(random_scene(rng)) for _ in range(count // 2))])
 
 
 def with_and_without_l_reg(flow: Graph) -> None:
