@@ -58,8 +58,8 @@ def first_steps(flow: Graph) -> None:
     flow.note(
         (0, 190),
         (300, 560),
-        "## Teach your things\n1. In ComfyUI's `input` make a folder `my_things`, and in it a folder for each thing, named after "
-        "an ordinary word: `dog`, `hat`. Two of a kind: `dog - Rex`, `dog - Luna`. Put about four photographs of it into "
+        "## Teach your things\n1. In ComfyUI's `input` make a folder `my_things`, and in it a folder for each thing, named "
+        "after an ordinary word: `dog`, `hat`. Two of a kind: `dog - Rex`, `dog - Luna`. Put about four photographs of it into "
         "each.\n2. Press **R**, choose an **SD 1.5** checkpoint and your folder.\n3. Press **Run**. The things become "
         "`<new1> dog`, `<new2> hat` and so on, in the order of their names. Write them into the prompt.\n4. Another thing? "
         "Add its folder and press **Run** again: only that one is taught.\n\nThe result is saved in `output/cns`; "
