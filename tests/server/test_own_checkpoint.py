@@ -43,5 +43,5 @@ def test_own_checkpoint(server, checkpoint, base, photographs, capsys):
 
 def test_too_few_photographs(base, checkpoint, photographs):
     (photographs[0] / "2.jpg").unlink()
-    with pytest.raises(SystemExit, match="cats holds 2 images, 3 are needed"):
+    with pytest.raises(SystemExit, match="cats holds 2 images, but 3 are needed"):
         own_checkpoint.install_pictures(arguments(checkpoint, base, photographs))
