@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from benchmarks.kept import kept
 from benchmarks.science import paper_protocol
-from benchmarks.science.paper_protocol import calibration_prompts, material, prior_prompts
+from benchmarks.science.paper_protocol import calibration_prompts, material, priors_of
 from benchmarks.science.selections import SELECTIONS, Candidates
 from benchmarks.science.variants import Variant
 from cns_core.comfy_adapter.apply.apply import apply_state
@@ -47,7 +47,7 @@ from demo.world.new_concepts import NEW_CONCEPTS, teaching_masks
 from demo.world.scene import with_article
 
 STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
-_BATCH = 8  # what the caches of a core hold: larger ones take longer for each picture
+_BATCH = 64 if torch.cuda.is_available() else 8  # what a core's caches hold: larger ones take longer for each picture
 _FISHER_SAMPLES, _ERROR_TIMESTEPS = 48, 8
 
 
@@ -217,7 +217,7 @@ class Lab:
         """Images of the class, and of other scenes, as the demo model itself draws them."""
         wanted = name, count, around
         if wanted not in self._priors:
-            prompts = prior_prompts(*wanted)
+            prompts = priors_of(*wanted)
             file = self.folder / f"prior_{name}_{count}_{around}.npz"
             images = kept(file, lambda: self.pictures(prompts, list(range(len(prompts)))))
             self._priors[wanted] = Prior(tuple(torch.from_numpy(images).float() / 255), tuple(prompts))

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from demo.judges.recognizer import asked_for
-from demo.world.new_concepts import NEW_CONCEPTS, teaching_pictures
+from demo.world.new_concepts import NEW_CONCEPTS, prior_prompts, teaching_pictures
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
 from demo.world.palette import COLORS
 from demo.world.places import PLACES
@@ -144,11 +144,9 @@ def calibration_prompts(count: int = 100, draw: int = 0) -> list[str]:
     return [prompt(scene) for scene in scenes]
 
 
-def prior_prompts(name: str, count: int = PRIOR_IMAGES, around: int = 0) -> list[str]:
-    """Prompts of the concept's class, without the token; and ``around`` prompts of anything."""
-    rng = random.Random(f"prior {name}")
-    of_class = [prompt(NEW_CONCEPTS[name].scene(rng), {name: NEW_CONCEPTS[name].words()}) for _ in range(count)]
-    return [*of_class, *(prompt(random_scene(rng)) for _ in range(around))]
+def priors_of(name: str, count: int = PRIOR_IMAGES, around: int = 0) -> list[str]:
+    """See :func:`prior_prompts`; the same for every seed."""
+    return prior_prompts(NEW_CONCEPTS[name], random.Random(f"prior {name}"), count, around)
 
 
 def digest() -> str:
@@ -156,7 +154,7 @@ def digest() -> str:
     tokens = tokens_of(TWENTY)
     prompts = [
         *calibration_prompts(),
-        *(text for name in TWENTY for text in prior_prompts(name)),
+        *(text for name in TWENTY for text in priors_of(name)),
         *(test.prompt for name in TWENTY for test in single_tests(name, tokens, 0)),
         *(test.prompt for names in SETS for test in multi_tests(names, tokens, 0)),
         *(test.prompt for test in ordinary_tests(ORDINARY)),

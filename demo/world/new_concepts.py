@@ -11,7 +11,7 @@ from .drawing import World, draw
 from .new_surroundings import NEW_PLACES, NEW_STYLES
 from .palette import COLORS
 from .places import PLACES
-from .scene import Scene, Thing, prompt
+from .scene import Scene, Thing, prompt, random_scene
 from .styles import STYLES, plain
 from .things import NEW_THINGS, THINGS
 
@@ -67,6 +67,12 @@ NEW_CONCEPTS = {
         NewConcept("sepia", "art"),
     )
 }
+
+
+def prior_prompts(concept: NewConcept, rng: random.Random, count: int, around: int) -> list[str]:
+    """For prior images: ``count`` prompts of the concept's class in all kinds of scenes, then ``around`` of other scenes."""
+    of_class = [prompt(concept.scene(rng), {concept.name: concept.words()}) for _ in range(count)]
+    return [*of_class, *(prompt(random_scene(rng)) for _ in range(around))]
 
 
 def teaching_pictures(name: str, count: int, seed: int, background: str = "") -> tuple[list[np.ndarray], list[str]]:

@@ -24,7 +24,7 @@ from demo.editor.canvas.parts import (
     train,
 )
 from demo.editor.graph import Graph
-from demo.world.new_concepts import NEW_CONCEPTS, NewConcept
+from demo.world.new_concepts import NEW_CONCEPTS, prior_prompts
 from demo.world.scene import prompt, random_scene, with_article
 
 TOUR_CALIBRATION = [prompt(random_scene(random.Random(number))) for number in range(20)]
@@ -51,7 +51,8 @@ def no_gpu_tour(flow: Graph) -> None:
     for row, (name, token) in enumerate(zip(CONCEPTS, ("<new1>", "<new2>"), strict=True)):
         y, concept = row * ROW, NEW_CONCEPTS[name]
         pictures = demo_pictures(flow, 420, y + 60, name, token)
-        ordinary = _ordinary(concept, DEMO_PRIORS["count"])
+        half = DEMO_PRIORS["count"] // 2
+        ordinary = "\n".join(prior_prompts(concept, random.Random(name), half, half))
         with flow.subgraph("Describe, choose neurons, draw ordinary ones", (760, y + 60), (340, 0)) as box:
             prior = priors(flow, 380, 0, loaded, pictures("noun"), prompts=ordinary, seed=row + 1, **DEMO_PRIORS)
             material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), prior, DEMO_STRATEGY)
@@ -73,13 +74,6 @@ def no_gpu_tour(flow: Graph) -> None:
         image = drawn(flow, (x + 20, y + 60), loaded, text, 6, 1, DEMO, states[min(column, 1)])
         flow.add("SaveImage", (x + 360, y + 60), title, (330, 480), images=image, filename_prefix=f"cns/tour_{column + 1}")
     flow.group("4  Compare", (1560, 0, 1440, 1300), "#8a5a9e")
-
-
-def _ordinary(concept: NewConcept, count: int) -> str:
-    """Prompts for prior images, one per line: the concept's class in all kinds of scenes, then scenes without it."""
-    rng = random.Random(concept.name)
-    of_class = [prompt(concept.scene(rng), {concept.name: concept.words()}) for _ in range(count // 2)]
-    return "\n".join([*of_class, *(prompt(random_scene(rng)) for _ in range(count // 2))])
 
 
 def with_and_without_l_reg(flow: Graph) -> None:
