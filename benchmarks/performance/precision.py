@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cns_core.calibration import shipped_prompts
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
-from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from demo.model import load_demo_model
 
 SIZES = (1e-5, 1e-4, 1e-3, 1e-2)  # mean of a delta over the mean of the weights; 500 steps at 3e-5 move SD-1.5's by about 1e-2
@@ -27,7 +27,7 @@ def measure(base: Path) -> list[dict[str, object]]:
     comfy.utils.set_progress_bar_enabled(False)
     checkpoint = Checkpoint(*load_demo_model())
     weights = checkpoint.weights
-    features = torch.cat([encode(checkpoint.clip, text) for text in shipped_prompts()[:10]]).float()
+    features = torch.cat(encode_all(checkpoint.clip, shipped_prompts()[:10]))
     rows: list[dict[str, object]] = []
     for dtype in DIGITS:
         for title, rounding in ROUNDINGS.items():

@@ -15,7 +15,7 @@ from benchmarks.performance.states import with_random_concept
 from cns_core.calibration import shipped_prompts
 from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
-from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.teach import teach
 from cns_core.config import TrainConfig
@@ -32,8 +32,8 @@ def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
     save, load, apply, and of a step of the next concept with L_reg and the keep term.
     """
     checkpoint = open_checkpoint(base)
-    encoded = {text: encode(checkpoint.clip, text) for text in shipped_prompts()}
-    general = common_mask(checkpoint.weights, list(encoded.values())[:20], 0.3)
+    encoded = encode_all(checkpoint.clip, shipped_prompts())
+    general = common_mask(checkpoint.weights, encoded[:20], 0.3)
     first = lesson(checkpoint, pixels)
     state, rows, rng = CNSState.empty(checkpoint.layout, checkpoint.fingerprint), [], random.Random(0)
 
@@ -42,7 +42,7 @@ def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
         teach(checkpoint, replace(first, previous=state), config, Display())
 
     for number in range(1, max(COUNTS) + 1):
-        captions = rng.sample(list(encoded.values()), 5)
+        captions = rng.sample(encoded, 5)
         mask = common_mask(checkpoint.weights, captions, 0.3).without(general)
         state = with_random_concept(state, mask, number)
         if number in COUNTS:

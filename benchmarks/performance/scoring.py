@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.performance.setting import CAPTIONS, open_checkpoint, peak_memory, seconds
 from cns_core.calibration import shipped_prompts
-from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from cns_core.scoring import common_mask, feature_norms
 from cns_core.selection import select
 
@@ -23,8 +23,8 @@ def measure(base: Path, repeats: int = 3) -> dict[str, object]:
     if torch.cuda.is_available():
         weights = {name: weight.cuda() for name, weight in weights.items()}
     texts = [*CAPTIONS, *shipped_prompts()[:20]]
-    encoding = seconds(lambda: [encode(checkpoint.clip, text) for text in texts])
-    contexts = [encode(checkpoint.clip, text) for text in texts]
+    encoding = seconds(lambda: encode_all(checkpoint.clip, texts))
+    contexts = encode_all(checkpoint.clip, texts)
     captions, calibration = contexts[: len(CAPTIONS)], contexts[len(CAPTIONS) :]
 
     def score():

@@ -26,7 +26,7 @@ from benchmarks.science.selections import SELECTIONS, Candidates
 from benchmarks.science.variants import Variant
 from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
-from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from cns_core.comfy_adapter.checkpoint.latents import encode_images
 from cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors
 from cns_core.comfy_adapter.checkpoint.prediction import alphas_cumprod, predict_noise
@@ -151,8 +151,8 @@ class Lab:
             chosen=neurons.mask,
             general=general.mask,
             owned=state.used_neurons() if state else NeuronMask.empty(neurons.mask.layout),
-            captions=[encode(self.checkpoint.clip, text) for text in concept.descriptions],
-            others=[encode(known, text) for text in (*general.prompts, *earlier)],
+            captions=encode_all(self.checkpoint.clip, list(concept.descriptions)),
+            others=encode_all(known, [*general.prompts, *earlier]),
             fisher=lambda: self.fisher(concept.images, concept.descriptions),
             ordinary_fisher=self.ordinary_fisher,
         )
@@ -171,7 +171,7 @@ class Lab:
         memory.load_models_gpu([self.checkpoint.model])  # takes an applied state out, and the weights to where they compute
         device = self.checkpoint.model.load_device
         latents = encode_images(self.checkpoint, images, PIXELS).to(device)
-        contexts = torch.cat([encode(self.checkpoint.clip, text).unsqueeze(0) for text in captions]).to(device)
+        contexts = torch.stack(encode_all(self.checkpoint.clip, list(captions))).to(device)
         base = self.checkpoint.model.model
         unet = base.diffusion_model
         generator = torch.Generator().manual_seed(0)
@@ -198,7 +198,7 @@ class Lab:
         model, clip = self.applied(state)
         images = [torch.from_numpy(picture).float() / 255 for picture in pictures]
         latents = encode_images(self.checkpoint, images, PIXELS).repeat(_ERROR_TIMESTEPS, 1, 1, 1)
-        contexts = torch.stack([encode(clip, text) for text in prompts]).repeat(_ERROR_TIMESTEPS, 1, 1)
+        contexts = torch.stack(encode_all(clip, prompts)).repeat(_ERROR_TIMESTEPS, 1, 1)
         memory.load_models_gpu([model])
         device = model.load_device
         timesteps = torch.linspace(40, 960, len(latents)).long()
@@ -229,9 +229,8 @@ class Lab:
 
 
 def contexts(clip: CLIP, prompts: list[str]) -> Tensor:
-    """Text features (n, tokens, width) of prompts, each of which is encoded once."""
-    encoded = {text: encode(clip, text) for text in dict.fromkeys(prompts)}
-    return torch.stack([encoded[text] for text in prompts])
+    """Text features (n, tokens, width) of prompts."""
+    return torch.stack(encode_all(clip, prompts))
 
 
 def _predicted(base: BaseModel, latents: Tensor, noise: Tensor, alphas: Tensor, timesteps: Tensor, contexts: Tensor) -> Tensor:

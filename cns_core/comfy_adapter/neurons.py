@@ -16,7 +16,7 @@ from ..selection import select
 from ..state import CNSState
 from ..training.keep_term import Row
 from .checkpoint.checkpoint import Checkpoint
-from .checkpoint.conditioning import encode, row_kinds
+from .checkpoint.conditioning import encode_all, row_kinds
 from .checkpoint.unpatched import check_unpatched
 from .page.progress import Progress
 
@@ -49,11 +49,8 @@ def compute_neurons(checkpoint: Checkpoint, prompts: list[str], top_fraction: fl
     """
     check_unpatched(checkpoint)
     weights = checkpoint.weights
-    progress = Progress(len(prompts) + len(weights), node_id)
-    contexts = []
-    for prompt in prompts:
-        contexts.append(encode(checkpoint.clip, prompt))
-        progress.advance()
+    progress = Progress(len(set(prompts)) + len(weights), node_id)
+    contexts = encode_all(checkpoint.clip, prompts, progress.advance)
     mask = common_mask(weights, contexts, top_fraction, progress.advance)
     return Neurons(mask, kind, tuple(prompts), top_fraction, checkpoint.fingerprint)
 
@@ -66,8 +63,8 @@ def caption_figures(checkpoint: Checkpoint, neurons: Neurons) -> list[str]:
 def _norm_shares(checkpoint: Checkpoint, prompts: tuple[str, ...]) -> str:
     """Which rows of ``c(p)`` its squared norm, by which weights are scored, comes from, on average over the prompts."""
     shares = torch.zeros(len(Row))
-    for prompt in prompts:
-        squared = encode(checkpoint.clip, prompt).cpu().square().sum(dim=1)
+    for prompt, context in zip(prompts, encode_all(checkpoint.clip, list(prompts)), strict=True):
+        squared = context.cpu().square().sum(dim=1)
         shares += torch.zeros(len(Row)).index_add(0, row_kinds(checkpoint.clip, prompt), squared) / squared.sum() / len(prompts)
     start, words, padding = (float(shares[kind]) for kind in (Row.START, Row.WORD, Row.PADDING))
     return (
@@ -100,10 +97,10 @@ def prompt_masks(checkpoint: Checkpoint, prompts: list[str], top_fraction: float
         raise CNSError("No prompts were given: write at least one, one per line.")
     check_unpatched(checkpoint)
     weights = checkpoint.weights
-    progress = Progress(len(prompts), node_id)
+    progress = Progress(len(set(prompts)) + len(prompts), node_id)
     masks = []
-    for prompt in prompts:
-        masks.append(prompt_mask(weights, encode(checkpoint.clip, prompt), top_fraction))
+    for context in encode_all(checkpoint.clip, prompts, progress.advance):
+        masks.append(prompt_mask(weights, context, top_fraction))
         progress.advance()
     return masks
 

@@ -50,7 +50,7 @@ def _moments(clip: CLIP, state: CNSState, index: int, ordinary: list[str], node_
     concept, others = state.concepts[index], state.concepts[:index] + state.concepts[index + 1 :]
     held = [*ordinary[::2], *_anchors(state)]
     sets = [kept_prompts(concept), held, ordinary[1::2], *map(kept_prompts, others)]
-    progress = Progress(sum(map(len, sets)), node_id)
+    progress = Progress(sum(len(set(prompts)) for prompts in sets), node_id)
     known = with_tokens(clip, state.tokens)
     own, ordinary_moment, measured, *of_others = (moment_of(known, prompts, progress.advance) for prompts in sets)
     return Moments(own, of_others, ordinary_moment), measured
@@ -85,12 +85,9 @@ def _figures(
     ]
 
 
-def moment_of(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None]) -> Tensor:
-    """See :func:`.training.keep_term.held_moment`; ``on_prompt`` is called after each prompt."""
-    contexts = []
-    for prompt in prompts:
-        contexts.append(features(clip, prompt))
-        on_prompt()
+def moment_of(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None] = lambda: None) -> Tensor:
+    """See :func:`.training.keep_term.held_moment`; ``on_prompt`` is called for each different prompt."""
+    contexts = features(clip, prompts, on_prompt)
     return held_moment(contexts, [row_kinds(clip, prompt) for prompt in prompts])
 
 

@@ -101,9 +101,22 @@ def test_prompts_of_prior_images_keep_their_weights(clip):
     """The sampler saw them so."""
     prompt = "photo of a (dog:1.5), embedding:style"
     with torch.inference_mode():
-        (ours,) = encode_all(clip, [prompt], lambda: None)
+        (ours,) = encode_all(clip, [prompt])
         assert torch.equal(ours, clip.encode_from_tokens(clip.tokenize(prompt))[0].float())
-        (without,) = encode_all(clip, ["photo of a dog, embedding:style"], lambda: None)
-        (literally,) = encode_all(clip, [literal(prompt)], lambda: None)
+        (without,) = encode_all(clip, ["photo of a dog, embedding:style"])
+        (literally,) = encode_all(clip, [literal(prompt)])
     assert not torch.equal(ours, without)
     assert not torch.equal(ours, literally)
+
+
+def test_prompts_are_encoded_together_as_one_by_one(clip):
+    """More than a batch of them, short and long, with weights, a file and a learned token; each different one once."""
+    prompts = [f"a photo of {number} dogs" for number in range(9)]
+    prompts[1:1] = ["photo of a (dog:1.5), embedding:style", "dog " * 100, "a <new1> on grass", prompts[0]]
+    encoded = []
+    with torch.inference_mode():
+        taught = with_tokens(clip, {"<new1>": initial_vectors(clip, "dog", 2)})
+        together = encode_all(taught, prompts, lambda: encoded.append(1))
+        one_by_one = [taught.encode_from_tokens(taught.tokenize(prompt))[0].float() for prompt in prompts]
+    assert len(encoded) == len(set(prompts)) == 12
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(together, one_by_one, strict=True))

@@ -14,7 +14,7 @@ from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import SETS, calibration_prompts, tokens_of
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.variants import PAPER
-from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from cns_core.masks import NeuronMask
 from cns_core.scoring import prompt_mask
 from demo.world.palette import COLORS
@@ -30,7 +30,7 @@ _FIRST, _SECOND = slice(0, PAIRS), slice(PAIRS, None)
 @torch.inference_mode()
 def masks_of(lab: Lab, prompts: list[str]) -> list[NeuronMask]:
     weights = lab.checkpoint.weights
-    return [prompt_mask(weights, encode(lab.checkpoint.clip, prompt), SHARE) for prompt in prompts]
+    return [prompt_mask(weights, context, SHARE) for context in encode_all(lab.checkpoint.clip, prompts)]
 
 
 def common(masks: list[NeuronMask]) -> NeuronMask:

@@ -107,7 +107,7 @@ def _measured(lab: Lab, sequence: Sequence, state: CNSState | None, folder: Path
     weights = {name: weight.float() for name, weight in lab.checkpoint.weights.items()}
     known, flat = with_tokens(lab.checkpoint.clip, taught.tokens), torch.zeros(taught.layout.size)
     delta, before = state.delta.flat() if state else flat, taught.delta.flat()
-    moments = {learned.token: moment_of(known, kept_prompts(learned), lambda: None) for learned in taught.concepts}
+    moments = {learned.token: moment_of(known, kept_prompts(learned)) for learned in taught.concepts}
     own_token, asked = tokens[gone], drawn("token", own)
     others = [drawn(name, single_tests(name, tokens, seed)) for name in names if name != gone]
     return {

@@ -15,7 +15,7 @@ from ...config import PriorConfig
 from ...errors import CNSError
 from ...training.batches import stack_contexts
 from ..checkpoint.checkpoint import Checkpoint
-from ..checkpoint.conditioning import encode, features
+from ..checkpoint.conditioning import encode_all, features
 from ..checkpoint.vae import check_vae
 from ..out_of_memory import out_of_memory
 
@@ -42,12 +42,12 @@ def drawn(
         CNSError: no VAE, or not enough memory for a single picture.
     """
     vae = check_vae(checkpoint.vae)
-    contexts = {prompt: encode(checkpoint.clip, prompt).unsqueeze(0) for prompt in dict.fromkeys(prompts)}
-    negative = features(checkpoint.clip, config.negative).unsqueeze(0)
+    contexts = [context.unsqueeze(0) for context in encode_all(checkpoint.clip, list(prompts))]
+    negative = features(checkpoint.clip, [config.negative])[0].unsqueeze(0)
     size, done = _room_for(checkpoint, config.resolution), 0
     while done < len(prompts):
         part = slice(done, done + size)
-        positive = stack_contexts([contexts[prompt] for prompt in prompts[part]])
+        positive = stack_contexts(contexts[part])
         try:
             latents = _sampled(checkpoint, torch.stack(list(noise[part])), (positive, negative), config, on_step)
             pictures = cast(Tensor, vae.decode(latents))
