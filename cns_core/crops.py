@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,16 @@ def random_boxes(height: int, width: int, count: int, flip: bool, generator: tor
         box_height, box_width = max(1, round(tall)), max(1, min(width, round(tall * proportions)))
         top, left = (int(draw() * (room + 1)) for room in (height - box_height, width - box_width))
         yield Box(top, left, box_height, box_width, flip and draw() < 0.5)
+
+
+def holding(box: Box, mask: Tensor) -> Box:
+    """The box, moved to the strongest place of the mask (h, w) where it holds nothing of it."""
+    if bool(mask[box.top : box.top + box.height, box.left : box.left + box.width].any()):
+        return box
+    row, column = divmod(int(mask.argmax()), mask.shape[1])
+    top = max(0, min(row - box.height // 2, mask.shape[0] - box.height))
+    left = max(0, min(column - box.width // 2, mask.shape[1] - box.width))
+    return replace(box, top=top, left=left)
 
 
 def cropped(image: Tensor, box: Box, resolution: int) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.checkpoint.latents import encode_concept, encode_images
 from cns_pack.cns_core.config import TrainConfig
+from cns_pack.cns_core.errors import CNSError
 
 
 def config(**changes) -> TrainConfig:
@@ -61,6 +62,17 @@ def test_a_training_with_crops_and_masks(studio, dog, dog_state):
     assert masked.concepts[0].settings["crops"] == 2
     for changes in ({"crops": 2}, {"crops": 2, "flip": True}):
         assert not torch.equal(studio.teach(dog, **changes)[0].delta.values, dog_state.delta.values)
+
+
+def test_every_crop_has_a_part_of_its_mask(studio, dog):
+    """A wide picture of something at its edge: most crops would miss it, and a loss over nothing is no number."""
+    image, mask = torch.zeros(64, 400, 3), torch.zeros(64, 400)
+    mask[20:40, 380:] = 1
+    wide = replace(dog, images=(image,), captions=dog.captions[:1], masks=(mask,))
+    _, weights = encode_concept(studio.checkpoint, wide, config(crops=12, outside_weight=0.0))
+    assert (weights.flatten(1).sum(1) > 0).all()
+    with pytest.raises(CNSError, match="mask of image 1 marks nothing in the square that is cut from the image's centre"):
+        encode_concept(studio.checkpoint, wide, config(outside_weight=0.0))
 
 
 def test_the_preset_paper_takes_images_as_they_are():

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from cns_pack.cns_core.crops import Box, cropped, random_boxes
+from cns_pack.cns_core.crops import Box, cropped, holding, random_boxes
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.image_masks import image_masks, mask_figures
 from cns_pack.cns_core.training.batches import TrainingSet, draw_batch
@@ -124,3 +124,21 @@ def test_a_batch_brings_the_weights_of_its_own_images():
     batch = draw_batch(data, schedule, 8, False, generator())
     assert torch.equal(batch.noisy[:, :1], batch.weights)
     assert draw_batch(TrainingSet(latents, [("a",)] * 5), schedule, 8, False, generator()).weights is None
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 399), (39, 0), (39, 399), (20, 200)])
+def test_a_box_beside_the_mask_moves_onto_it(place):
+    mask = torch.zeros(40, 400)
+    mask[place] = 0.2
+    for box in random_boxes(40, 400, 20, False, generator()):
+        moved = holding(box, mask)
+        assert mask[moved.top : moved.top + moved.height, moved.left : moved.left + moved.width].any()
+        assert (moved.height, moved.width) == (box.height, box.width)
+        assert moved.top + moved.height <= 40
+        assert moved.left + moved.width <= 400
+
+
+def test_a_box_on_the_mask_stays():
+    mask = torch.zeros(40, 400)
+    mask[5, 10] = 1
+    assert holding(Box(0, 8, 30, 30, True), mask) == Box(0, 8, 30, 30, True)

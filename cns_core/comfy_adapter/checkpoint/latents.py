@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ...concept import Concept
 from ...config import TrainConfig
-from ...crops import cropped, random_boxes
+from ...crops import cropped, holding, random_boxes
 from ...errors import CNSError
 from ..interruptions import check_cancelled
 from ..pictures.pictures import scaled
@@ -48,19 +48,24 @@ def encode_concept(
     what their places count in the loss, see :class:`...training.TrainingSet`; None where no image has a mask.
 
     Raises:
-        CNSError: as :func:`encode_images`.
+        CNSError: as :func:`encode_images`, and where nothing of a mask is in its image's only crop.
     """
     weights = []
 
     def pixels() -> Iterator[Tensor]:
         masks = concept.masks or (None,) * len(concept.images)
         generator = torch.Generator().manual_seed(config.seed)
-        for image, mask in zip(concept.images, masks, strict=True):
+        for number, (image, mask) in enumerate(zip(concept.images, masks, strict=True), start=1):
             whole = torch.ones_like(image[..., 0]) if mask is None else mask
             # As a fourth channel the mask goes wherever its picture goes.
             masked = torch.cat([image, whole.unsqueeze(-1)], dim=-1) if any_mask else image
             for crop in _crops(masked, config, generator):
                 if any_mask:
+                    if not bool(crop[..., 3].any()):
+                        raise CNSError(
+                            f"The mask of image {number} marks nothing in the square that is cut from the image's centre: "
+                            "crop the image around the concept, or set crops to 2 or more."
+                        )
                     weights.append(functional.avg_pool2d(crop[..., 3], 8).lerp(torch.ones(()), config.outside_weight))
                 yield crop[..., :3]
 
@@ -76,7 +81,7 @@ def _crops(image: Tensor, config: TrainConfig, generator: torch.Generator) -> It
         return
     height, width = image.shape[:2]
     for box in random_boxes(height, width, config.crops, config.flip, generator):
-        yield cropped(image, box, config.resolution)
+        yield cropped(image, holding(box, image[..., 3]) if image.shape[2] > 3 else box, config.resolution)
 
 
 def _encoded(checkpoint: Checkpoint, images: Iterable[Tensor], resolution: int, on_image: Callable[[], None]) -> Tensor:
