@@ -1,15 +1,17 @@
 // @ts-check
 // What one can do with a concept in Apply CNS State: mute it for these pictures, or take it out of the state for good.
 import { app } from "../../scripts/app.js";
-import { isWired, linkOf, upstream, valueOf } from "./graph.js";
+import { captionOf, isWired, linkOf, upstream, valueOf } from "./graph.js";
 import { make } from "./node_tools.js";
 import { refresh } from "./refresh.js";
 import { say } from "./strings.js";
 
 /** @import { GraphNode } from "../../scripts/app.js" */
 
-const [APPLY, REMOVE, STRENGTHS] = ["CNS_ApplyState", "CNS_RemoveConcept", "concept_strengths"];
+const [APPLY, TRAIN, REMOVE] = ["CNS_ApplyState", "CNS_TrainStep", "CNS_RemoveConcept"];
+const STRENGTHS = "concept_strengths";
 const NEEDED = ["model", "clip", "state"]; // by both nodes, under the same names
+const STRENGTH = /(<[^<>\s]+>)\s*:?\s*([^\s,;<>]+)/g; // as cns_core/history.py reads it
 const BELOW = 60; // pixels
 
 /**
@@ -60,14 +62,20 @@ function button(className, act) {
   return made;
 }
 
-/** @param {GraphNode} node */
+/**
+ * What the widget says, as pairs of token and number.
+ * @param {GraphNode} node
+ */
 function strengths(node) {
-  return String(valueOf(node, STRENGTHS) ?? "").split(/[,;\n]/).map((part) => part.trim()).filter(Boolean);
+  return [...String(valueOf(node, STRENGTHS) ?? "").matchAll(STRENGTH)].map(([, token, number]) => ({ token, number }));
 }
 
-/** @param {string} token */
-function names(token) {
-  return (/** @type {string} */ strength) => strength.toLowerCase().startsWith(token.toLowerCase());
+/**
+ * @param {string} one
+ * @param {string} other
+ */
+function same(one, other) {
+  return one.toLowerCase() === other.toLowerCase();
 }
 
 /**
@@ -75,8 +83,7 @@ function names(token) {
  * @param {string} token
  */
 function isMuted(node, token) {
-  const strength = strengths(node).find(names(token));
-  return strength !== undefined && Number(strength.slice(token.length).replace(":", "")) === 0;
+  return strengths(node).some((strength) => same(strength.token, token) && Number(strength.number) === 0);
 }
 
 /**
@@ -87,20 +94,23 @@ function isMuted(node, token) {
 function setMuted(node, token, muted) {
   const widget = node.widgets?.find(({ name }) => name === STRENGTHS);
   if (!widget) return;
-  const others = strengths(node).filter((strength) => !names(token)(strength));
-  widget.value = [...others, ...(muted ? [`${token} 0`] : [])].join(", ");
+  const others = strengths(node).filter((strength) => !same(strength.token, token));
+  const all = muted ? [...others, { token, number: "0" }] : others;
+  widget.value = all.map((strength) => `${strength.token} ${strength.number}`).join(", ");
   widget.callback?.(widget.value);
 }
 
 /**
- * Whether a Remove CNS Concept on the way to the node takes it out.
+ * Whether a Remove CNS Concept on the way to the node takes it out, and it is not taught again after that.
  * @param {GraphNode} node
  * @param {string} token
  */
 function isRemoved(node, token) {
-  const removes = (/** @type {GraphNode} */ found) =>
-    found.comfyClass === REMOVE && String(valueOf(found, "token")).trim().toLowerCase() === token.toLowerCase();
-  return Boolean(upstream(node, "CNS_STATE", removes));
+  const concerned = (/** @type {GraphNode} */ found) => {
+    const named = found.comfyClass === REMOVE ? found : found.comfyClass === TRAIN ? captionOf(found) : undefined;
+    return same(String(valueOf(named, "token") ?? "").trim(), token);
+  };
+  return upstream(node, "CNS_STATE", concerned)?.comfyClass === REMOVE;
 }
 
 /**

@@ -93,6 +93,14 @@ export function upstream(node, type, matches) {
 }
 
 /**
+ * The Caption Concept Images whose concept a node gets.
+ * @param {GraphNode} node
+ */
+export function captionOf(node) {
+  return upstream(node, "CNS_CONCEPT", ({ comfyClass }) => comfyClass === "CNS_CaptionConceptImages");
+}
+
+/**
  * @param {Graph | null | undefined} graph
  * @param {number | null | undefined} linkId
  * @returns {GraphNode | undefined}

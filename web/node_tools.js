@@ -30,7 +30,7 @@ export function addPanel(node, name, element, height) {
     serialize: false,
     getMinHeight: room,
     getMaxHeight: room,
-    selectOn: [], // a click on it is no click on the node
+    selectOn: [], // a click on it does not select the node
   });
   widget.serialize = false;
   element.dataset.captureWheel = "true"; // for nodes drawn by Vue, while it has the focus

@@ -1,6 +1,6 @@
 // @ts-check
 // Looks over prompts that go through Apply CNS State: are their tokens known, and is each beside its class noun?
-import { isWired, upstream, valueOf } from "./graph.js";
+import { captionOf, isWired, upstream, valueOf } from "./graph.js";
 import { addPanel, make, makeRoom } from "./node_tools.js";
 import { stateOf } from "./state_panel.js";
 import { say } from "./strings.js";
@@ -12,7 +12,7 @@ import { hasNoun, wordsOf } from "./words.js";
  */
 
 const TOKEN = /<[^\s<>():\\,{}|/]+>/g;
-const STORES = ["CNS_LoadState", "CNS_TeachFolder"]; // whose concepts no wire tells
+const STORES = ["CNS_LoadState", "CNS_TeachFolder"]; // no wire says which concepts these have
 const SOURCES = new Set([...STORES, "CNS_TrainStep", "CNS_RemoveConcept"]);
 const BESIDE = 4; // words between a token and its noun, at most
 const HEIGHT = 34; // pixels: two lines
@@ -46,8 +46,8 @@ function sourceOfState(node) {
 }
 
 /**
- * A training adds the concept that is wired into it, whether it has run yet or not, a removal takes its own away. Half-way through an edit a training's state
- * may lead back to itself.
+ * A training adds the concept that is wired into it, whether it has run yet or not; a removal takes one away. Half-way through
+ * an edit a training's state may lead back to itself.
  * @param {GraphNode} source
  * @param {Set<GraphNode>} [seen]
  * @returns {Known[] | undefined}
@@ -60,7 +60,7 @@ function conceptsOf(source, seen = new Set()) {
   if (source.comfyClass === "CNS_RemoveConcept") return before && without(conceptsOf(before, seen), valueOf(source, "token"));
   const first = !isWired(source, "previous_state");
   const earlier = before ? conceptsOf(before, seen) : first ? [] : undefined;
-  const caption = upstream(source, "CNS_CONCEPT", (found) => found.comfyClass === "CNS_CaptionConceptImages");
+  const caption = captionOf(source);
   const [token, noun] = [valueOf(caption, "token"), valueOf(caption, "noun")];
   if (!earlier || typeof token !== "string" || !token) return undefined;
   const learned = stateOf(source)?.concepts.find((concept) => concept.token === token);

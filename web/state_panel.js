@@ -49,8 +49,8 @@ export function addStatePanel(node) {
 /** @param {GraphNode} node */
 export function updateStatePanel(node) {
   const panel = panels.get(node);
+  if (!panel) return; // before the state is looked for, which takes a walk through the workflow
   const state = stateOf(node);
-  if (!panel) return;
   if (state !== panel.shown) show(node, panel, state);
   state?.concepts.forEach(({ token }, number) => paintActions(node, rowOf(panel.element, number), token));
 }

@@ -102,8 +102,9 @@ function legend({ name, ownScale, top }) {
 function describe({ rows, steps, earlier, seconds, progress }) {
   const step = rows.length;
   if (progress === "stopped") return say("stopped", { step, steps });
-  if (step === earlier) return say("starting");
-  const perSecond = (step - earlier) / seconds;
+  const now = step - earlier;
+  if (!now) return progress === "done" ? say("steps", { steps }) : say("starting");
+  const perSecond = now / seconds;
   const speed = perSecond >= 1 ? say("perSecond", fixed(perSecond)) : say("perStep", fixed(1 / perSecond));
   if (progress === "done") return say("done", { steps, time: clock(seconds), speed });
   return say("running", { step, steps, speed, left: clock((steps - step) / perSecond) });

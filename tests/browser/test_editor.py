@@ -260,6 +260,22 @@ STRENGTHS = """() => app.graph.nodes.find(n => n.type === 'CNS_ApplyState').widg
     .find(w => w.name === 'concept_strengths').value"""
 
 
+# Another training of the last concept, between its removal and Apply CNS State.
+TAUGHT_AGAIN = """() => {
+    const of = kind => app.graph.nodes.filter(node => node.type === kind);
+    const [remove] = of('CNS_RemoveConcept'), [apply] = of('CNS_ApplyState'), trained = of('CNS_TrainStep').at(-1);
+    const again = LiteGraph.createNode('CNS_TrainStep');
+    app.graph.add(again);
+    for (const input of trained.inputs.filter(input => input.link != null && input.name !== 'previous_state')) {
+        const link = app.graph.getLink ? app.graph.getLink(input.link) : app.graph.links[input.link];
+        app.graph.getNodeById(link.origin_id).connect(link.origin_slot, again, input.name);
+    }
+    again.widgets.forEach((widget, i) => { if (widget.serialize !== false) widget.value = trained.widgets[i].value; });
+    remove.connect(0, again, 'previous_state');
+    again.connect(0, apply, 'state');
+}"""
+
+
 def test_a_concept_is_muted_and_removed_from_the_panel(two_taught, server):
     page = two_taught
     look_at(page, "CNS_ApplyState", "concept_actions")
@@ -270,6 +286,10 @@ def test_a_concept_is_muted_and_removed_from_the_panel(two_taught, server):
     assert action(page, "<new2>", "mute").inner_text() == "unmute"
     action(page, "<new1>", "mute").click()
     assert page.evaluate(STRENGTHS) == "<new2> 0"
+    page.evaluate(STRENGTHS.replace(".value", ".value = '<new1>: 0.5 <new2> 0'"))  # as one may write it by hand
+    action(page, "<new1>", "mute").click()
+    assert page.evaluate(STRENGTHS) == "<new2> 0, <new1> 0"
+    action(page, "<new1>", "mute").click()
     run(page)
     action(page, "<new2>", "mute").click()
     action(page, "<new2>", "remove").click()
@@ -284,6 +304,10 @@ def test_a_concept_is_muted_and_removed_from_the_panel(two_taught, server):
     frames(page)
     panels = page.evaluate(PANELS)
     assert ["<new2>" in panel for panel in panels] == [False, True, False, False]  # both trainings, Apply, Remove
+    page.evaluate(TAUGHT_AGAIN)
+    run(page)
+    frames(page)
+    assert action(page, "<new2>", "remove").is_enabled()
 
 
 def test_load_shows_the_file_without_a_run(two_taught):
