@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from .config import FEW_PRIORS
+from .drift import drift
 from .history import recorded
 from .kept_prompts import ORDINARY
 from .masks import NeuronMask
@@ -45,12 +46,11 @@ def training_figures(state: CNSState, result: TrainingResult) -> str:
     """What the last training of ``state`` did, one fact per line."""
     concept = state.concepts[-1]
     first, last = result.history[: _window(result)].mean(0), result.history[-_window(result) :].mean(0)
-    steps = len(result.history)
     priors = concept.figures.get("prior_images", 0)
     prior = f"{first[1]:.4f} → {last[1]:.4f}" if priors else "none (no prior images wired)"
     return markdown_list(
         [
-            f"{_name(concept)}: {steps} steps in {result.seconds:.1f} s ({steps / result.seconds:.2f} it/s)",
+            f"{_name(concept)}: {_steps(result)}",
             f"trained {concept.mask.count:,} weights ({concept.mask.share:.2%} of K/V) and {_vectors(concept)}",
             f"instance loss {first[0]:.4f} → {last[0]:.4f}, prior loss {prior}, regularization {last[2]:.2e}",
             f"largest change of a weight {result.values.abs().max():.2e}",
@@ -61,6 +61,12 @@ def training_figures(state: CNSState, result: TrainingResult) -> str:
             f"({state.delta.mask.share:.2%} of K/V)",
         ]
     )
+
+
+def _steps(result: TrainingResult) -> str:
+    steps, now = len(result.history), len(result.history) - result.resumed
+    some = f", {now} of them now" if result.resumed else ""
+    return f"{steps} steps{some}" + (f" in {result.seconds:.1f} s ({now / result.seconds:.2f} it/s)" if now else "")
 
 
 def _norm(concept: LearnedConcept) -> list[str]:
@@ -75,20 +81,20 @@ def _few_priors(count: int) -> list[str]:
     if not 0 < count < FEW_PRIORS:
         return []
     images = "1 prior image is" if count == 1 else f"{count} prior images are"
-    return [f"only {images} used, which will be learned by heart: use {FEW_PRIORS} or more; Make Prior Images draws them"]
+    return [f"only {images} used, which will be memorized: use {FEW_PRIORS} or more; Make Prior Images draws them"]
 
 
 def _moved(state: CNSState, result: TrainingResult) -> list[str]:
-    """By how much what was held has moved, and since each concept was taught where that is more."""
+    """By how much what was held has moved, and since each concept was taught where that is more and known."""
     if not result.moved:
         return [] if result.prev_weight is None else [f"λ_prev found from the gradients: {result.prev_weight:.3g}"]
     tolerance, since = _tolerance(state), drift(state)
     lines = [f"K and V of {ORDINARY} moved by {result.moved[ORDINARY]:.1%}"] if ORDINARY in result.moved else []
     for concept in state.concepts[:-1]:
-        total = since[concept.token]
+        moved, total = result.moved[concept.name], since.get(concept.token, 0.0)
         warning = ": more than twice the tolerance, so look at its pictures" if total > 2 * tolerance else ""
-        longer = f", at most {total:.1%} since it was taught{warning}" if concept is not state.concepts[-2] else ""
-        lines.append(f"K and V of {_name(concept)} moved by {result.moved[concept.name]:.1%}{longer}")
+        longer = f", at most {total:.1%} since it was taught{warning}" if total > moved else ""
+        lines.append(f"K and V of {_name(concept)} moved by {moved:.1%}{longer}")
     if result.kept_share < 1:
         lines.append(f"the change was scaled to {result.kept_share:.0%} to stay within keep_tolerance")
     return lines
@@ -97,18 +103,6 @@ def _moved(state: CNSState, result: TrainingResult) -> list[str]:
 def _tolerance(state: CNSState) -> float:
     """Of the last training, as a share."""
     return state.concepts[-1].settings["keep_tolerance"] / 100
-
-
-def drift(state: CNSState) -> dict[str, float]:
-    """Token -> by which share of their size K and V of its prompts have moved since it was taught, at most: the sum of what the
-    later trainings that held it moved them by. Concepts no later training held are left out.
-    """
-    sums: dict[str, float] = {}
-    for number, concept in enumerate(state.concepts):
-        later = [other.figures.get("moved", {}) for other in state.concepts[number + 1 :]]
-        if any(concept.name in moved for moved in later):
-            sums[concept.token] = sum(moved.get(concept.name, 0.0) for moved in later)
-    return sums
 
 
 def _concepts(state: CNSState) -> str:

@@ -5,6 +5,7 @@ Without them, what the model makes of its token in a new sentence moves far more
 
 from __future__ import annotations
 
+from .concept import literal
 from .contexts import SURROUNDINGS
 from .state import LearnedConcept
 
@@ -26,5 +27,5 @@ _CONTEXTS = (
 
 def kept_prompts(concept: LearnedConcept) -> list[str]:
     """Those it was trained with, and its name in other sentences; each one once."""
-    elsewhere = (context.replace("{concept}", concept.name) for context in _CONTEXTS)
+    elsewhere = (context.replace("{concept}", literal(concept.name)) for context in _CONTEXTS)
     return list(dict.fromkeys([*concept.prompts, *elsewhere]))

@@ -51,8 +51,8 @@ def remove_concept(state: CNSState, index: int, moments: Moments) -> CNSState:
 
 def _without(state: CNSState, removed: NeuronMask, remaining: NeuronMask, moments: Moments) -> Tensor:
     """The new delta, float32 (layout.size,)."""
-    held = torch.stack([*moments.others, moments.ordinary]).double().sum(0).cpu()
-    own = moments.own.double().cpu()
+    held = torch.stack([*moments.others, moments.ordinary]).cpu().double().sum(0)
+    own = moments.own.cpu().double()
     system = held + own
     system += _RIDGE * system.diagonal().mean() * torch.eye(len(system), dtype=system.dtype)
     before = state.delta.flat()
@@ -119,5 +119,5 @@ def moved(change: Tensor, weights: Mapping[str, Tensor], moment: Tensor) -> floa
 
 
 def _energy(weight: Tensor, moment: Tensor) -> Tensor:
-    weight, moment = weight.double().cpu(), moment.double().cpu()
+    weight, moment = weight.cpu().double(), moment.cpu().double()  # Apple's GPUs have no float64
     return ((weight @ moment) * weight).sum()

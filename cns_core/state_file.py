@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .atomic_write import replacing
+from .drift import MOVED, MOVED_BY_REMOVALS
 from .errors import CNSError
 from .fingerprint import Fingerprint, Projections
 from .kv_layers import KVLayout
@@ -193,11 +194,14 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
 
 
 def _figures(record: dict[str, Any]) -> dict[str, Any]:
-    """Checks those that later calculations use: what moved while the concept was taught, if that is recorded."""
-    for name, share in _typed(record.get("moved", {}), dict, "record of what moved").items():
+    """Checks those that later calculations use: what moved while the concept was taught, and since, if that is recorded."""
+    for name, share in _typed(record.get(MOVED, {}), dict, "record of what moved").items():
         _text(name, "name of what moved")
         if not math.isfinite(_typed(share, float, "share that moved")):
             raise CNSError("its record of what moved holds NaN or infinity.")
+    for share in _typed(record.get(MOVED_BY_REMOVALS, []), list, "record of what removals moved"):
+        if share is not None and not math.isfinite(_typed(share, float, "share that a removal moved")):
+            raise CNSError("its record of what removals moved holds NaN or infinity.")
     return record
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from comfy.sd import CLIP
 from torch import Tensor
 
 from ..calibration import shipped_prompts
+from ..concept import literal
+from ..drift import with_removal
 from ..errors import CNSError
 from ..history import index_of, recorded
 from ..kept_prompts import kept_prompts
 from ..removal import Moments, moved, remove_concept
 from ..state import CNSState
-from ..training.keep_term import held_moment
 from .checkpoint.checkpoint import Checkpoint
-from .checkpoint.conditioning import features, row_kinds
+from .checkpoint.conditioning import moment_of
 from .checkpoint.tokens import with_tokens
 from .page.progress import Progress
 
@@ -27,7 +28,7 @@ def remove(
 ) -> tuple[CNSState, list[str]]:
     """The state without the concept, and lines for people: what is left of it, and how far the others moved.
 
-    ``ordinary``: prompts to hold, at least two; every second one is only measured. None: those the pack ships.
+    ``ordinary``: prompts to hold, at least two; every second one is only measured. Empty: those the pack ships.
 
     Raises:
         CNSError: no such token, a state of another checkpoint, ordinary prompts that would move too far.
@@ -42,7 +43,12 @@ def remove(
         )
     moments, measured = _moments(checkpoint.clip, state, index, ordinary or shipped_prompts(), node_id)
     removed = remove_concept(state, index, moments)
-    return removed, _figures(checkpoint, state, removed, index, moments, measured)
+    effect = _effect(checkpoint, state, removed, moments, measured)
+    _check_ordinary(state.concepts[index].name, effect.ordinary)
+    exactly = index == len(state.concepts) - 1 and recorded(state)[-1]
+    if not exactly:
+        removed = with_removal(removed, state.concepts[index], index, effect.others)
+    return removed, _figures(state, index, exactly, effect)
 
 
 def _moments(clip: CLIP, state: CNSState, index: int, ordinary: list[str], node_id: str | None) -> tuple[Moments, Tensor]:
@@ -56,42 +62,54 @@ def _moments(clip: CLIP, state: CNSState, index: int, ordinary: list[str], node_
     return Moments(own, of_others, ordinary_moment), measured
 
 
-def _figures(
-    checkpoint: Checkpoint, state: CNSState, removed: CNSState, index: int, moments: Moments, measured: Tensor
-) -> list[str]:
-    """Raises CNSError where ordinary prompts have moved too far."""
+@dataclass(frozen=True)
+class _Effect:
+    """By which share of their size K and V of prompts differ: the removed concept's and ordinary ones from the checkpoint's,
+    before the removal and after; each other concept's from what they were.
+    """
+
+    own: tuple[float, float]
+    others: list[float]
+    ordinary: tuple[float, float]
+
+
+def _effect(checkpoint: Checkpoint, state: CNSState, removed: CNSState, moments: Moments, measured: Tensor) -> _Effect:
     before, after, weights = state.delta.flat(), removed.delta.flat(), checkpoint.weights
     taught = {
         layer.name: weights[layer.name].float().cpu() + before[layer.span].view(layer.out_features, -1)
         for layer in state.layout.layers
     }
-    name, others = state.concepts[index].name, state.concepts[:index] + state.concepts[index + 1 :]
-    far, far_before = (moved(delta, weights, measured) for delta in (after, before))
-    if far > far_before + MOST_ADDED:
+
+    def from_checkpoint(moment: Tensor) -> tuple[float, float]:
+        return moved(before, weights, moment), moved(after, weights, moment)
+
+    others = [moved(after - before, taught, moment) for moment in moments.others]
+    return _Effect(from_checkpoint(moments.own), others, from_checkpoint(measured))
+
+
+def _check_ordinary(name: str, ordinary: tuple[float, float]) -> None:
+    """Raises CNSError where they have moved too far."""
+    before, after = ordinary
+    if after > before + MOST_ADDED:
         raise CNSError(
-            f"Without {name} K and V of ordinary prompts would differ from the checkpoint's by {far:.1%} "
-            f"({far_before:.1%} before), so every picture would change: teach the others again without it."
+            f"Without {name} K and V of ordinary prompts would differ from the checkpoint's by {after:.1%} "
+            f"({before:.1%} before), so every picture would change: teach the others again without it."
         )
-    left, left_before = (moved(delta, weights, moments.own) for delta in (after, before))
-    exactly = ", exactly as before it was taught" if index == len(others) and recorded(state)[-1] else ""
+
+
+def _figures(state: CNSState, index: int, exactly: bool, effect: _Effect) -> list[str]:
+    others = state.concepts[:index] + state.concepts[index + 1 :]
+    (own_before, own), (ordinary_before, ordinary) = effect.own, effect.ordinary
+    how = ", exactly as before it was taught" if exactly else ""
     return [
-        f"`{name}` removed{exactly}: K and V of its prompts differ from the checkpoint's by {left:.1%} "
-        f"({left_before:.1%} before)",
-        *(
-            f"K and V of `{other.name}` moved {moved(after - before, taught, moment):.1%}"
-            for other, moment in zip(others, moments.others, strict=True)
-        ),
-        f"K and V of ordinary prompts differ from the checkpoint's by {far:.1%} ({far_before:.1%} before)",
+        f"`{state.concepts[index].name}` removed{how}: K and V of its prompts differ from the checkpoint's by {own:.1%} "
+        f"({own_before:.1%} before)",
+        *(f"K and V of `{other.name}` moved {share:.1%}" for other, share in zip(others, effect.others, strict=True)),
+        f"K and V of ordinary prompts differ from the checkpoint's by {ordinary:.1%} ({ordinary_before:.1%} before)",
     ]
-
-
-def moment_of(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None] = lambda: None) -> Tensor:
-    """See :func:`.training.keep_term.held_moment`; ``on_prompt`` is called for each different prompt."""
-    contexts = features(clip, prompts, on_prompt)
-    return held_moment(contexts, [row_kinds(clip, prompt) for prompt in prompts])
 
 
 def _anchors(state: CNSState) -> list[str]:
     """What every picture hangs on besides: the empty prompt, which is padding but for the start of text, and the bare nouns."""
-    nouns = dict.fromkeys(concept.noun for concept in state.concepts)
+    nouns = dict.fromkeys(literal(concept.noun) for concept in state.concepts)
     return ["", *nouns, *(f"a photo of a {noun}" for noun in nouns)]

@@ -23,6 +23,7 @@ _REPORT_SECONDS = 0.3  # reading a loss waits for the device: often enough for a
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
     """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history``: see :class:`.TrainingRun`.
+    ``resumed``: the steps of it that an earlier run had done; ``seconds``: of the others.
 
     ``moved``: for what was held, the share of their size by which K and V moved; ``kept_share``: below 1 where the change was
     scaled down for that, see :meth:`KeepTerm.kept_share`. ``prev_weight``: λ_prev where the training found it.
@@ -31,6 +32,7 @@ class TrainingResult:
     values: Tensor
     vectors: Tensor
     history: Tensor
+    resumed: int
     seconds: float
     moved: dict[str, float]
     kept_share: float
@@ -48,7 +50,7 @@ class Observer(Protocol):
         """
 
     def report(self, step: int, rows: list[list[float]]) -> None:
-        """Called every 0.3 s with the steps done and, each step since the last report in the history."""
+        """Called every 0.3 s with the steps done and the history's row of each step since the last report."""
 
     def resumed(self, step: int, rows: list[list[float]]) -> None:
         """Called before the first step of a training that goes on, with the steps already done and their losses."""
@@ -80,14 +82,18 @@ def train_concept(
         run.resume(snapshot)
         observer.resumed(run.steps, run.history[: run.steps].tolist())
     started = reported = time.perf_counter()
-    seen = run.steps  # steps reported
+    resumed = seen = run.steps  # ``seen``: steps reported
+
+    def result() -> TrainingResult:
+        return _result(run, start, resumed, time.perf_counter() - started)
+
     try:
         with run.kv.installed_in(model.unet):
             while run.steps < config.steps:
                 run.step()
                 observer.after_step(run.steps, run.token.detach())
                 if run.steps in observer.kept_steps:
-                    observer.keep(_result(run, start, time.perf_counter() - started))
+                    observer.keep(result())
                 if run.steps == config.steps or time.perf_counter() - reported >= _REPORT_SECONDS:
                     rows = run.history[seen : run.steps].tolist()
                     _check_finite(rows, seen)
@@ -100,13 +106,13 @@ def train_concept(
         if unfinished is not None:
             observer.stopped(unfinished)
         raise
-    result = _result(run, start, time.perf_counter() - started)
-    _check_trained(result, run.kv.previous.cpu(), start.vectors, config)
-    return result
+    trained = result()
+    _check_trained(trained, run.kv.previous.cpu(), start.vectors, config)
+    return trained
 
 
 @torch.no_grad()
-def _result(run: TrainingRun, start: Start, seconds: float) -> TrainingResult:
+def _result(run: TrainingRun, start: Start, resumed: int, seconds: float) -> TrainingResult:
     kv, keep_term = run.kv, run.keep_term
     share = keep_term.kept_share() if keep_term else 1.0
     moved = (share * keep_term.moved).tolist() if keep_term else []
@@ -115,6 +121,7 @@ def _result(run: TrainingRun, start: Start, seconds: float) -> TrainingResult:
         values=values.detach().cpu().clone(),
         vectors=run.token.detach().cpu().clone(),
         history=run.history[: run.steps].cpu(),
+        resumed=resumed,
         seconds=seconds,
         moved=dict(zip([each.name for each in start.held], moved, strict=True)),
         kept_share=share,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import comfy.model_management as memory
 import folder_paths
 import pytest
@@ -168,6 +170,11 @@ def test_prompts_of_a_class():
     assert len(set(prompts)) == len(CLASS_CONTEXTS)
     assert prompts[len(CLASS_CONTEXTS)] == prompts[0]
     assert not [prompt for prompt in prompts if "a owl" in prompt or "{" in prompt]
+
+
+def test_a_noun_in_kept_prompts_is_plain_text(dog_state):
+    toy = replace(dog_state.concepts[0], noun="bird (toy)")
+    assert kept_prompts(toy)[4:6] == [r"<new1> bird \(toy\)", r"a <new1> bird \(toy\)"]
 
 
 def test_kept_prompts_are_what_they_were(dog_state):

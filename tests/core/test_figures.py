@@ -41,8 +41,22 @@ def learned(count: int, norm: float = 2.0) -> LearnedConcept:
 @pytest.mark.parametrize(("count", "warned"), [(0, False), (1, True), (19, True), (20, False)])
 def test_few_prior_images_are_warned_of(count, warned):
     state = CNSState(LAYOUT, Fingerprint(Projections((1.0,), 0.1)), SparseDelta.zero(LAYOUT), (learned(count),))
-    result = TrainingResult(torch.ones(4), torch.ones(1, 2), torch.ones(3, 4), 1.0, {}, 1.0, None)
+    result = TrainingResult(torch.ones(4), torch.ones(1, 2), torch.ones(3, 4), 0, 1.0, {}, 1.0, None)
     figures = training_figures(state, result)
-    assert ("learned by heart: use 20 or more; Make Prior Images draws them" in figures) == warned
+    assert ("memorized: use 20 or more; Make Prior Images draws them" in figures) == warned
     assert ("only 1 prior image is used" in figures) == (count == 1)
     assert "length of the token's vectors 2.00 (an ordinary word's: 0.40)" in figures
+
+
+@pytest.mark.parametrize(
+    ("resumed", "line"),
+    [
+        (0, "`<new1> dog`: 8 steps in 2.0 s (4.00 it/s)"),
+        (6, "`<new1> dog`: 8 steps, 2 of them now in 2.0 s (1.00 it/s)"),
+        (8, "`<new1> dog`: 8 steps, 0 of them now"),
+    ],
+)
+def test_the_speed_is_that_of_the_steps_done_now(resumed, line):
+    state = CNSState(LAYOUT, Fingerprint(Projections((1.0,), 0.1)), SparseDelta.zero(LAYOUT), (learned(0),))
+    result = TrainingResult(torch.ones(4), torch.ones(1, 2), torch.ones(8, 4), resumed, 2.0, {}, 1.0, None)
+    assert training_figures(state, result).splitlines()[0] == f"- {line}"

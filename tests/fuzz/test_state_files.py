@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.page.state_record import state_record
+from cns_pack.cns_core.drift import drift
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.cns_core.figures import drift, state_figures
+from cns_pack.cns_core.figures import state_figures
 from cns_pack.cns_core.fingerprint import Fingerprint, Projections
 from cns_pack.cns_core.kv_layers import KVLayout
 from cns_pack.cns_core.masks import NeuronMask

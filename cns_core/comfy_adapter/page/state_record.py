@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...figures import drift
+from ...drift import drift
 from ...history import recorded
 from ...state import CNSState, LearnedConcept
 
