@@ -88,7 +88,7 @@ class TrainConfig:
 class PriorConfig:
     """How class prior images are made."""
 
-    count: int = 50  # DreamBooth and Custom Diffusion make 200; far fewer are learned by heart
+    count: int = 50  # DreamBooth and Custom Diffusion make 200; far fewer are memorized
     resolution: int = TrainConfig.resolution
     steps: int = 25
     cfg: float = 7.5
@@ -105,7 +105,7 @@ class PriorConfig:
             raise CNSError(f"resolution must be a multiple of 64 pixels, at least 64, but it is {self.resolution}.")
 
 
-FEW_PRIORS = 20  # fewer of them are seen so often that they are learned by heart
+FEW_PRIORS = 20  # fewer of them are seen so often that they are memorized
 CUSTOM = "custom"
 TOKEN_STARTS = ("class noun", "rare word")
 ORDINARY_TOLERANCE = 2.0  # how many times as far as an earlier concept's prompts ordinary ones may move

@@ -86,7 +86,12 @@ def as_table(scores: Scores) -> str:
     columns += list(scores.alike.items())
     head = ["image", "prompt", *(f"`{name}`" for name, _ in columns)]
     rows = [
-        [str(i + 1), f"`{prompt}`", *("" if np.isnan(values[i]) else f"{values[i]:.4f}" for _, values in columns)]
+        [str(i + 1), _cell(prompt), *("" if np.isnan(values[i]) else f"{values[i]:.4f}" for _, values in columns)]
         for i, prompt in enumerate(scores.prompts)
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def _cell(prompt: str) -> str:
+    escaped = " ".join(prompt.split()).replace("|", "\\|")
+    return f"`{escaped}`"

@@ -57,7 +57,7 @@ def _understood(mask: Tensor, image: Tensor, number: int, marks: str) -> Tensor 
 
 
 def mask_figures(masks: Sequence[Tensor | None]) -> str:
-    """What was understood, such as ``the concept is 34 % of image 1, all of image 2``; empty where all of all images counts."""
+    """What was understood, such as ``the concept is 34 % of image 1, all of image 2``; empty where no image has a mask."""
     if not any(mask is not None for mask in masks):
         return ""
     parts = [

@@ -15,7 +15,7 @@ Box = tuple[float, float, float, float]  # left, top, width, height in pixels
 
 
 def mask_of_boxes(boxes: Sequence[Box], width: int, height: int) -> Tensor:
-    """float32 (1, height, width): 1 inside any of the boxes, 0 elsewhere. What of a box is outside the picture is cut off.
+    """float32 (1, height, width): 1 inside any of the boxes, 0 elsewhere. Parts of a box outside the picture are cut off.
 
     Raises:
         CNSError: no boxes, or one without an area inside the picture.

@@ -98,7 +98,7 @@ def check_prefix(prefix: str) -> PureWindowsPath:
     """The name of a file inside the output folder; / and \\ separate on every system, as workflows travel.
 
     Raises:
-        CNSError: it is no file's name, or points outside the folder.
+        CNSError: it is not a valid file name, or points outside the folder.
     """
     pure = PureWindowsPath(prefix)
     if prefix.endswith(("/", "\\")) or not pure.name or pure.anchor or ".." in pure.parts or _FORBIDDEN.search(prefix):
@@ -113,7 +113,7 @@ def new_state_path(prefix: str) -> Path:
     in another folder has.
 
     Raises:
-        CNSError: the prefix is no file's name or points outside the output folder, or that cannot be written.
+        CNSError: the prefix is not a valid file name, points outside the output folder, or that cannot be written.
     """
     pure = check_prefix(prefix)
     output = folder_paths.get_output_directory()

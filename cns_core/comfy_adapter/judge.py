@@ -80,13 +80,15 @@ def load_judge(name: str, may_download: bool = False, on_download: Callable[[str
     check_weights(folder)
     from transformers import CLIPModel, CLIPTokenizer, ViTModel  # takes seconds: only who judges pays for it
 
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    if kind not in ("clip", "vit"):
-        raise CNSError(f"{folder} holds a model of type '{kind}', but a judge must be a CLIP or a ViT, such as DINO.")
     try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        if kind not in ("clip", "vit"):
+            raise CNSError(f"{folder} holds a model of type '{kind}', but a judge must be a CLIP or a ViT, such as DINO.")
         if kind == "clip":
             return Judge(_loaded(CLIPModel, folder), CLIPTokenizer.from_pretrained(folder, local_files_only=True), CLIP)
         return Judge(_loaded(ViTModel, folder, add_pooling_layer=False), None, DINO)
+    except CNSError:
+        raise
     except Exception as error:  # of any kind, from transformers
         raise CNSError(f"The judge in {folder} cannot be loaded ({brief(error)}): get its files again.") from error
 

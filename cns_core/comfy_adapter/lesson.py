@@ -11,6 +11,8 @@ from .checkpoint.checkpoint import Checkpoint
 from .neurons import SAME_MODEL, Neurons
 from .prior import Prior
 
+PREVIOUS = "The previous state"
+
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
@@ -35,8 +37,8 @@ class Lesson:
         fingerprint.check_same(self.neurons.fingerprint, "The neuron mask", SAME_MODEL)
         self._check_neurons()
         state = self.previous or CNSState.empty(layout, fingerprint)
-        layout.check_same(state.layout, "The previous state")
-        fingerprint.check_same(state.fingerprint, "The previous state")
+        layout.check_same(state.layout, PREVIOUS)
+        fingerprint.check_same(state.fingerprint, PREVIOUS)
         state.check_new_token(self.concept.token)
         self.prior.check(self.concept)
         return replace(state, fingerprint=state.fingerprint.completed(fingerprint))

@@ -31,7 +31,7 @@ class Source:
 class ModelFolder:
     """``folder``: ComfyUI's name of it. ``known``: model folder -> where it comes from; the first is the default.
 
-    In sentences: ``model`` is what one of them is, ``switch`` the input that lets it be fetched, ``otherwise`` what helps else.
+    In sentences: ``model`` is what one of them is, ``switch`` the input that lets it be fetched, ``otherwise`` what else helps.
     """
 
     folder: str
@@ -123,7 +123,7 @@ def download(source: Source, target: Path, on_download: Callable[[str], None]) -
             )
         unfinished.rename(target)
 
-    error = _failure_of(fetch, report)
+    error = _failure_of(target, fetch, report)
     if isinstance(error, CNSError):
         raise error
     if error is not None:  # of whatever kind: those of the network are the download libraries' own
@@ -143,22 +143,32 @@ def _bytes_in(folder: Path) -> int:
     return sizes
 
 
-def _failure_of(work: Callable[[], object], report: Callable[[], None]) -> Exception | None:
-    """Runs it in a thread, so that Cancel works at once; the thread finishes what it has begun, and the next try finds it."""
-    failed: list[Exception] = []
+class _Work(threading.Thread):
+    """A thread whose error can be asked for."""
 
-    def run() -> None:
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__(daemon=True)
+        self._work = work
+        self.error: Exception | None = None
+
+    def run(self) -> None:
         try:
-            work()
+            self._work()
         except Exception as error:
-            failed.append(error)
+            self.error = error
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    while True:
+
+_running: dict[Path, _Work] = {}  # by target
+
+
+def _failure_of(target: Path, work: Callable[[], object], report: Callable[[], None]) -> Exception | None:
+    """Runs it in a thread, so that Cancel works at once. The thread goes on after a Cancel, and the next try waits for it."""
+    thread = _running.get(target)
+    if thread is None or not thread.is_alive():
+        thread = _running[target] = _Work(work)
+        thread.start()
+    while thread.is_alive():
         check_cancelled()
         report()
         thread.join(0.5)
-        if not thread.is_alive():
-            break
-    return failed[0] if failed else None
+    return thread.error

@@ -21,6 +21,7 @@ from .checkpoint.unpatched import check_unpatched
 from .page.progress import Progress
 
 _ALIKE = 0.85  # IoU of captions' masks from which they say nearly the same
+GENERAL_MASK = "The mask of the general neurons"
 SAME_MODEL = "wire the same MODEL and CLIP into all CNS nodes"
 
 
@@ -121,17 +122,22 @@ def draw_calibration(prompts: list[str], config: SelectionConfig) -> list[str]:
     return [prompts[i] for i in sorted(chosen.tolist())]
 
 
+def check_kind(neurons: Neurons, kind: str) -> None:
+    """Raises CNSError where they are not base or general neurons, as ``kind`` says."""
+    if neurons.selected or neurons.kind != kind:
+        got = "selected" if neurons.selected else neurons.kind
+        raise CNSError(f"The {kind}_neurons input got {got} neurons: wire Compute {kind.title()} Neurons there.")
+
+
 def select_neurons(base: Neurons, general: Neurons, strategy: str, seed: int, state: CNSState | None = None) -> Neurons:
     """The neurons a concept trains, by a named strategy; ``seed`` and the captions make up those drawn at random.
 
     Raises:
         CNSError: inputs in the wrong sockets, of different checkpoints or top percents, or no neuron left.
     """
-    for neurons, kind in ((base, "base"), (general, "general")):
-        if neurons.selected or neurons.kind != kind:
-            got = "selected" if neurons.selected else neurons.kind
-            raise CNSError(f"The {kind}_neurons input got {got} neurons: wire Compute {kind.title()} Neurons there.")
-    base.fingerprint.check_same(general.fingerprint, "The mask of the general neurons", SAME_MODEL)
+    check_kind(base, "base")
+    check_kind(general, "general")
+    base.fingerprint.check_same(general.fingerprint, GENERAL_MASK, SAME_MODEL)
     if base.top_fraction != general.top_fraction:
         raise CNSError(
             f"The base neurons were computed with top_percent {base.top_fraction:.1%}, the general ones with "

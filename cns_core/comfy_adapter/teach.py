@@ -12,17 +12,18 @@ from torch import Tensor
 
 from ..concept import Concept, training_prompts
 from ..config import ORDINARY_TOLERANCE, TrainConfig
+from ..drift import MOVED
 from ..errors import CNSError
 from ..kept_prompts import ORDINARY, kept_prompts
 from ..state import CNSState, LearnedConcept
 from ..training import Diffusion, Start, TrainingResult, TrainingSet, train_concept
-from ..training.keep_term import Held, held_moment
+from ..training.keep_term import Held
 from .checkpoint.checkpoint import Checkpoint
-from .checkpoint.conditioning import encode_all, row_kinds
+from .checkpoint.conditioning import encode_all, moment_of
 from .checkpoint.latents import encode_concept, encode_images
 from .checkpoint.prediction import alphas_cumprod, predict_noise
 from .checkpoint.prompt_encoder import PromptEncoder
-from .checkpoint.tokens import initial_vectors, initial_word, ordinary_norm, with_tokens
+from .checkpoint.tokens import STARTED_FROM, initial_vectors, initial_word, ordinary_norm, with_tokens
 from .checkpoint.unpatched import check_unpatched
 from .checkpoint.vae import check_vae
 from .keeping import Keeper, Keeping, Watcher
@@ -49,18 +50,19 @@ def teach(
     check_unpatched(checkpoint)
     state, concept = lesson.starting_state(checkpoint), lesson.concept
     prompts = training_prompts(concept, config.prompt_mode, config.template)
-    word = initial_word(config, concept.noun, len(state.concepts))
+    word = initial_word(config, concept.noun, state.concepts)
     vectors = initial_vectors(checkpoint.clip, word, config.vectors, config.seed)
+    settings = config.to_dict() | {STARTED_FROM: word}
     taught = replace(checkpoint, clip=with_tokens(checkpoint.clip, state.tokens))
     kept = _kept_prompts(state, lesson.neurons, config)
 
     usual = ordinary_norm(checkpoint.clip)
 
     def learned(result: TrainingResult) -> CNSState:
-        return state.with_concept(_learned(lesson, prompts, config, result, usual), result.values)
+        return state.with_concept(_learned(lesson, prompts, settings, result, usual), result.values)
 
     keeping = keeping or Keeping()
-    unfinished = Unfinished.of(lesson, state, config) if keeping.cancelled else None
+    unfinished = Unfinished.of(checkpoint, lesson, state, config) if keeping.cancelled else None
     keeper = Keeper(keeping, unfinished, learned, config.steps)
     encoded = sum(len(set(prompts)) for _, prompts, _ in kept) + len(set(lesson.prior.prompts))
     advance = Progress(len(concept.images) * config.crops + len(lesson.prior.images) + encoded, display.node_id).advance
@@ -80,7 +82,7 @@ def teach(
 
 
 def _learned(
-    lesson: Lesson, prompts: list[tuple[str, ...]], config: TrainConfig, result: TrainingResult, ordinary_norm: float
+    lesson: Lesson, prompts: list[tuple[str, ...]], settings: dict[str, object], result: TrainingResult, usual_norm: float
 ) -> LearnedConcept:
     concept, neurons = lesson.concept, lesson.neurons
     return LearnedConcept(
@@ -89,15 +91,15 @@ def _learned(
         mask=neurons.mask,
         vectors=result.vectors,
         prompts=tuple(dict.fromkeys(prompt for choices in prompts for prompt in choices)),
-        settings=config.to_dict()
+        settings=settings
         | {"strategy": neurons.kind, "top_fraction": neurons.top_fraction}
         | ({"folder": lesson.folder} if lesson.folder else {}),
         figures={
             "final_loss": result.history[-1, :4].tolist(),
             "images": len(concept.images),
             "prior_images": len(lesson.prior.images),
-            "moved": result.moved,
-            "ordinary_norm": ordinary_norm,
+            MOVED: result.moved,
+            "ordinary_norm": usual_norm,
             **({} if result.prev_weight is None else {"prev_weight": result.prev_weight}),
         },
     )
@@ -136,11 +138,7 @@ def _kept_prompts(state: CNSState, neurons: Neurons, config: TrainConfig) -> _Ke
 
 
 def _held(clip: CLIP, kept: _Kept, advance: Callable[[], None]) -> tuple[Held, ...]:
-    held = []
-    for name, prompts, tolerance in kept:
-        contexts = encode_all(clip, prompts, advance)
-        held.append(Held(name, held_moment(contexts, [row_kinds(clip, prompt) for prompt in prompts]), tolerance))
-    return tuple(held)
+    return tuple(Held(name, moment_of(clip, prompts, advance), tolerance) for name, prompts, tolerance in kept)
 
 
 def _train(

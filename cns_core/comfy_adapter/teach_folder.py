@@ -21,8 +21,8 @@ from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.unpatched import check_unpatched
 from .folders import STATES, new_state_path, newest_states
 from .interruptions import check_cancelled
-from .lesson import Lesson
-from .neurons import Neurons, compute_neurons, draw_calibration, select_neurons
+from .lesson import PREVIOUS, Lesson
+from .neurons import GENERAL_MASK, SAME_MODEL, Neurons, check_kind, compute_neurons, draw_calibration, select_neurons
 from .page.progress import Progress
 from .page.training_progress import Display
 from .pictures.folders import find_pictures, load_pictures, subfolders
@@ -31,8 +31,8 @@ from .priors.priors import make_priors
 from .side_effects import SideEffect
 from .teach import teach
 
-# Images by number, without captions -> theirs by number.
-Captioner = Callable[[Mapping[int, Tensor]], Mapping[int, str]]
+# Images without captions, by what people call them, such as "2 of dog - Rex" -> captions.
+Captioner = Callable[[Mapping[str, Tensor]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +54,22 @@ class Course:
 
 @dataclass(frozen=True, eq=False)
 class _Material:
-    """A folder of pictures, read. ``name``: as a state knows it, such as ``pets/dog - Rex``."""
+    """A folder of pictures, read. ``path``: as a state knows it, such as ``pets/dog - Rex``. A missing caption is empty."""
 
-    name: str
+    path: str
     noun: str
     images: tuple[Tensor, ...]
     captions: tuple[str, ...]
     masks: tuple[Tensor | None, ...]
     report: str
+
+    @property
+    def name(self) -> str:
+        return PurePath(self.path).name
+
+    def called(self, number: int) -> str:
+        """The ``number``-th image, as the captioner's messages call it."""
+        return f"{number} of {self.name}"
 
 
 def teach_folder(
@@ -79,14 +87,16 @@ def teach_folder(
         CNSError: a folder that cannot be read, or what :func:`.teach.teach` raises.
     """
     check_unpatched(checkpoint)
+    _check_wired(checkpoint, course.general, previous)
     state = previous or CNSState.empty(checkpoint.layout, checkpoint.fingerprint)
     known = {concept.settings.get("folder") for concept in state.concepts}
     names = {f"{course.folder}/{name}": name for name in subfolders(course.folder)}
-    materials = [_read(path, name, course) for path, name in names.items() if path not in known]
-    lines = [f"- {len(names) - len(materials)} of {len(names)} concepts in `{course.folder}` were known already"]
-    if not materials:
+    read = [_read(path, name, course.config.resolution) for path, name in names.items() if path not in known]
+    lines = [f"- {len(names) - len(read)} of {len(names)} concepts in `{course.folder}` were already known"]
+    if not read:
         on_state(state)
         return state, lines[0]
+    materials = _described(read, course.captioner)
     progress = Progress(1, display.node_id)
     general = course.general or _general_neurons(checkpoint, display.node_id)
     for number, material in enumerate(materials, start=1):
@@ -117,21 +127,53 @@ def noun_of(name: str) -> str:
     return check_noun(name.partition(" - ")[0])
 
 
-def _read(path: str, name: str, course: Course) -> _Material:
+def _check_wired(checkpoint: Checkpoint, general: Neurons | None, previous: CNSState | None) -> None:
+    """Here, so that nobody waits for captions and prior images first."""
+    if general is not None:
+        check_kind(general, "general")
+        checkpoint.fingerprint.check_same(general.fingerprint, GENERAL_MASK, SAME_MODEL)
+    if previous is not None:
+        checkpoint.layout.check_same(previous.layout, PREVIOUS)
+        checkpoint.fingerprint.check_same(previous.fingerprint, PREVIOUS)
+
+
+def _read(path: str, name: str, resolution: int) -> _Material:
     noun = noun_of(name)
-    loaded = load_pictures(find_pictures(path), course.config.resolution, check_cancelled)
+    loaded = load_pictures(find_pictures(path), resolution, check_cancelled)
     images = tuple(image[0] for image in loaded.images)
-    missing = {number: images[number - 1] for number, caption in enumerate(loaded.captions, start=1) if not caption}
-    made = course.captioner(missing) if course.captioner and missing else {n: undescribed(noun, n - 1) for n in missing}
-    captions = tuple(made.get(number, caption) for number, caption in enumerate(loaded.captions, start=1))
     masks = tuple(None if mask is None else mask[0] for mask in loaded.masks)
-    lines = [f"- `{name}`: {loaded.report.splitlines()[0]}"]
-    if missing and not course.captioner:
-        lines.append(
-            f"- `{name}`: {len(missing)} without a caption get one such as '{captions[min(missing) - 1]}'; describe "
+    return _Material(path, noun, images, tuple(loaded.captions), masks, f"- `{name}`: {loaded.report.splitlines()[0]}")
+
+
+def _described(materials: list[_Material], captioner: Captioner | None) -> list[_Material]:
+    """With a caption for every image: its own, the captioner's, which is loaded once, or a sentence that fits any."""
+    missing = {
+        material.called(number): material.images[number - 1]
+        for material in materials
+        for number, caption in enumerate(material.captions, start=1)
+        if not caption
+    }
+    made = captioner(missing) if captioner and missing else {}
+    return [_with_captions(material, made) for material in materials]
+
+
+def _with_captions(material: _Material, made: Mapping[str, str]) -> _Material:
+    captions = [
+        caption or made.get(material.called(number)) or undescribed(material.noun, number - 1)
+        for number, caption in enumerate(material.captions, start=1)
+    ]
+    invented = [
+        new
+        for number, (old, new) in enumerate(zip(material.captions, captions, strict=True), start=1)
+        if not old and material.called(number) not in made
+    ]
+    report = material.report
+    if invented:
+        report += (
+            f"\n- `{material.name}`: pictures without a caption ({len(invented)}) get one such as '{invented[0]}'; describe "
             "them in text files beside them, or choose a captioner, to teach them better"
         )
-    return _Material(path, noun, images, captions, masks, "\n".join(lines))
+    return replace(material, captions=tuple(captions), report=report)
 
 
 def _general_neurons(checkpoint: Checkpoint, node_id: str | None) -> Neurons:
@@ -154,7 +196,7 @@ def _teach(
     base = compute_neurons(checkpoint, list(concept.descriptions), general.top_fraction, "base", display.node_id)
     config = replace(course.config, seed=course.config.seed + len(state.concepts))
     neurons = select_neurons(base, general, course.strategy, config.seed, state)
-    taught, result = teach(checkpoint, Lesson(concept, neurons, prior, state, material.name), config, display)
+    taught, result = teach(checkpoint, Lesson(concept, neurons, prior, state, material.path), config, display)
     return taught, "\n".join(filter(None, [line and f"- {line}", training_figures(taught, result)]))
 
 

@@ -20,10 +20,11 @@ from ..state import CNSState
 from ..state_file import lineage_of
 from ..training import Snapshot
 from .autosave import folder, title
+from .checkpoint.checkpoint import Checkpoint, digest
 from .lesson import Lesson
 
 SUFFIX = ".unfinished"  # not .safetensors, which Load CNS State lists
-_FORMAT = "cns_training 2"
+_FORMAT = "cns_training 3"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Unfinished:
     depends_on: dict[str, object]
 
     @staticmethod
-    def of(lesson: Lesson, state: CNSState, config: TrainConfig) -> Unfinished:
+    def of(checkpoint: Checkpoint, lesson: Lesson, state: CNSState, config: TrainConfig) -> Unfinished:
         """Of the training of ``lesson`` on ``state``."""
         concept, prior, settings = lesson.concept, lesson.prior, config.to_dict()
         del settings["steps"]  # nothing in a step depends on how many there will be
@@ -49,7 +50,7 @@ class Unfinished:
             "neurons": _digest([torch.from_numpy(lesson.neurons.mask.bits.copy())]),
             "calibration prompts": list(lesson.neurons.calibration),
             "previous state": [*lineage_of(state)[-1:], _digest([state.delta.values])],
-            "checkpoint": _plain(asdict(state.fingerprint) | {"name": ""}),
+            "checkpoint": [_plain(asdict(state.fingerprint) | {"name": ""}), digest(checkpoint)],
             "settings": settings,
         }
         return Unfinished(folder() / f"{title(names)}{SUFFIX}", concept.name, _plain(depends_on))
@@ -110,11 +111,11 @@ def _differences(before: dict[str, object], now: dict[str, object]) -> list[str]
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for tensor in tensors:
-        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+        found.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())  # numpy has no bfloat16
+    return found.hexdigest()
 
 
 def _plain(record: Mapping[str, object]) -> dict[str, object]:

@@ -38,7 +38,7 @@ class MakePriorImages(io.ComfyNode):
                     default=_DEFAULT.count,
                     min=1,
                     max=1000,
-                    tooltip="How many images. Fewer than 20 are learned by heart; DreamBooth makes 200.",
+                    tooltip="How many images. Fewer than 20 are memorized; DreamBooth makes 200.",
                 ),
                 seed_input(_DEFAULT.seed, "Another seed draws other images."),
                 io.Int.Input(

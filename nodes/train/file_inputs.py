@@ -11,7 +11,7 @@ AUTOSAVE = True
 
 
 def file_inputs() -> list:
-    """Come after all other widgets: saved workflows hold widgets' values by position."""
+    """Come after those of older workflows, which hold widgets' values by position."""
     return [
         io.Boolean.Input(
             "autosave",

@@ -12,7 +12,7 @@ _DEFAULT = TrainConfig()
 
 
 def material_inputs() -> list:
-    """Come after all other widgets: saved workflows hold widgets' values by position."""
+    """Come after those of older workflows, which hold widgets' values by position."""
     return [
         number(
             "crops",
@@ -29,7 +29,8 @@ def material_inputs() -> list:
                 "flip",
                 default=_DEFAULT.flip,
                 optional=True,
-                tooltip="Mirrors half of the crops. Not for letters, faces or anything else with a left and a right.",
+                tooltip="Only used with several crops: mirrors half of them. Not for letters, faces or anything else with a "
+                "left and a right.",
             )
         ),
         advanced(

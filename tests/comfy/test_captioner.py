@@ -16,6 +16,7 @@ from cns_pack.cns_core.comfy_adapter.captioner.loading import load_captioner
 from cns_pack.cns_core.comfy_adapter.captioner.model import INSTRUCTION
 from cns_pack.cns_core.comfy_adapter.captioner.replies import caption_in, loops
 from cns_pack.cns_core.comfy_adapter.folders import CAPTIONERS
+from cns_pack.cns_core.comfy_adapter.model_folder import download
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.caption.caption_concept_images import CaptionConceptImages
 
@@ -400,6 +401,27 @@ def test_the_pinned_commit_is_downloaded(hub, captioners):
     assert (captioners / BLIP / "model.safetensors").is_file()
     assert not (captioners / BLIP / "pytorch_model.bin").exists()
     assert not (captioners / f".{BLIP}.download").exists()
+
+
+def test_after_a_cancel_the_next_try_waits_for_the_same_download(captioners, monkeypatch):
+    begun, go = [], threading.Event()
+
+    def slow(*_, local_dir, **__) -> None:
+        begun.append(local_dir)
+        go.wait(20)
+        tiny_captioners.tiny_blip(local_dir)
+
+    def cancelled(_: str) -> None:
+        raise comfy.model_management.InterruptProcessingException
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", slow)
+    source, target = MODELS.known[BLIP], captioners / BLIP
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        download(source, target, cancelled)
+    threading.Timer(0.3, go.set).start()
+    assert download(source, target, lambda _: None) == target
+    assert (target / "model.safetensors").is_file()
+    assert len(begun) == 1
 
 
 # --- The node

@@ -20,7 +20,7 @@ from cns_pack.cns_core.comfy_adapter.export.export import export_state
 from cns_pack.cns_core.comfy_adapter.export.folder import new_export_folder, token_words
 from cns_pack.cns_core.errors import CNSError
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -211,6 +211,20 @@ def test_full_disk(studio, two_state, output, monkeypatch):
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(CNSError, match=r"concepts could not be written: No space left on device"):
         exported(studio, two_state, "LoRA")
+    assert not (output / "cns_export" / "concepts").exists()
+
+
+def test_full_disk_where_comfyui_writes(studio, two_state, output, monkeypatch):
+    """Its errors are safetensors' own."""
+
+    def no_space(*_, **__) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("comfy.sd.save_checkpoint", no_space)
+    with pytest.raises(CNSError, match=r"could not be written: SafetensorError: .*No space left on device"):
+        export_state(
+            studio.checkpoint, two_state, "checkpoint", torch.float32, lambda: new_export_folder("cns_export/concepts")
+        )
     assert not (output / "cns_export" / "concepts").exists()
 
 

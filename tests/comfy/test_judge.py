@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import folder_paths
 import numpy as np
@@ -86,6 +87,8 @@ def test_people_are_told(judges):
     assert lines[1].endswith(": the model copies them")  # it is one of the concept's own
     assert "its own images" not in lines[2]  # there is only one
     assert as_table(scores).splitlines()[3].startswith("| 2 | `photo of a (<new2>:1.3) in the snow` | ")
+    chosen = replace(scores, prompts=("a {red|blue}\n<new1>", scores.prompts[1]))
+    assert as_table(chosen).splitlines()[2].startswith("| 1 | `a {red\\|blue} <new1>` | ")
 
 
 def test_folders_that_are_no_judges(judges):
@@ -99,6 +102,9 @@ def test_folders_that_are_no_judges(judges):
     tiny_clip(judges / "clip")
     (judges / "clip" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(CNSError, match="cannot be loaded"):
+        load_judge("clip")
+    (judges / "clip" / "config.json").write_text('{"model_type": "cl', encoding="utf-8")
+    with pytest.raises(CNSError, match=r"cannot be loaded \(JSONDecodeError: .*: get its files again"):
         load_judge("clip")
     with pytest.raises(CNSError, match=r"turn on download_judge to fetch it \(0.6 GB\)"):
         load_judge("clip-vit-base-patch32")

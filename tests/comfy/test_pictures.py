@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 
 import folder_paths
 import numpy as np
 import pytest
 import torch
+from cns_pack.cns_core.comfy_adapter.pictures import folders as module
 from cns_pack.cns_core.comfy_adapter.pictures.folders import concept_folders, find_pictures
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.nodes.caption.load_concept_images import LoadConceptImages
@@ -61,6 +63,29 @@ def test_folders_with_images_are_listed_and_unreadable_ones_passed_over(inputs):
         assert concept_folders() == (["dog", "locked"] if readable else ["dog"])
     finally:
         (inputs / "locked").chmod(0o755)
+
+
+def test_the_folders_are_walked_again_when_one_has_changed(inputs, monkeypatch):
+    walks, walk = [], os.walk
+    monkeypatch.setattr(os, "walk", lambda *given, **options: walks.append(1) or walk(*given, **options))
+    monkeypatch.setattr(module, "_CLOCK_TICK", 0)
+    before = concept_folders()
+    assert concept_folders() == before
+    assert len(walks) == 1
+    time.sleep(0.05)  # longer than a tick of the kernel's clock
+    (inputs / "dog" / "more").mkdir()
+    Image.new("RGB", (8, 8)).save(inputs / "dog" / "more" / "1.png")
+    assert concept_folders() == [*before, "dog/more"]
+
+
+def test_what_changed_just_now_is_looked_at_again(inputs):
+    """The next change could get the same time."""
+    before = concept_folders()
+    stamp = os.stat(inputs / "dog")
+    (inputs / "dog" / "more").mkdir()
+    Image.new("RGB", (8, 8)).save(inputs / "dog" / "more" / "1.png")
+    os.utime(inputs / "dog", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert concept_folders() == [*before, "dog/more"]
 
 
 @pytest.mark.parametrize("folder", [".ipynb_checkpoints", "@eaDir", "dog/@eaDir", "__MACOSX/dog", "#recycle"])

@@ -17,6 +17,8 @@ from cns_pack.cns_core.training import run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from tests.support.tiny_models import AveragingVAE
+
 STEPS, STOP = 27, 23  # multipliers move after 10 and 20 steps, the paper's weight is known after 20
 
 
@@ -40,6 +42,10 @@ def cancel(monkeypatch):
 
     monkeypatch.setattr(TrainingProgress, "after_step", after_step)
     return at.append
+
+
+class OtherVAE(AveragingVAE):
+    pass
 
 
 def kept(studio, *lesson, cancelled: bool = True, at: frozenset[int] = frozenset(), **config):
@@ -122,6 +128,8 @@ def test_what_differs_is_named(studio, dog, hat, dog_state, autosaves, cancel):
         kept(studio, painted, seed=4)
     with pytest.raises(CNSError, match="had other class pictures, class prompts"):
         studio.teach(dog, prior=False, keeping=Keeping(cancelled=True), steps=STEPS)
+    with pytest.raises(CNSError, match="had other checkpoint"):
+        studio.teach(dog, keeping=Keeping(cancelled=True), checkpoint=replace(studio.checkpoint, vae=OtherVAE()), steps=STEPS)
     with pytest.raises(CNSError, match="has done 3 steps already: set steps to 3 or more"):
         kept(studio, dog, steps=2)
     stopped(studio, hat, dog_state, cancel=cancel, at=3)

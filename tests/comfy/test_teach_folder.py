@@ -16,6 +16,7 @@ from cns_pack.cns_core.comfy_adapter.pictures.folders import collections, subfol
 from cns_pack.cns_core.comfy_adapter.teach_folder import Course, known_state, noun_of, teach_folder
 from cns_pack.cns_core.config import TrainConfig
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.cns_core.state import CNSState
 from PIL import Image
 
 from tests.support.tiny_models import tiny_model
@@ -69,7 +70,7 @@ def test_two_folders_then_a_third_alone(run, pets):
     assert [concept.settings["folder"] for concept in state.concepts] == ["pets/dog - Luna", "pets/dog - Rex"]
     assert [concept.settings["seed"] for concept in state.concepts] == [0, 1]
     assert shown == [1, 2]
-    assert "0 of 2 concepts in `pets` were known already" in summary
+    assert "0 of 2 concepts in `pets` were already known" in summary
     assert summary.count("autosaved as") == 2
     saved = pets.parents[1] / "output" / STATES / "pets_00001_.safetensors"
     assert f"saved as `{saved}`" in summary
@@ -82,7 +83,7 @@ def test_two_folders_then_a_third_alone(run, pets):
     assert all(a.mask.equals(b.mask) for a, b in zip(state.concepts, more.concepts, strict=False))
     again, summary, shown = run()
     assert names(again) == names(more)
-    assert summary == "- 3 of 3 concepts in `pets` were known already"
+    assert summary == "- 3 of 3 concepts in `pets` were already known"
 
 
 def test_what_was_taught_before_an_error_is_not_taught_again(run, pets, monkeypatch):
@@ -137,11 +138,32 @@ def test_captions_and_masks(run, pets):
     assert "my <new1> dog on a red carpet" in state.concepts[0].prompts
     assert "a close-up photo of a <new1> dog in the middle of the picture" in state.concepts[0].prompts
     assert "3 pictures, 1 with a caption, 1 with a mask" in summary
-    assert "2 without a caption get one such as 'a close-up photo of a dog in the middle of the picture'" in summary
-    described, summary, _ = run(previous=None, captioner=lambda images: {n: f"a dog, number {n}" for n in images})
-    assert "a <new1> dog, number 3" in described.concepts[0].prompts
-    assert "a <new1> dog, number 1" not in described.concepts[0].prompts
+    assert "pictures without a caption (2) get one such as 'a close-up photo of a dog in the middle of the picture'" in summary
+    described, summary, _ = run(previous=None, captioner=lambda images: {name: f"a dog, number {name}" for name in images})
+    assert "a <new1> dog, number 3 of dog - Rex" in described.concepts[0].prompts
+    assert "a <new1> dog, number 1 of dog - Rex" not in described.concepts[0].prompts
     assert "without a caption" not in summary
+
+
+def test_the_captioner_is_loaded_once(run):
+    asked = []
+
+    def captioner(images):
+        asked.append(list(images))
+        return {name: f"a dog, {name}" for name in images}
+
+    state, _, _ = run(captioner=captioner)
+    assert asked == [[f"{number} of dog - {name}" for name in ("Luna", "Rex") for number in (1, 2, 3)]]
+    assert "a <new2> dog, 2 of dog - Rex" in state.concepts[1].prompts
+
+
+def test_wrong_wires_are_noticed_before_a_picture_is_read(run, studio, dog, monkeypatch):
+    monkeypatch.setattr(module, "load_pictures", lambda *_: pytest.fail("pictures were read"))
+    with pytest.raises(CNSError, match="general_neurons input got selected neurons: wire Compute General Neurons there"):
+        run(general=studio.neurons(dog))
+    other = Checkpoint(tiny_model(seed=7), studio.clip, studio.vae)
+    with pytest.raises(CNSError, match="The previous state was made for the checkpoint"):
+        run(previous=CNSState.empty(other.layout, other.fingerprint))
 
 
 def test_folders_of_folders(pets):

@@ -3,9 +3,18 @@ from __future__ import annotations
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.checkpoint.checks import token_embedding
-from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import RARE_WORDS, initial_vectors, initial_word, with_tokens
+from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import (
+    RARE_WORDS,
+    STARTED_FROM,
+    initial_vectors,
+    initial_word,
+    with_tokens,
+)
 from cns_pack.cns_core.config import TrainConfig
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.cns_core.kv_layers import KVLayout
+from cns_pack.cns_core.masks import NeuronMask
+from cns_pack.cns_core.state import LearnedConcept
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -125,13 +134,21 @@ def test_a_token_cannot_be_taught_twice(clip):
         with_tokens(taught, {"<New1>": torch.randn(1, WIDTH)})
 
 
+def started_from(*words: str) -> list[LearnedConcept]:
+    mask = NeuronMask.empty(KVLayout.from_shapes({"x.attn2.to_k": (2, 2)}))
+    return [LearnedConcept("<a>", "dog", mask, torch.ones(1, 2), ("a",), {STARTED_FROM: word}, {}) for word in words]
+
+
 def test_where_a_token_starts(clip):
     rare = TrainConfig(token_start="rare word")
-    words = [initial_word(rare, "dog", number) for number in range(len(RARE_WORDS))]
+    words: list[str] = []
+    for _ in RARE_WORDS:
+        words.append(initial_word(rare, "dog", started_from(*words)))
     assert sorted(words) == sorted(set(RARE_WORDS))
-    assert initial_word(rare, "dog", len(RARE_WORDS)) == words[0]
-    assert initial_word(TrainConfig(), "dog", 3) == "dog"
-    assert initial_word(TrainConfig(token_start="rare word", initial_word=" cat "), "dog", 3) == "cat"
+    assert initial_word(rare, "dog", started_from(*words)) == words[0]
+    assert initial_word(rare, "dog", started_from(words[1])) == words[2]  # the first concept was removed
+    assert initial_word(TrainConfig(), "dog", started_from(*words[:3])) == "dog"
+    assert initial_word(TrainConfig(token_start="rare word", initial_word=" cat "), "dog", []) == "cat"
     tokenizer = clip.tokenizer.clip_l.tokenizer
     assert {len(tokenizer(word, add_special_tokens=False)["input_ids"]) for word in RARE_WORDS} == {1}
 

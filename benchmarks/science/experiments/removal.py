@@ -22,8 +22,9 @@ from benchmarks.science.paper_protocol import (
 from benchmarks.science.report import mean_sd, save_grid, table, write
 from benchmarks.science.sequences import Score, Sequence, load_states, measure, run
 from benchmarks.science.variants import KEPT
+from cns_core.comfy_adapter.checkpoint.conditioning import moment_of
 from cns_core.comfy_adapter.checkpoint.tokens import with_tokens
-from cns_core.comfy_adapter.remove import moment_of, remove
+from cns_core.comfy_adapter.remove import remove
 from cns_core.history import with_strengths
 from cns_core.kept_prompts import kept_prompts
 from cns_core.masks import NeuronMask

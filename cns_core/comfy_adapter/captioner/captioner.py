@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import comfy.model_management as memory
 import numpy as np
@@ -28,6 +29,8 @@ _KNOWN = {
 MODELS = ModelFolder(CAPTIONERS, _KNOWN, "captioning model", "download_captioner", "write the captions by hand")
 _LONG_SIDE = 1024
 
+Name = TypeVar("Name", int, str)
+
 
 def captioner_names() -> list[str]:
     """The known models, every model folder a user put there, and none."""
@@ -35,13 +38,13 @@ def captioner_names() -> list[str]:
 
 
 def caption_images(
-    images: Mapping[int, Tensor],
+    images: Mapping[Name, Tensor],
     name: str,
     may_download: bool,
     on_image: Callable[[], None] = lambda: None,
     on_download: Callable[[str], None] = lambda text: None,
-) -> dict[int, str]:
-    """A caption for each image (height, width, 3) in 0..1, by the number the user knows it by.
+) -> dict[Name, str]:
+    """A caption for each image (height, width, 3) in 0..1, by the number or name the user knows it by.
 
     Raises:
         CNSError: the model is not there and may not be downloaded, cannot be used, or has nothing to say.
@@ -53,9 +56,9 @@ def caption_images(
         memory.soft_empty_cache()
 
 
-def _captions(folder: Path, images: Mapping[int, Tensor], on_image: Callable[[], None]) -> dict[int, str]:
+def _captions(folder: Path, images: Mapping[Name, Tensor], on_image: Callable[[], None]) -> dict[Name, str]:
     """The model is off its device when this returns."""
-    name, captions = folder.name, {}
+    name, captions = folder.name, dict[Name, str]()
     trouble = f"{folder} does not hold a captioning model that transformers can load"
     with _reported(name, trouble, "get its files again, from a repository made for transformers"):
         model = load_captioner(folder, memory.get_torch_device())

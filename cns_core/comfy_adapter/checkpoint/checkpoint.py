@@ -62,8 +62,9 @@ def digest(checkpoint: Checkpoint) -> str:
     found = hashlib.sha256(str(clip_skip(checkpoint.clip)).encode())
     for patcher in (checkpoint.model, checkpoint.clip.patcher, getattr(checkpoint.vae, "patcher", None)):
         stored = patcher.get_key_patches() if patcher is not None else {}  # other packs bring VAEs of their own
-        samples = [patches[0][0].detach().reshape(-1)[:_SAMPLED].float() for _, patches in sorted(stored.items())]
-        found.update(torch.cat(samples).cpu().numpy().tobytes() if samples else type(checkpoint.vae).__name__.encode())
+        # One by one: a patched weight lies in the patcher's backup, which may be on another device.
+        samples = [patches[0][0].detach().reshape(-1)[:_SAMPLED].float().cpu() for _, patches in sorted(stored.items())]
+        found.update(torch.cat(samples).numpy().tobytes() if samples else type(checkpoint.vae).__name__.encode())
     return found.hexdigest()
 
 

@@ -10,7 +10,7 @@ from comfy.sd import CLIP
 from torch import Tensor
 
 from ...errors import CNSError
-from ...training.keep_term import Row
+from ...training.keep_term import Row, held_moment
 
 _TOGETHER = 8  # prompts: faster than one at a time, and Cancel is still obeyed soon
 
@@ -51,13 +51,18 @@ def features(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None] = lam
 
 
 def _together(clip: CLIP, prompts: list[str]) -> list[Tensor]:
-    """The same bits as one prompt at a time: ComfyUI encodes all sections of a long prompt at once and puts them in a row."""
+    """The same as one prompt at a time: ComfyUI encodes all sections of a long prompt at once and puts them in a row."""
     tokenized = [clip.tokenize(prompt) for prompt in prompts]
     (name,) = tokenized[0]
     sections = {name: [section for tokens in tokenized for section in tokens[name]]}
     encoded = cast(Tensor, clip.encode_from_tokens(sections))[0].float()  # (rows, features) unless asked for more
     rows = [sum(len(section) for section in tokens[name]) for tokens in tokenized]
     return [part.clone() for part in encoded.split(rows)]
+
+
+def moment_of(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None] = lambda: None) -> Tensor:
+    """The prompts' :func:`...training.keep_term.held_moment`; ``on_prompt`` as in :func:`features`."""
+    return held_moment(features(clip, prompts, on_prompt), [row_kinds(clip, prompt) for prompt in prompts])
 
 
 def row_kinds(clip: CLIP, prompt: str) -> Tensor:

@@ -7,7 +7,7 @@ text encoder itself stays as it is, prompt weights and ``embedding:`` go on work
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from comfy.sd import CLIP
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...config import TrainConfig
 from ...errors import CNSError
+from ...state import LearnedConcept
 from .checks import token_embedding
 from .token_splicer import TokenSplicer
 
@@ -37,6 +38,7 @@ RARE_WORDS = (
     "snf",
     "mmc",
 )
+STARTED_FROM = "started_from"  # the word, in a concept's settings
 
 
 def with_tokens(clip: CLIP, vectors: Mapping[str, Tensor]) -> CLIP:
@@ -72,12 +74,15 @@ def splicer(clip: CLIP) -> TokenSplicer:
     return getattr(clip.tokenizer, clip.tokenizer.clip).tokenizer
 
 
-def initial_word(config: TrainConfig, noun: str, number: int) -> str:
-    """The word that the token of the ``number``-th concept (from 0) starts from."""
+def initial_word(config: TrainConfig, noun: str, concepts: Sequence[LearnedConcept]) -> str:
+    """The word that the token of the concept after ``concepts`` starts from; of rare words one that none of them has."""
     word = config.initial_word.strip()
     if word or config.token_start == "class noun":
         return word or noun
-    return RARE_WORDS[number % len(RARE_WORDS)]
+    used = {concept.settings.get(STARTED_FROM) for concept in concepts}
+    first = len(concepts) % len(RARE_WORDS)
+    in_turn = RARE_WORDS[first:] + RARE_WORDS[:first]
+    return next((word for word in in_turn if word not in used), in_turn[0])
 
 
 def initial_vectors(clip: CLIP, word: str, count: int, seed: int = 0) -> Tensor:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import comfy.sd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
 from ...atomic_write import replacing
-from ...errors import CNSError
+from ...errors import CNSError, brief
 from ...state import CNSState
 from ..apply.apply import apply_state
 from ..checkpoint.checkpoint import Checkpoint
@@ -63,8 +64,9 @@ def export_state(
     export = Export(checkpoint, state, dtype, new_folder())
     try:
         return export.folder, [TARGETS[target](export), *_tokens(export)]
-    except OSError as error:
-        raise CNSError(f"{export.folder} could not be written: {error.strerror or error}. Make room there.") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or brief(error)
+        raise CNSError(f"{export.folder} could not be written: {reason}. Make room there.") from error
     finally:
         with contextlib.suppress(OSError):  # the folder has files in it, unless something failed
             export.folder.rmdir()

@@ -19,7 +19,7 @@ def new_export_folder(prefix: str) -> Path:
     ``-`` are replaced.
 
     Raises:
-        CNSError: the prefix is no file's name or points outside the output folder, or that cannot be written.
+        CNSError: the prefix is not a valid file name, points outside the output folder, or that cannot be written.
     """
     pure, output = check_prefix(prefix), folder_paths.get_output_directory()
     try:

@@ -46,7 +46,7 @@ class Live:
 
 @dataclass
 class LiveState(Live):
-    """``state`` as :func:`cns_core.figures.state_record` gives it."""
+    """``state`` as :func:`.state_record.state_record` gives it."""
 
     kind, most = "state", 256
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import reprlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,7 @@ MASK_ENDING = "-masklabel"  # as OneTrainer names them; white is what is learned
 MASK_ENDINGS_BESIDE_A_PICTURE = ("_mask", "-mask", ".mask")  # a picture may be called so, a picture's companion is a mask
 SYSTEM_NAMES = {"__macosx", "@eadir", "@recycle", "#recycle", "$recycle.bin", "thumbs.db", "ehthumbs.db", "desktop.ini"}
 NAMES_SHOWN = 10
+_CLOCK_TICK = 3_000_000_000  # nanoseconds: more than any file system's clock takes, FAT's 2 s included
 _MASK_ENDINGS = (MASK_ENDING, *MASK_ENDINGS_BESIDE_A_PICTURE)
 
 Note = tuple[str, str]  # the file's name, what the user should know about it
@@ -60,19 +62,51 @@ class LoadedPictures:
 
 
 def concept_folders() -> list[str]:
-    """Folders inside ComfyUI's input that hold pictures; unreadable ones are passed over, as ComfyUI's own lists do."""
-    root, seen, holding = Path(folder_paths.get_input_directory()), set(), []
+    """Folders inside ComfyUI's input that hold pictures; unreadable ones are passed over, as ComfyUI's own lists do.
+
+    ComfyUI asks many times in a run. The tree is walked again when a folder in it has changed.
+    """
+    root = folder_paths.get_input_directory()
+    known = _walks.get(root)
+    if known is None or any(_changed(folder) != then for folder, then in known.folders.items()):
+        known = _walks[root] = _walk(root)
+    return list(known.names)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """``folders``: every folder, and when something was last added to it or removed; 0 where that was just now."""
+
+    folders: dict[str, int]
+    names: list[str]
+
+
+_walks: dict[str, _Walk] = {}  # by root
+
+
+def _walk(root: str) -> _Walk:
+    started, folders, seen, holding = time.time_ns(), {}, set(), []
     for folder, below, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link that leads back
             below.clear()
             continue
         seen.add(real)
+        changed = _changed(folder)
+        folders[folder] = changed if changed < started - _CLOCK_TICK else 0  # the next change may get the same time
         below[:] = [name for name in below if not _of_the_system(name)]
         if any(map(_is_picture, files)):
             holding.append(Path(folder))
-    names = [folder.relative_to(root).as_posix() for folder in holding if folder != root]
-    return sorted(names, key=natural_order)
+    names = [folder.relative_to(root).as_posix() for folder in holding if folder != Path(root)]
+    return _Walk(folders, sorted(names, key=natural_order))
+
+
+def _changed(folder: str) -> int:
+    """In nanoseconds; -1 where the folder is gone or may not be read."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return -1
 
 
 def collections() -> list[str]:

@@ -29,6 +29,7 @@ class PriorStore:
         self.folder = Path(folder_paths.get_output_directory(), STATES, "priors")
         self._name = "-".join(re.findall(r"\w+", noun.casefold()))[:_LONGEST] or "class"
         self._files: dict[str, list[Path]] = {}
+        self._number = 1  # none below it is free
         for path in sorted(self.folder.glob(f"{self._name}_*.png")):
             if record := _record(path):
                 self._files.setdefault(record, []).append(path)
@@ -46,9 +47,8 @@ class PriorStore:
 
     def save(self, made: Mapping[str, object], image: Tensor) -> None:
         """Raises OSError where the folder cannot be written."""
-        number = 1
-        while (path := self.folder / f"{self._name}_{number:05}.png").exists():
-            number += 1
+        while (path := self.folder / f"{self._name}_{self._number:05}.png").exists():
+            self._number += 1
         info = PngInfo()
         info.add_text(_RECORD, _key(made))
         with replacing(path) as temporary:
