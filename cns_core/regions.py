@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -65,13 +64,3 @@ def mixed(base: Tensor, regions: Sequence[Tensor], shares: Tensor) -> Tensor:
     for region, share in zip(regions, shares, strict=True):
         result = torch.addcmul(result, region, share)
     return result
-
-
-def common_length(lengths: Sequence[int]) -> int:
-    """The shortest number of tokens that contexts of all these lengths can be repeated to."""
-    return math.lcm(*lengths)
-
-
-def repeated(context: Tensor, length: int) -> Tensor:
-    """(b, tokens, width) to (b, length, width): the whole context again and again, which attention cannot tell from one."""
-    return context.repeat(1, length // context.shape[1], 1)

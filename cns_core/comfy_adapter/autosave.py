@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import folder_paths
 
 from ..state import CNSState
 from ..state_file import lineage_of, read_lineage, save_state
+from .file_names import plain
 from .folders import AUTOSAVES, STATES, SUFFIX
 from .side_effects import SideEffect
 
@@ -74,10 +74,10 @@ def _lineages(place: Path) -> dict[Path, tuple[str, ...]]:
 
 def title(names: Sequence[str]) -> str:
     """Of concepts called so: ``new1-dog+new2-hat``, or ``7-concepts-to-new7-hat``."""
-    plain = [_plain(name) for name in names]
-    joined = "+".join(plain)
-    if len(joined) > _LONGEST and len(plain) > 1:
-        joined = f"{len(plain)}-concepts-to-{plain[-1]}"
+    words = [plain(name) for name in names]
+    joined = "+".join(words)
+    if len(joined) > _LONGEST and len(words) > 1:
+        joined = f"{len(words)}-concepts-to-{words[-1]}"
     return joined[:_LONGEST]
 
 
@@ -89,8 +89,3 @@ def _free_path(name: str) -> Path:
         number += 1
         path = folder() / f"{stem}_{number}{SUFFIX}"
     return path
-
-
-def _plain(name: str) -> str:
-    """``<new1> dog`` -> ``new1-dog``: letters and digits of any script, which every file system takes."""
-    return "-".join(re.findall(r"\w+", name))

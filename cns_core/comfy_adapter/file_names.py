@@ -1,4 +1,4 @@
-"""Placeholders in the names of saved files, as ComfyUI's editor fills them in for its own save nodes."""
+"""Names of saved files: what any system takes, and placeholders as ComfyUI's editor fills them in for its own save nodes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from typing import Any
 _PLACEHOLDER = re.compile(r"%([^%]+)%")
 _DATE_PART = re.compile(r"d{1,2}|M{1,2}|h{1,2}|m{1,2}|s{1,2}|y{2,4}")
 _UNFIT = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')  # for a file's name on some system
+
+
+def plain(name: str) -> str:
+    """``<new1> dog`` -> ``new1-dog``: letters and digits of any script, which every file system and every prompt takes."""
+    return "-".join(re.findall(r"\w+", name))
 
 
 def fill_in(name: str, prompt: Mapping[str, Mapping[str, Any]], now: datetime) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from cns_pack.cns_core.errors import CNSError
-from cns_pack.cns_core.regions import at_positions, common_length, mask_of_boxes, mixed, repeated, weights
+from cns_pack.cns_core.regions import at_positions, mask_of_boxes, mixed, weights
+from cns_pack.cns_core.training.batches import stack_contexts
 
 
 def test_masks_are_scaled_by_area():
@@ -62,18 +63,18 @@ def test_each_picture_of_a_batch_has_its_own_mask():
 
 
 def test_repeating_whole_contexts_is_all_attention_cannot_see():
-    assert common_length([77, 154, 231]) == 462
     queries, context = torch.tensor([[0.5, -1.0]]), torch.tensor([[[1.0, 0.0], [0.0, 2.0], [-1.0, 1.0]]])
 
     def attended(context: torch.Tensor) -> torch.Tensor:
-        scores = (queries @ context[0].T).exp()
-        return scores / scores.sum() @ context[0]
+        scores = (queries @ context.T).exp()
+        return scores / scores.sum() @ context
 
-    longer = repeated(context, 6)
-    assert longer.tolist()[0] == [*context.tolist()[0]] * 2
-    assert torch.allclose(attended(longer), attended(context))
-    padded = torch.cat([context, torch.zeros(1, 3, 2)], dim=1)
-    assert not torch.allclose(attended(padded), attended(context), atol=0.1)
+    longer, other = stack_contexts([context, torch.zeros(1, 2, 2)])
+    assert longer.tolist() == [*context[0].tolist()] * 2
+    assert other.shape == (6, 2)
+    assert torch.allclose(attended(longer), attended(context[0]))
+    padded = torch.cat([context[0], torch.zeros(3, 2)])
+    assert not torch.allclose(attended(padded), attended(context[0]), atol=0.1)
 
 
 def test_boxes():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import folder_paths
 
 from ...errors import CNSError
+from ..file_names import plain
 from ..folders import check_prefix
 
 
@@ -24,7 +24,7 @@ def new_export_folder(prefix: str) -> Path:
     pure, output = check_prefix(prefix), folder_paths.get_output_directory()
     try:
         folder, name, *_ = folder_paths.get_save_image_path(pure.as_posix(), output)
-        name, number = word(name) or "concepts", 1
+        name, number = plain(name) or "concepts", 1
         while True:
             path = Path(folder, name if number == 1 else f"{name}_{number}")
             try:
@@ -47,15 +47,10 @@ def token_words(name: str, tokens: Iterable[str]) -> dict[str, str]:
     """
     words: dict[str, str] = {}
     for token in tokens:
-        plain = f"{name}-{word(token) or 'token'}".lower()
-        found, number = plain, 1
+        first = f"{name}-{plain(token) or 'token'}".lower()
+        found, number = first, 1
         while found in words.values():
             number += 1
-            found = f"{plain}_{number}"
+            found = f"{first}_{number}"
         words[token] = found
     return words
-
-
-def word(name: str) -> str:
-    """Letters and digits of any script, which every file system and every prompt takes, joined by ``-``."""
-    return "-".join(re.findall(r"\w+", name))

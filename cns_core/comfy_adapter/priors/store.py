@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ...atomic_write import replacing
+from ..file_names import plain
 from ..folders import STATES
 
 _RECORD = "cns_prior"  # the text in a PNG that says how it was made; not "prompt", which the editor would open
@@ -27,7 +27,7 @@ class PriorStore:
 
     def __init__(self, noun: str) -> None:
         self.folder = Path(folder_paths.get_output_directory(), STATES, "priors")
-        self._name = "-".join(re.findall(r"\w+", noun.casefold()))[:_LONGEST] or "class"
+        self._name = plain(noun.casefold())[:_LONGEST] or "class"
         self._files: dict[str, list[Path]] = {}
         self._number = 1  # none below it is free
         for path in sorted(self.folder.glob(f"{self._name}_*.png")):

@@ -18,7 +18,8 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...errors import CNSError
-from ...regions import at_positions, common_length, mixed, repeated, weights
+from ...regions import at_positions, mixed, weights
+from ...training.batches import stack_contexts
 from .region import Region, TimedContext
 
 _KEY, _ROWS = "cns_regions", "cns_region_rows"
@@ -129,9 +130,7 @@ def gather(queries: Tensor, keys: Tensor, values: Tensor, options: Options) -> t
         )
     size = count // len(options["uuids"])
     contexts = [comfy.utils.repeat_to_batch_size(prompt.context, size) for _, prompt in rows]
-    length = common_length([context.shape[1] for context in (keys, *contexts)])
-    added = torch.cat([repeated(context, length) for context in contexts]).to(keys)
-    joined = torch.cat([repeated(keys, length), added])
+    joined = stack_contexts([keys, *(context.to(keys) for context in contexts)])
     chunks = queries.split(size)
     queries = torch.cat([queries, *(chunks[chunk] for chunk, _ in rows)])
     # Other patches read here whose rows these are. The lists are ComfyUI's: replaced for this block, never changed.
