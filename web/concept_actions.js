@@ -45,7 +45,7 @@ export function paintActions(node, row, token) {
     mute.title = say(muted ? "unmuteHelp" : "muteHelp", { token });
     mute.disabled = removed || isWired(node, STRENGTHS);
   }
-  if (remove) remove.disabled = removed || !NEEDED.every((name) => sourceOf(node, name));
+  if (remove) remove.disabled = removed || !NEEDED.every((name) => originOf(node, name));
 }
 
 /**
@@ -118,7 +118,7 @@ function isRemoved(node, token) {
  * @param {GraphNode} node
  * @param {string} name
  */
-function sourceOf(node, name) {
+function originOf(node, name) {
   const id = node.inputs?.find((input) => input.name === name)?.link;
   const link = node.graph && id != null ? linkOf(node.graph, id) : undefined;
   const source = link && node.graph?.getNodeById(link.origin_id);
@@ -135,7 +135,7 @@ function insertRemove(node, token) {
   remove.pos = [node.pos[0], node.pos[1] + node.size[1] + BELOW];
   node.graph?.add(remove);
   for (const name of NEEDED) {
-    const wired = sourceOf(node, name);
+    const wired = originOf(node, name);
     wired?.source.connect(wired.slot, remove, name);
   }
   const widget = remove.widgets?.find(({ name }) => name === "token");

@@ -74,7 +74,7 @@ class TrainingChart {
   #draw({ rows, steps }) {
     const { curves, top } = curvesOf(rows, steps);
     this.#plot.replaceChildren(...curves.flatMap((curve) => [line(curve, "raw"), line(curve, "smooth")]));
-    this.#plot.ariaLabel = say("losses", { values: curves.map(({ name, last }) => `${say(name)} ${valueOf(name, last)}`).join(", ") });
+    this.#plot.ariaLabel = say("losses", { values: curves.map(({ name, last }) => `${say(name)} ${written(name, last)}`).join(", ") });
     this.#legend.replaceChildren(...curves.map(legend));
     this.#scale.replaceChildren(...[top, top / 2, 0].map((value) => make("span", "", { textContent: short(value) })));
     this.#steps.replaceChildren(...["0", say("steps", { steps })].map((textContent) => make("span", "", { textContent })));
@@ -94,7 +94,7 @@ function line(curve, kind) {
 
 /** @param {Curve} curve */
 function legend({ name, ownScale, top }) {
-  const textContent = ownScale ? say("ownScale", { name: say(name), top: valueOf(name, top) }) : say(name);
+  const textContent = ownScale ? say("ownScale", { name: say(name), top: written(name, top) }) : say(name);
   return make("span", `cns-${name}`, { textContent });
 }
 
@@ -130,7 +130,7 @@ function clock(seconds) {
  * @param {Curve["name"]} name
  * @param {number} value
  */
-function valueOf(name, value) {
+function written(name, value) {
   return name === "moved" ? `${(100 * value).toFixed(1)} %` : short(value);
 }
 
