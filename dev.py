@@ -174,9 +174,9 @@ def lint(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     outcomes = checks(python, comfyui) if not rest else {}
-    variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "CNS_NEWEST_FRONTEND": str(newest_frontend())}
-    variables |= {"HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+    variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
     if not rest and two_at_a_time():
+        newest_frontend()  # now, as both would fetch it when they come to the browser tests
         link_pack(BASE.with_name("base_gw1"))  # each of the two has servers, and so models, input and output, of its own
         rest = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=20"]
         variables["OMP_NUM_THREADS"] = str((os.cpu_count() or 1) // 2)  # threads that share a core wait for each other

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from demo.editor.comfy_server import ComfyServer
+from dev import newest_frontend
 from tests.support.editor import LITEGRAPH, NODES_2, SETTINGS, ready
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
@@ -16,7 +17,6 @@ OPTIONS = (
     *("--disable-component-update", "--disable-sync"),
 )
 _NODES = {"bundled": LITEGRAPH, "newest": NODES_2}  # what draws the nodes, where a test does not say
-FRONTENDS = {"bundled": (), "newest": ("--front-end-root", os.environ.get("CNS_NEWEST_FRONTEND", ""))}
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="session", params=list(FRONTENDS))
+@pytest.fixture(scope="session", params=list(_NODES))
 def frontend(request) -> str:
     """The editor this ComfyUI brings, and the newest one."""
     return request.param
@@ -44,8 +44,9 @@ def server(frontend, comfyui, base):
     """A core stays free for the browser: torch's threads wait
     for each other after every operation, so one that shares its core holds up all.
     """
+    options = ("--cpu", "--front-end-root", str(newest_frontend())) if frontend == "newest" else ("--cpu",)
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) - 1))}
-    with ComfyServer(comfyui, base, options=("--cpu", *FRONTENDS[frontend]), environment=threads) as running:
+    with ComfyServer(comfyui, base, options=options, environment=threads) as running:
         yield running
 
 
