@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import hashlib
 import json
 import os
@@ -222,38 +223,23 @@ def reliability(python: Path, comfyui: Path, rest: list[str]) -> int:
     return test(python, comfyui, [*faults, "--write-reliability", *rest])
 
 
-def demo(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("demo/run.py", python, comfyui, rest)
-
-
-def train_demo_model(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("demo/training/run.py", python, comfyui, rest, KEEP_FREED_MEMORY)
-
-
-def science(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("benchmarks/science/run.py", python, comfyui, rest, KEEP_FREED_MEMORY)
-
-
-def evaluate(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("benchmarks/evaluate/run.py", python, comfyui, rest, KEEP_FREED_MEMORY)
-
-
-def bench(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("benchmarks/performance/run.py", python, comfyui, rest)
-
-
-def docs(python: Path, comfyui: Path, rest: list[str]) -> int:
-    return script("docs/build/run.py", python, comfyui, rest)
-
-
 # For programs that train: glibc hands the memory of every large tensor back to the system and gets it again page by page,
 # which is a third of a step on a CPU. Other systems do not read these.
 KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+# Commands that are programs of their own, and variables for each.
+SCRIPTS = {
+    "demo": ("demo/run.py", {}),
+    "train-demo-model": ("demo/training/run.py", KEEP_FREED_MEMORY),
+    "science": ("benchmarks/science/run.py", KEEP_FREED_MEMORY),
+    "evaluate": ("benchmarks/evaluate/run.py", KEEP_FREED_MEMORY),
+    "bench": ("benchmarks/performance/run.py", {}),
+    "docs": ("docs/build/run.py", {}),
+}
 
 
-def script(path: str, python: Path, comfyui: Path, rest: list[str], variables: dict[str, str] | None = None) -> int:
+def script(path: str, variables: dict[str, str], python: Path, comfyui: Path, rest: list[str]) -> int:
     command = [python, ROOT / path, "--comfyui", comfyui, "--base", BASE, *rest]
-    return subprocess.call(command, env={**importable(comfyui), **(variables or {})})
+    return subprocess.call(command, env={**importable(comfyui), **variables})
 
 
 def importable(comfyui: Path) -> dict[str, str]:
@@ -268,12 +254,7 @@ COMMANDS = {
     "test": test,
     "fuzz": fuzz,
     "reliability": reliability,
-    "demo": demo,
-    "train-demo-model": train_demo_model,
-    "science": science,
-    "evaluate": evaluate,
-    "bench": bench,
-    "docs": docs,
+    **{name: functools.partial(script, *program) for name, program in SCRIPTS.items()},
 }
 
 
