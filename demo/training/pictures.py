@@ -26,8 +26,8 @@ class PictureSet:
 
     def pixels(self, folder: Path) -> np.ndarray:
         """uint8 (count, PIXELS, PIXELS, 3), memory-mapped."""
-        file = folder / f"{self.name}.npy"
-        if not file.with_suffix(".json").is_file():
+        file, complete = folder / f"{self.name}.npy", folder / f"{self.name}.json"
+        if not complete.is_file():
             shape, records = (self.count, PIXELS, PIXELS, 3), []
             array = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
             with ProcessPoolExecutor() as pool:
@@ -36,7 +36,8 @@ class PictureSet:
                     array[index] = picture
                     records.append(record)
             array.flush()
-            file.with_suffix(".json").write_text(json.dumps(records), encoding="utf-8")
+            with replacing(complete) as unfinished:
+                unfinished.write_text(json.dumps(records), encoding="utf-8")
         return np.load(file, mmap_mode="r")
 
     def records(self, folder: Path) -> list:
