@@ -25,7 +25,7 @@ from pathlib import Path
 import aiohttp
 
 _PROGRESS_TEXT = 3  # ComfyUI's BinaryEventTypes.TEXT
-_START_SECONDS = 180
+_START_SECONDS, _FIRST_MESSAGE_SECONDS = 180, 30
 
 
 class PromptRefused(Exception):
@@ -98,6 +98,13 @@ class ComfyServer:
         ]
         with self.log_path.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(command, cwd=self.comfyui, stdout=log, stderr=log, env=self._environment)
+        try:
+            self._wait_until_ready()
+        except BaseException:  # Ctrl-C too
+            self.stop()
+            raise
+
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -105,10 +112,9 @@ class ComfyServer:
             with contextlib.suppress(OSError):
                 self.get("/queue")
                 threading.Thread(target=lambda: asyncio.run(self._listen()), daemon=True).start()
-                self._messages.get(timeout=30)  # the first message: the websocket is connected
+                self._messages.get(timeout=_FIRST_MESSAGE_SECONDS)  # the websocket is connected
                 return
             time.sleep(0.3)
-        self.stop()
         raise RuntimeError(f"ComfyUI did not answer within {_START_SECONDS} s:\n{self.log()[-3000:]}")
 
     def stop(self) -> None:
