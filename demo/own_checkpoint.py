@@ -3,101 +3,76 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shutil
 from pathlib import Path
 
 import torch
 
-from demo.editor.comfy_server import ComfyServer, Result
+from cns_core.comfy_adapter.pictures.folders import CAPTION_SUFFIXES, PICTURE_SUFFIXES, natural_order
+from cns_core.config import TrainConfig
+from demo.editor.comfy_server import ComfyServer
 from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
 
-IMAGES_PER_CONCEPT = 3
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+FOLDER = "cns_demo"  # in ComfyUI's checkpoints and in its input: only the demo's, and new each time
 
 
 def run(server: ComfyServer, arguments: argparse.Namespace) -> None:
-    """Runs the workflows continual_training and multi_concept_generation and says where everything went."""
+    """Runs the workflow first_steps and says where everything went."""
     if not torch.cuda.is_available() and not (arguments.steps and arguments.resolution):
         print("No GPU: few steps at low resolution show that everything runs. To teach: --steps 500 --resolution 512.")
-    checkpoint = install_checkpoint(arguments)
-    info = server.object_info()
-    teach = fitted("continual_training", info, checkpoint, arguments)
-    for node, name in zip(find(teach, "CNS_LoadConceptImages"), install_pictures(arguments), strict=True):
-        teach[node]["inputs"]["folder"] = name
-    taught = execute(server, "Teaching two concepts", teach)
-    *_, save = find(teach, "CNS_SaveState")  # of both concepts
-    state = Path(taught.outputs[save]["text"][0].splitlines()[0])
-    generate = fitted("multi_concept_generation", info, checkpoint, arguments)
-    change(generate, "CNS_LoadState", state_name=state.name)
-    shown = execute(server, "Two concepts in one prompt", generate)
-    report(arguments.base, teach, taught, shown, state)
+    checkpoint, concepts = install_checkpoint(arguments), install_pictures(arguments)
+    prompt = fitted(shipped_prompt("first_steps", server.object_info()), checkpoint, concepts, arguments)
+    result = execute(server, f"Teaching {' and '.join(concepts)}, then both in one prompt", prompt)
+    (teach,), (save,) = find(prompt, "CNS_TeachFolder"), find(prompt, "SaveImage")
+    print(result.outputs[teach]["text"][0])
+    for file in result.outputs[save]["images"]:
+        print(f"picture   {arguments.base / 'output' / file['subfolder'] / file['filename']}")
 
 
 def install_checkpoint(arguments: argparse.Namespace) -> str:
-    """The checkpoint's name below ComfyUI's models, where it is linked or copied to."""
-    target = arguments.base / "models" / "checkpoints" / arguments.checkpoint.name
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            target.symlink_to(arguments.checkpoint.resolve())
-        except OSError:  # Windows without the right to make links
-            shutil.copy2(arguments.checkpoint, target)
-    return target.name
+    """The checkpoint's name below ComfyUI's checkpoints, where it is linked or copied to."""
+    folder = emptied(arguments.base / "models" / "checkpoints" / FOLDER)
+    try:
+        (folder / arguments.checkpoint.name).symlink_to(arguments.checkpoint.resolve())
+    except OSError:  # Windows without the right to make links
+        shutil.copy2(arguments.checkpoint, folder)
+    return str(Path(FOLDER, arguments.checkpoint.name))
 
 
 def install_pictures(arguments: argparse.Namespace) -> list[str]:
-    """A folder in ComfyUI's input for each concept, with copies of three pictures."""
-    names = []
-    for index, source in enumerate(arguments.images):
-        folder = arguments.base / "input" / f"cns_demo_{index + 1}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        found = sorted(path for path in source.glob("*") if path.suffix.lower() in SUFFIXES)[:IMAGES_PER_CONCEPT]
-        if len(found) < IMAGES_PER_CONCEPT:
-            raise SystemExit(f"{source} holds {len(found)} images, but {IMAGES_PER_CONCEPT} are needed.")
-        for path in found:
+    """Copies pictures and captions to where Teach Folder reads them. The concepts as prompts call them: ``<new1> dog``."""
+    root = emptied(arguments.base / "input" / FOLDER)
+    names = [f"{noun} - {number}" for number, noun in enumerate(arguments.nouns, start=1)]  # the nouns may be the same
+    for name, source in zip(names, arguments.images, strict=True):
+        files = [path for path in source.glob("*") if path.suffix.lower() in {*PICTURE_SUFFIXES, *CAPTION_SUFFIXES}]
+        if not any(path.suffix.lower() in PICTURE_SUFFIXES for path in files):
+            raise SystemExit(f"{source} holds no pictures.")
+        folder = emptied(root / name)
+        for path in files:
             shutil.copy2(path, folder)
-        names.append(folder.name)
-    return names
+    in_order = sorted(names, key=natural_order)  # in which Teach Folder gives them tokens
+    return [f"<new{number}> {name.partition(' - ')[0]}" for number, name in enumerate(in_order, start=1)]
 
 
-def fitted(name: str, info: dict, checkpoint: str, arguments: argparse.Namespace) -> dict:
-    """A shipped workflow with the user's checkpoint and nouns; small where there is no GPU."""
-    prompt, on_gpu = shipped_prompt(name, info), torch.cuda.is_available()
+def emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def fitted(prompt: dict, checkpoint: str, concepts: list[str], arguments: argparse.Namespace) -> dict:
+    """The workflow with the user's checkpoint, pictures and concepts; small where there is no GPU."""
+    small = not torch.cuda.is_available()
+    resolution = arguments.resolution or (128 if small else TrainConfig.resolution)
+    steps = arguments.steps or (8 if small else TrainConfig.steps)
     change(prompt, "CheckpointLoaderSimple", ckpt_name=checkpoint)
-    resolution = arguments.resolution or (512 if on_gpu else 128)
-    change(prompt, "EmptyLatentImage", width=resolution, height=resolution)
-    for kind in ("CNS_TrainStep", "CNS_MakePriorImages", "CNS_LoadConceptImages"):
-        change(prompt, kind, resolution=resolution)
-    if not on_gpu:
+    change(prompt, "CNS_TeachFolder", folder=FOLDER, start_over=True, steps=steps, resolution=resolution)
+    change(prompt, "EmptyLatentImage", width=resolution, height=resolution, batch_size=1 if small else 2)
+    if small:
+        change(prompt, "CNS_TeachFolder", prior_images=0)
+    if small and resolution < TrainConfig.resolution:  # such pictures show little, however many steps they take
         change(prompt, "KSampler", steps=2)
-        change(prompt, "EmptyLatentImage", batch_size=1)
-        change(prompt, "CNS_MakePriorImages", steps=2, count=1)
-        change(prompt, "CNS_ComputeGeneralNeurons", count=4)
-    if not on_gpu or arguments.steps:
-        change(prompt, "CNS_TrainStep", steps=arguments.steps or 8)
-    rename(prompt, arguments.nouns)
+    positive, _ = find(prompt, "CLIPTextEncode")
+    prompt[positive]["inputs"]["text"] = f"photo of a {' next to a '.join(concepts)}"
     return prompt
-
-
-def rename(prompt: dict, nouns: tuple[str, str]) -> None:
-    """Puts the user's class nouns in place of the workflow's."""
-    for node in prompt.values():
-        for name, value in node["inputs"].items():
-            if isinstance(value, str) and node["class_type"] != "CNS_ComputeGeneralNeurons":
-                for old, new in zip(("dog", "hat"), nouns, strict=True):
-                    value = re.sub(rf"\b{old}\b", new, value)
-                node["inputs"][name] = value
-
-
-def report(base: Path, teach: dict, taught: Result, shown: Result, state: Path) -> None:
-    output = base / "output"
-    for node in find(teach, "PreviewAny"):
-        if node in taught.outputs:
-            print(f"\n{teach[node]['_meta']['title']}\n" + taught.outputs[node]["text"][0])
-    print(f"\nstate     {state} ({state.stat().st_size / 1e6:.1f} MB)")
-    for result in shown.outputs.values():
-        for file in result.get("images", []):
-            print(f"picture   {output / file['subfolder'] / file['filename']}")

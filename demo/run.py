@@ -40,7 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", type=Path, help="an SD 1.5 checkpoint; then --images is needed too")
     parser.add_argument(
-        "--images", type=Path, nargs=2, metavar="DIR", help="two folders; the first three photographs of each are used"
+        "--images", type=Path, nargs=2, metavar="DIR", help="two folders of photographs, which may have captions beside them"
     )
     parser.add_argument("--nouns", nargs=2, default=("dog", "hat"), help="what the two things are (default: dog hat)")
     parser.add_argument("--steps", type=int, help="training steps for each concept, with --checkpoint (500; 8 without a GPU)")
