@@ -7,28 +7,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import comfy.sd
 import torch
+from comfy.ldm.models.autoencoder import AutoencoderKL
+from comfy.supported_models import SD15
+from safetensors.torch import save_file
 
+import demo.model
 from cns_core.atomic_write import replacing
 
 NAME = "cns_random_weights_sd15.safetensors"
 
 UNET_CONFIG = {
+    **demo.model.UNET_CONFIG,
     "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
     "model_channels": 320,
     "num_res_blocks": [2, 2, 2, 2],
     "channel_mult": [1, 2, 4, 4],
     "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
     "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-    "transformer_depth_middle": 1,
     "context_dim": 768,
-    "use_spatial_transformer": True,
-    "use_linear_in_transformer": False,
-    "adm_in_channels": None,
-    "legacy": False,
-    "dtype": torch.float32,
 }
 VAE_CONFIG = {
     "double_z": True,
@@ -60,11 +58,7 @@ def fill(module: torch.nn.Module, seed: int) -> None:
 
 
 def random_state_dict(seed: int) -> dict[str, torch.Tensor]:
-    """Weights under the names of a published SD-1.5 checkpoint, float16. ComfyUI must be importable."""
-    import comfy.sd
-    from comfy.ldm.models.autoencoder import AutoencoderKL
-    from comfy.supported_models import SD15
-
+    """Weights under the names of a published SD-1.5 checkpoint, float16."""
     config = SD15(UNET_CONFIG)
     unet = config.get_model({}, "", device="cpu").diffusion_model
     text = comfy.sd.CLIP(config.clip_target()).cond_stage_model.clip_l.transformer
@@ -80,8 +74,6 @@ def random_state_dict(seed: int) -> dict[str, torch.Tensor]:
 
 def make(path: Path, seed: int = 0) -> Path:
     """Writes the checkpoint unless it is there already; atomic."""
-    from safetensors.torch import save_file
-
     if not path.is_file():
         with replacing(path) as unfinished:
             save_file(random_state_dict(seed), unfinished)

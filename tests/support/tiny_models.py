@@ -11,27 +11,12 @@ import comfy.supported_models
 import torch
 from comfy.model_patcher import ModelPatcher
 
+import demo.model
 from demo.training.random_checkpoint import fill
 
 WIDTH = 64  # of the text features
 
-UNET_CONFIG = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32,
-    "num_res_blocks": [1, 1],
-    "channel_mult": [1, 2],
-    "transformer_depth": [1, 1],
-    "transformer_depth_output": [1, 1, 1, 1],
-    "transformer_depth_middle": 1,
-    "context_dim": WIDTH,
-    "use_spatial_transformer": True,
-    "use_linear_in_transformer": False,
-    "adm_in_channels": None,
-    "legacy": False,
-    "dtype": torch.float32,
-}
+UNET_CONFIG = {**demo.model.UNET_CONFIG, "image_size": 32, "model_channels": 32, "context_dim": WIDTH}
 CLIP_CONFIG = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
