@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import ElementHandle, Page
 
-from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, applied, sampled, teach
+from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, applied, choose, sampled, train
 from demo.editor.canvas.workflow_file import document
 from demo.editor.graph import Graph
 
@@ -120,6 +120,14 @@ def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] =
     image = sampled(flow, 2600, 200, taught, "a <new1> toy on a beach", 1, 1, DEMO)
     flow.add("SaveImage", (3300, 200), images=image, filename_prefix="cns/browser")
     return {"id": str(uuid.uuid4()), **document(flow)}  # as a workflow that was saved
+
+
+def teach(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
+    """Captions to state: the column of selection nodes, Train CNS Step, and what it says."""
+    described, chosen = choose(flow, x, y, loaded, general, material, previous)
+    trained = train(flow, x + 380, y, loaded, described, chosen, material, previous, **training)
+    flow.add("PreviewAny", (x + 780, y), f"{material.token}: summary", (420, 300), source=trained("summary"))
+    return trained()
 
 
 def open_template(page: Page, name: str) -> None:

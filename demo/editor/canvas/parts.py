@@ -148,14 +148,6 @@ def train(flow: Graph, x: int, y: int, loaded, described, chosen, material: Mate
     return flow.add("CNS_TrainStep", (x, y), size=(360, 0), **wired, **optional, **training)
 
 
-def teach(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
-    """Captions to state: the column of selection nodes, Train CNS Step, and what it says."""
-    described, chosen = choose(flow, x, y, loaded, general, material, previous)
-    trained = train(flow, x + 380, y, loaded, described, chosen, material, previous, **training)
-    flow.add("PreviewAny", (x + 780, y), f"{material.token}: summary", (420, 300), source=trained("summary"))
-    return trained()
-
-
 def loaders(flow: Graph, x: int, y: int):
     checkpoint = flow.add("CheckpointLoaderSimple", (x, y), size=(340, 0), ckpt_name=CHECKPOINT)
     return checkpoint("MODEL"), checkpoint("CLIP"), checkpoint("VAE")
