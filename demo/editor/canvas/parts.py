@@ -174,11 +174,11 @@ def demo_model_and_general(flow: Graph, y: int, calibration: list[str]):
     return loaded, general
 
 
-def demo_pictures(flow: Graph, x: int, y: int, concept: str, token: str):
-    """Demo Concept Images, and what they are."""
+def demo_material(flow: Graph, x: int, y: int, concept: str, token: str) -> Material:
+    """Demo Concept Images, and a view of what they are."""
     pictures = flow.add("CNS_DemoConcept", (x, y), size=(300, 0), concept=concept)
     flow.add("PreviewImage", (x, y + 230), f"{token}: what it is shown", (300, 320), images=pictures("images"))
-    return pictures
+    return Material(token, pictures("noun"), pictures("images"), pictures("captions"), strategy=DEMO_STRATEGY)
 
 
 def applied(flow: Graph, at: tuple[int, int], loaded, state, width: int = 300):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from demo.editor.canvas.parts import (
     DEMO,
     DEMO_PRIORS,
-    DEMO_STRATEGY,
     DEMO_TRAINING,
     ROW,
     ROW_HEIGHT,
-    Material,
     applied,
     choose,
     chosen_in_one,
+    demo_material,
     demo_model_and_general,
-    demo_pictures,
     drawn,
     priors,
     sampled,
@@ -50,12 +49,12 @@ def no_gpu_tour(flow: Graph) -> None:
     state, states = None, []
     for row, (name, token) in enumerate(zip(CONCEPTS, ("<new1>", "<new2>"), strict=True)):
         y, concept = row * ROW, NEW_CONCEPTS[name]
-        pictures = demo_pictures(flow, 420, y + 60, name, token)
+        material = demo_material(flow, 420, y + 60, name, token)
         half = DEMO_PRIORS["count"] // 2
         ordinary = "\n".join(prior_prompts(concept, random.Random(name), half, half))
         with flow.subgraph("Describe, choose neurons, draw ordinary ones", (760, y + 60), (340, 0)) as box:
-            prior = priors(flow, 380, 0, loaded, pictures("noun"), prompts=ordinary, seed=row + 1, **DEMO_PRIORS)
-            material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), prior, DEMO_STRATEGY)
+            prior = priors(flow, 380, 0, loaded, material.noun, prompts=ordinary, seed=row + 1, **DEMO_PRIORS)
+            material = replace(material, prior=prior)
             described, chosen = choose(flow, 0, 0, loaded, general, material, state)
             show(flow, box, CNS_CaptionConceptImages="token", CNS_MakePriorImages="count prompts")
         settings = {**DEMO_TRAINING, "preview_prompt": alone[row], "seed": row}
@@ -88,7 +87,7 @@ def with_and_without_l_reg(flow: Graph) -> None:
     )
     loaded, general = demo_model_and_general(flow, 440, TOUR_CALIBRATION)
     settings = {**DEMO_TRAINING, "preview_every": 0}
-    earlier, later = (_demo_material(flow, 420, ROW * row + 60, row) for row in (0, 1))
+    earlier, later = (demo_material(flow, 420, ROW * row + 60, HELD[row], f"<new{row + 1}>") for row in (0, 1))
     described, chosen = chosen_in_one(flow, (760, 60), loaded, general, earlier)
     taught_first = train(flow, 1140, 60, loaded, described, chosen, earlier, **settings)()
     flow.group(f"2  Teach <new1> ({first.name})", (400, 0, 1120, ROW_HEIGHT), "#3f8e5a")
@@ -111,9 +110,3 @@ def with_and_without_l_reg(flow: Graph) -> None:
         shown = {"images": both, "filename_prefix": f"cns/held_{row + 1}"}
         flow.add("SaveImage", (x + 760, y + 60), f"<new1> and <new2>, {title}", (640, 640), **shown)
         flow.group(f"{row + 4}  Teach <new2>: {title}", (x - 20, y, 1440, ROW_HEIGHT), "#8a5a9e")
-
-
-def _demo_material(flow: Graph, x: int, y: int, number: int) -> Material:
-    token = f"<new{number + 1}>"
-    pictures = demo_pictures(flow, x, y, HELD[number], token)
-    return Material(token, pictures("noun"), pictures("images"), pictures("captions"), strategy=DEMO_STRATEGY)

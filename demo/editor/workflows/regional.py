@@ -7,17 +7,15 @@ from dataclasses import dataclass
 
 from demo.editor.canvas.parts import (
     DEMO,
-    DEMO_STRATEGY,
     DEMO_TRAINING,
     ROW,
     ROW_HEIGHT,
     SD15,
-    Material,
     Sampling,
     applied,
     chosen_in_one,
+    demo_material,
     demo_model_and_general,
-    demo_pictures,
     drawn,
     loaders,
     train,
@@ -83,8 +81,7 @@ def two_of_a_kind_no_gpu(flow: Graph) -> None:
     state = None
     for row, name in enumerate(PAIR):
         y, token = ROW * row, f"<new{row + 1}>"
-        pictures = demo_pictures(flow, 420, y + 60, name, token)
-        material = Material(token, pictures("noun"), pictures("images"), pictures("captions"), strategy=DEMO_STRATEGY)
+        material = demo_material(flow, 420, y + 60, name, token)
         described, chosen = chosen_in_one(flow, (760, y + 60), loaded, general, material, state)
         settings = {**DEMO_TRAINING, "preview_every": 0}
         state = train(flow, 1140, y + 60, loaded, described, chosen, material, state, **settings)()
