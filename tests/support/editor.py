@@ -114,18 +114,19 @@ def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] =
         pictures = flow.add("CNS_DemoConcept", (400, 1200 * row), concept=name)
         material = Material(f"<new{row + 1}>", pictures("noun"), pictures("images"), pictures("captions"))
         settings = {**DEMO_TRAINING, "steps": steps, "seed": next(_seeds), "preview_every": 0, **training}
-        state = teach(flow, 800, 1200 * row, loaded, general, material, state, **settings)
+        state = teach(flow, (800, 1200 * row), loaded, general, material, state, **settings)
     saved = flow.add("CNS_SaveState", (2200, 0), state=state, filename_prefix="cns/browser")
     taught = applied(flow, (2200, 200), loaded, saved())
-    image = sampled(flow, 2600, 200, taught, "a <new1> toy on a beach", 1, 1, DEMO)
+    image = sampled(flow, (2600, 200), taught, "a <new1> toy on a beach", 1, 1, DEMO)
     flow.add("SaveImage", (3300, 200), images=image, filename_prefix="cns/browser")
     return {"id": str(uuid.uuid4()), **document(flow)}  # as a workflow that was saved
 
 
-def teach(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None, **training: object):
+def teach(flow: Graph, at: tuple[int, int], loaded, general, material: Material, previous=None, **training: object):
     """Captions to state: the column of selection nodes, Train CNS Step, and what it says."""
-    described, chosen = choose(flow, x, y, loaded, general, material, previous)
-    trained = train(flow, x + 380, y, loaded, described, chosen, material, previous, **training)
+    x, y = at
+    described, chosen = choose(flow, at, loaded, general, material, previous)
+    trained = train(flow, (x + 380, y), loaded, described, chosen, material, previous, **training)
     flow.add("PreviewAny", (x + 780, y), f"{material.token}: summary", (420, 300), source=trained("summary"))
     return trained()
 

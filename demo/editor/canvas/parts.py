@@ -36,8 +36,9 @@ DEMO_TRAINING = {
 }
 
 
-def sampled(flow: Graph, x: int, y: int, loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):
+def sampled(flow: Graph, at: tuple[int, int], loaded, prompt: str, count: int, seed: int, sampling: Sampling = SD15):
     """ComfyUI's own text-to-image nodes."""
+    x, y = at
     model, clip, vae = loaded
     positive = flow.add("CLIPTextEncode", (x, y), size=(320, 0), clip=clip, text=prompt)()
     negative = flow.add("CLIPTextEncode", (x, y + 190), size=(320, 0), clip=clip, text=sampling.negative)()
@@ -71,7 +72,7 @@ def drawn(flow: Graph, at: tuple[int, int], loaded, prompt: str, count: int, see
     """The same as one node; with a state, of a MODEL and CLIP that know its concepts."""
     with flow.subgraph("Use concepts" if state else "Draw", at, (320, 0)) as box:
         used = applied(flow, (-380, 0), loaded, state) if state else loaded
-        image = sampled(flow, 0, 0, used, prompt, count, seed, sampling)
+        image = sampled(flow, (0, 0), used, prompt, count, seed, sampling)
         show(flow, box, CLIPTextEncode="text", EmptyLatentImage="batch_size", KSampler="seed")
     return image
 
@@ -91,24 +92,25 @@ class Material:
     masks: object = None
 
 
-def folder(flow: Graph, x: int, y: int, name: str, resolution: int = SD15.pixels):
+def folder(flow: Graph, at: tuple[int, int], name: str, resolution: int = SD15.pixels):
     """Load Concept Images."""
-    return flow.add("CNS_LoadConceptImages", (x, y), size=(300, 0), folder=name, resolution=resolution)
+    return flow.add("CNS_LoadConceptImages", at, size=(300, 0), folder=name, resolution=resolution)
 
 
-def priors(flow: Graph, x: int, y: int, loaded, noun: object, **settings: object) -> tuple:
+def priors(flow: Graph, at: tuple[int, int], loaded, noun: object, **settings: object) -> tuple:
     """Make Prior Images: images and prompts."""
     model, clip, vae = loaded
     wired = {"model": model, "clip": clip, "vae": vae, "noun": noun}
-    made = flow.add("CNS_MakePriorImages", (x, y), size=(300, 0), **wired, **settings)
+    made = flow.add("CNS_MakePriorImages", at, size=(300, 0), **wired, **settings)
     return made("images"), made("prompts")
 
 
-def choose(flow: Graph, x: int, y: int, loaded, general, material: Material, previous=None):
+def choose(flow: Graph, at: tuple[int, int], loaded, general, material: Material, previous=None):
     """Captions to neurons; what the concept is, and the node that has chosen its neurons."""
+    x, y = at
     described = flow.add(
         "CNS_CaptionConceptImages",
-        (x, y),
+        at,
         size=(340, 0),
         images=material.images,
         token=material.token,
@@ -133,23 +135,23 @@ def choose(flow: Graph, x: int, y: int, loaded, general, material: Material, pre
 def chosen_in_one(flow: Graph, at: tuple[int, int], loaded, general, material: Material, previous=None):
     """The same as one node."""
     with flow.subgraph("Describe, choose neurons", at, (340, 0)) as box:
-        found = choose(flow, 0, 0, loaded, general, material, previous)
+        found = choose(flow, (0, 0), loaded, general, material, previous)
         show(flow, box, CNS_CaptionConceptImages="token noun captions captioner")
     return found
 
 
-def train(flow: Graph, x: int, y: int, loaded, described, chosen, material: Material, previous=None, **training: object):
+def train(flow: Graph, at: tuple[int, int], loaded, described, chosen, material: Material, previous=None, **training: object):
     """Train CNS Step."""
     model, clip, vae = loaded
     optional = {"previous_state": previous} if previous else {}
     if material.prior:
         optional |= dict(zip(("prior_images", "prior_prompts"), material.prior, strict=True))
     wired = {"model": model, "clip": clip, "vae": vae, "concept": described, "neurons": chosen()}
-    return flow.add("CNS_TrainStep", (x, y), size=(360, 0), **wired, **optional, **training)
+    return flow.add("CNS_TrainStep", at, size=(360, 0), **wired, **optional, **training)
 
 
-def loaders(flow: Graph, x: int, y: int):
-    checkpoint = flow.add("CheckpointLoaderSimple", (x, y), size=(340, 0), ckpt_name=CHECKPOINT)
+def loaders(flow: Graph, at: tuple[int, int]):
+    checkpoint = flow.add("CheckpointLoaderSimple", at, size=(340, 0), ckpt_name=CHECKPOINT)
     return checkpoint("MODEL"), checkpoint("CLIP"), checkpoint("VAE")
 
 
@@ -159,7 +161,7 @@ def general_neurons(flow: Graph, y: int, loaded, **prompts: str):
 
 def checkpoint_and_general(flow: Graph, y: int):
     """The left column: a checkpoint, and its general neurons."""
-    loaded = loaders(flow, 0, y)
+    loaded = loaders(flow, (0, y))
     general = general_neurons(flow, y + 160, loaded)
     flow.group("1  Checkpoint and general neurons", (-20, y - 50, 380, 560))
     return loaded, general
@@ -174,10 +176,10 @@ def demo_model_and_general(flow: Graph, y: int, calibration: list[str]):
     return loaded, general
 
 
-def demo_material(flow: Graph, x: int, y: int, concept: str, token: str) -> Material:
+def demo_material(flow: Graph, at: tuple[int, int], concept: str, token: str) -> Material:
     """Demo Concept Images, and a view of what they are."""
-    pictures = flow.add("CNS_DemoConcept", (x, y), size=(300, 0), concept=concept)
-    flow.add("PreviewImage", (x, y + 230), f"{token}: what it is shown", (300, 320), images=pictures("images"))
+    pictures = flow.add("CNS_DemoConcept", at, size=(300, 0), concept=concept)
+    flow.add("PreviewImage", (at[0], at[1] + 230), f"{token}: what it is shown", (300, 320), images=pictures("images"))
     return Material(token, pictures("noun"), pictures("images"), pictures("captions"), strategy=DEMO_STRATEGY)
 
 

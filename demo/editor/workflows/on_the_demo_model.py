@@ -49,16 +49,16 @@ def no_gpu_tour(flow: Graph) -> None:
     state, states = None, []
     for row, (name, token) in enumerate(zip(CONCEPTS, ("<new1>", "<new2>"), strict=True)):
         y, concept = row * ROW, NEW_CONCEPTS[name]
-        material = demo_material(flow, 420, y + 60, name, token)
+        material = demo_material(flow, (420, y + 60), name, token)
         half = DEMO_PRIORS["count"] // 2
         ordinary = "\n".join(prior_prompts(concept, random.Random(name), half, half))
         with flow.subgraph("Describe, choose neurons, draw ordinary ones", (760, y + 60), (340, 0)) as box:
-            prior = priors(flow, 380, 0, loaded, material.noun, prompts=ordinary, seed=row + 1, **DEMO_PRIORS)
+            prior = priors(flow, (380, 0), loaded, material.noun, prompts=ordinary, seed=row + 1, **DEMO_PRIORS)
             material = replace(material, prior=prior)
-            described, chosen = choose(flow, 0, 0, loaded, general, material, state)
+            described, chosen = choose(flow, (0, 0), loaded, general, material, state)
             show(flow, box, CNS_CaptionConceptImages="token", CNS_MakePriorImages="count prompts")
         settings = {**DEMO_TRAINING, "preview_prompt": alone[row], "seed": row}
-        state = train(flow, 1140, y + 60, loaded, described, chosen, material, state, **settings)()
+        state = train(flow, (1140, y + 60), loaded, described, chosen, material, state, **settings)()
         states.append(state)
         flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
     flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/tour")
@@ -87,9 +87,9 @@ def with_and_without_l_reg(flow: Graph) -> None:
     )
     loaded, general = demo_model_and_general(flow, 440, TOUR_CALIBRATION)
     settings = {**DEMO_TRAINING, "preview_every": 0}
-    earlier, later = (demo_material(flow, 420, ROW * row + 60, HELD[row], f"<new{row + 1}>") for row in (0, 1))
+    earlier, later = (demo_material(flow, (420, ROW * row + 60), HELD[row], f"<new{row + 1}>") for row in (0, 1))
     described, chosen = chosen_in_one(flow, (760, 60), loaded, general, earlier)
-    taught_first = train(flow, 1140, 60, loaded, described, chosen, earlier, **settings)()
+    taught_first = train(flow, (1140, 60), loaded, described, chosen, earlier, **settings)()
     flow.group(f"2  Teach <new1> ({first.name})", (400, 0, 1120, ROW_HEIGHT), "#3f8e5a")
     described, chosen = chosen_in_one(flow, (760, ROW + 60), loaded, general, later, taught_first)
     flow.group(f"3  Choose neurons of <new2> ({second.name})", (400, ROW, 720, ROW_HEIGHT), "#3f8e5a")
@@ -101,10 +101,10 @@ def with_and_without_l_reg(flow: Graph) -> None:
         {"nothing held": free, "L_reg": {"preset": "paper"}, "keep": {"preset": "keep"}}.items()
     ):
         x, y = 1600, ROW * row
-        state = train(flow, x, y + 60, loaded, described, chosen, later, taught_first, **{**settings, **held})()
+        state = train(flow, (x, y + 60), loaded, described, chosen, later, taught_first, **{**settings, **held})()
         with flow.subgraph("Draw both", (x + 400, y + 60), (320, 0)) as box:
             taught = applied(flow, (-380, 0), loaded, state)
-            pictures = [sampled(flow, 0, 700 * number, taught, text, 6, 1, DEMO) for number, text in enumerate(prompts)]
+            pictures = [sampled(flow, (0, 700 * number), taught, text, 6, 1, DEMO) for number, text in enumerate(prompts)]
             both = flow.add("ImageBatch", (760, 400), size=(200, 0), image1=pictures[0], image2=pictures[1])()
             show(flow, box, CLIPTextEncode="text", KSampler="seed")
         shown = {"images": both, "filename_prefix": f"cns/held_{row + 1}"}

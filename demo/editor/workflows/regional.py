@@ -61,7 +61,7 @@ def two_of_a_kind(flow: Graph) -> None:
         "state in **Load CNS State** (not in the list? press **R**).\n\nAny mask node can draw a region, and a third one is "
         "one more **Region** in the chain.",
     )
-    loaded = loaders(flow, 0, 470)
+    loaded = loaders(flow, (0, 470))
     stored = flow.add("CNS_LoadState", (0, 640), size=(340, 200), state_name="concepts_00001_.safetensors")
     flow.group("1  Checkpoint and state", (-20, 420, 380, 440))
     dogs = ("a <new1> dog", "a <new2> dog")
@@ -81,10 +81,10 @@ def two_of_a_kind_no_gpu(flow: Graph) -> None:
     state = None
     for row, name in enumerate(PAIR):
         y, token = ROW * row, f"<new{row + 1}>"
-        material = demo_material(flow, 420, y + 60, name, token)
+        material = demo_material(flow, (420, y + 60), name, token)
         described, chosen = chosen_in_one(flow, (760, y + 60), loaded, general, material, state)
         settings = {**DEMO_TRAINING, "preview_every": 0}
-        state = train(flow, 1140, y + 60, loaded, described, chosen, material, state, **settings)()
+        state = train(flow, (1140, y + 60), loaded, described, chosen, material, state, **settings)()
         flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
     flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/two_of_a_kind")
     both = [with_article(f"<new{number}> {noun}") for number in (1, 2)]
@@ -96,7 +96,7 @@ def _with_and_without(flow: Graph, x: int, number: int, loaded, state, prompts: 
     """From a state to pictures with and without regions; groups are numbered from ``number``."""
     model, clip, vae = applied(flow, (x + 20, 60), loaded, state, 460)
     with flow.subgraph("Left and right half", (x + 20, 260), (300, 0)):
-        left, right = _halves(flow, 0, 0)
+        left, right = _halves(flow)
     flow.group(f"{number}  The concepts, and where they are", (x, 0, 500, 840))
     x += 520
     with flow.subgraph("A prompt for each", (x + 20, 60), (340, 0)) if how.folded else nullcontext() as box:
@@ -127,14 +127,12 @@ def _regions(flow: Graph, at: tuple[int, int], model, clip, sides):
     return flow.add("CNS_ApplyRegions", (at[0] + 350, at[1] + 600), size=(300, 0), model=model, **regions)()
 
 
-def _halves(flow: Graph, x: int, y: int):
+def _halves(flow: Graph):
     """Masks of the left and the right half, with a soft seam."""
-    nothing = flow.add("SolidMask", (x, y), "Nothing", (220, 0), value=0.0, width=512, height=512)()
+    nothing = flow.add("SolidMask", (0, 0), "Nothing", (220, 0), value=0.0, width=512, height=512)()
     half = {"value": 1.0, "width": 256 + _SEAM // 2, "height": 512}
-    half = flow.add("SolidMask", (x + 240, y), "A half", (220, 0), **half)()
-    soft = flow.add("FeatherMask", (x + 240, y + 180), size=(220, 0), mask=half, right=_SEAM)()
-    left = flow.add(
-        "MaskComposite", (x, y + 180), "Left", (220, 0), destination=nothing, source=soft, x=0, y=0, operation="add"
-    )()
-    right = flow.add("InvertMask", (x, y + 380), "Right", (220, 0), mask=left)()
+    half = flow.add("SolidMask", (240, 0), "A half", (220, 0), **half)()
+    soft = flow.add("FeatherMask", (240, 180), size=(220, 0), mask=half, right=_SEAM)()
+    left = flow.add("MaskComposite", (0, 180), "Left", (220, 0), destination=nothing, source=soft, x=0, y=0, operation="add")()
+    right = flow.add("InvertMask", (0, 380), "Right", (220, 0), mask=left)()
     return left, right

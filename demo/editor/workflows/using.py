@@ -8,7 +8,7 @@ from demo.editor.graph import Graph, find
 
 def _checkpoint_and_state(flow: Graph, y: int, height: int):
     """The left column; ``height`` of the state's node, with room for its panel."""
-    loaded = loaders(flow, 0, y)
+    loaded = loaders(flow, (0, y))
     stored = flow.add("CNS_LoadState", (0, y + 180), size=(340, height), state_name="concepts_00001_.safetensors")
     flow.group("1  Checkpoint and state", (-20, y - 50, 380, height + 250))
     return loaded, stored
@@ -26,7 +26,7 @@ def multi_concept_generation(flow: Graph) -> None:
     loaded, stored = _checkpoint_and_state(flow, 320, 160)
     taught = applied(flow, (420, 60), loaded, stored())
     prompt = "photo of a <new1> dog wearing a <new2> hat"
-    image = sampled(flow, 420, 260, taught, prompt, 2, 7)
+    image = sampled(flow, (420, 260), taught, prompt, 2, 7)
     flow.group("2  Prompt and sample", (400, 0, 700, 780), "#3f8e5a")
     shown = flow.add("SaveImage", (1140, 60), "Pictures", (560, 620), images=image, filename_prefix="cns/two_concepts")
     text, sampler = (find(flow.prompt, kind)[0] for kind in ("CLIPTextEncode", "KSampler"))
@@ -80,7 +80,7 @@ def edit_and_export(flow: Graph) -> None:
     flow.add("PreviewAny", (820, 560), "Its files", (340, 180), source=exported("summary"))
     flow.group("3  Save and export", (800, 0, 380, 770), "#8a5a9e")
     taught = applied(flow, (1220, 60), loaded, less)
-    image = sampled(flow, 1220, 260, taught, "photo of a <new2> hat", 2, 7)
+    image = sampled(flow, (1220, 260), taught, "photo of a <new2> hat", 2, 7)
     flow.group("4  Prompt and sample", (1200, 0, 700, 840), "#3f789e")
     flow.add("SaveImage", (1940, 60), "Pictures", (560, 700), images=image, filename_prefix="cns/without_new1")
     flow.group("5  Result", (1920, 0, 600, 840), "#8a5a9e")
