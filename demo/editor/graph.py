@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+BLUE, GREEN, PURPLE = "#3f789e", "#3f8e5a", "#8a5a9e"  # of groups
 _WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 
@@ -122,7 +123,7 @@ class Graph:
         node = Node(len(self.places) + 1, [])
         self.places[node], self.notes[node] = Place(at, size, "Read me"), text
 
-    def group(self, title: str, bounding: tuple[int, int, int, int], color: str = "#3f789e") -> None:
+    def group(self, title: str, bounding: tuple[int, int, int, int], color: str = BLUE) -> None:
         box = {"id": len(self.groups) + 1, "title": title, "bounding": list(bounding), "color": color}
         self.groups.append({**box, "font_size": 24, "flags": {}})
 

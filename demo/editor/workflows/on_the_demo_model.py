@@ -22,7 +22,7 @@ from demo.editor.canvas.parts import (
     show,
     train,
 )
-from demo.editor.graph import Graph
+from demo.editor.graph import GREEN, PURPLE, Graph
 from demo.world.new_concepts import NEW_CONCEPTS, prior_prompts
 from demo.world.scene import prompt, random_scene, with_article
 
@@ -60,7 +60,7 @@ def no_gpu_tour(flow: Graph) -> None:
         settings = {**DEMO_TRAINING, "preview_prompt": alone[row], "seed": row}
         state = train(flow, (1140, y + 60), loaded, described, chosen, material, state, **settings)()
         states.append(state)
-        flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
+        flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), GREEN)
     flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/tour")
     shown = {
         "<new1> after the first step": alone[0],
@@ -72,7 +72,7 @@ def no_gpu_tour(flow: Graph) -> None:
         x, y = 1560 + 720 * (column % 2), 700 * (column // 2)
         image = drawn(flow, (x + 20, y + 60), loaded, text, 6, 1, DEMO, states[min(column, 1)])
         flow.add("SaveImage", (x + 360, y + 60), title, (330, 480), images=image, filename_prefix=f"cns/tour_{column + 1}")
-    flow.group("4  Compare", (1560, 0, 1440, 1300), "#8a5a9e")
+    flow.group("4  Compare", (1560, 0, 1440, 1300), PURPLE)
 
 
 def with_and_without_l_reg(flow: Graph) -> None:
@@ -90,9 +90,9 @@ def with_and_without_l_reg(flow: Graph) -> None:
     earlier, later = (demo_material(flow, (420, ROW * row + 60), HELD[row], f"<new{row + 1}>") for row in (0, 1))
     described, chosen = chosen_in_one(flow, (760, 60), loaded, general, earlier)
     taught_first = train(flow, (1140, 60), loaded, described, chosen, earlier, **settings)()
-    flow.group(f"2  Teach <new1> ({first.name})", (400, 0, 1120, ROW_HEIGHT), "#3f8e5a")
+    flow.group(f"2  Teach <new1> ({first.name})", (400, 0, 1120, ROW_HEIGHT), GREEN)
     described, chosen = chosen_in_one(flow, (760, ROW + 60), loaded, general, later, taught_first)
-    flow.group(f"3  Choose neurons of <new2> ({second.name})", (400, ROW, 720, ROW_HEIGHT), "#3f8e5a")
+    flow.group(f"3  Choose neurons of <new2> ({second.name})", (400, ROW, 720, ROW_HEIGHT), GREEN)
     free = {"preset": "custom", "keep_tolerance": 0.0}
     prompts = [
         f"{with_article(f'<new{number}> {concept.noun}')} on a beach" for number, concept in enumerate((first, second), start=1)
@@ -109,4 +109,4 @@ def with_and_without_l_reg(flow: Graph) -> None:
             show(flow, box, CLIPTextEncode="text", KSampler="seed")
         shown = {"images": both, "filename_prefix": f"cns/held_{row + 1}"}
         flow.add("SaveImage", (x + 760, y + 60), f"<new1> and <new2>, {title}", (640, 640), **shown)
-        flow.group(f"{row + 4}  Teach <new2>: {title}", (x - 20, y, 1440, ROW_HEIGHT), "#8a5a9e")
+        flow.group(f"{row + 4}  Teach <new2>: {title}", (x - 20, y, 1440, ROW_HEIGHT), PURPLE)

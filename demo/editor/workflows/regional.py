@@ -20,7 +20,7 @@ from demo.editor.canvas.parts import (
     loaders,
     train,
 )
-from demo.editor.graph import Graph
+from demo.editor.graph import GREEN, PURPLE, Graph
 from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.scene import with_article
@@ -85,7 +85,7 @@ def two_of_a_kind_no_gpu(flow: Graph) -> None:
         described, chosen = chosen_in_one(flow, (760, y + 60), loaded, general, material, state)
         settings = {**DEMO_TRAINING, "preview_every": 0}
         state = train(flow, (1140, y + 60), loaded, described, chosen, material, state, **settings)()
-        flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
+        flow.group(f"{row + 2}  Teach {token} ({name})", (400, y, 1120, ROW_HEIGHT), GREEN)
     flow.add("CNS_SaveState", (1140, ROW + 950), size=(360, 200), state=state, filename_prefix="cns/two_of_a_kind")
     both = [with_article(f"<new{number}> {noun}") for number in (1, 2)]
     prompts = _Prompts(f"{' and '.join(both)} on a beach", *(f"{one} left of {one} on a beach" for one in both))
@@ -105,14 +105,14 @@ def _with_and_without(flow: Graph, x: int, number: int, loaded, state, prompts: 
         if box is not None:
             box.shown += [(node, "text") for node in box.nodes if flow.prompt[node]["class_type"] == "CLIPTextEncode"]
     width = 380 if how.folded else 690
-    flow.group(f"{number + 1}  A prompt for each", (x, 0, width, 840), "#3f8e5a")
+    flow.group(f"{number + 1}  A prompt for each", (x, 0, width, 840), GREEN)
     x += width + 20
     for row, (title, used) in enumerate({"With regions": regional, "Without": model}.items()):
         y = 860 * row
         image = drawn(flow, (x + 20, y + 60), (used, clip, vae), prompts.both, how.count, 7, how.sampling)
         shown = {"images": image, "filename_prefix": f"cns/two_of_a_kind_{row + 1}"}
         flow.add("SaveImage", (x + 380, y + 60), title, (560, 620), **shown)
-        flow.group(f"{number + 2 + row}  {title}", (x, y, 960, 840), "#8a5a9e")
+        flow.group(f"{number + 2 + row}  {title}", (x, y, 960, 840), PURPLE)
 
 
 def _regions(flow: Graph, at: tuple[int, int], model, clip, sides):

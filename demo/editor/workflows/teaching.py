@@ -19,7 +19,7 @@ from demo.editor.canvas.parts import (
     sampled,
     train,
 )
-from demo.editor.graph import CHECKPOINT, Graph
+from demo.editor.graph import CHECKPOINT, GREEN, PURPLE, Graph
 
 _CAPTIONS = {
     "dog": (
@@ -110,14 +110,14 @@ def continual_training(flow: Graph) -> None:
         material = Material(token, noun, photographs("images"), captions_of(noun), prior)
         described, chosen = choose(flow, (760, y + 60), loaded, general, material, state)
         trained = train(flow, (1140, y + 60), loaded, described, chosen, material, state, seed=row)
-        flow.group(f"{2 + row}  Teach {token} {noun}", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
+        flow.group(f"{2 + row}  Teach {token} {noun}", (400, y, 1120, ROW_HEIGHT), GREEN)
         state, summary = trained(), trained("summary")
     flow.add("PreviewAny", (1580, 60), "What it did", (360, 460), source=summary)
     saved = flow.add("CNS_SaveState", (1580, 580), size=(360, 200), state=state, filename_prefix="cns/concepts")
     taught = applied(flow, (1580, 840), loaded, saved(), 360)
     image = drawn(flow, (1580, 1080), taught, "photo of a <new1> dog wearing a <new2> hat", 2, 7)
     flow.add("SaveImage", (1980, 60), "Both", (420, 480), images=image, filename_prefix="cns/both")
-    flow.group("4  Save and use", (1560, 0, 860, 1640), "#8a5a9e")
+    flow.group("4  Save and use", (1560, 0, 860, 1640), PURPLE)
 
 
 def add_a_third_concept(flow: Graph) -> None:
@@ -138,13 +138,13 @@ def add_a_third_concept(flow: Graph) -> None:
     material = Material("<new3>", "backpack", photographs("images"), captions_of("backpack"), prior)
     described, chosen = choose(flow, (760, 60), loaded, general, material, stored())
     state = train(flow, (1140, 60), loaded, described, chosen, material, stored(), seed=2)()
-    flow.group("2  Teach <new3> backpack", (400, 0, 1120, ROW_HEIGHT), "#3f8e5a")
+    flow.group("2  Teach <new3> backpack", (400, 0, 1120, ROW_HEIGHT), GREEN)
     saved = flow.add("CNS_SaveState", (1560, 60), size=(320, 200), state=state, filename_prefix="cns/three_concepts")
     taught = applied(flow, (1560, 320), loaded, saved(), 320)
     text = "photo of a <new1> dog wearing a <new2> hat next to a <new3> backpack"
     image = sampled(flow, (1560, 560), taught, text, 2, 7)
     flow.add("SaveImage", (1960, 60), "All three", (420, 440), images=image, filename_prefix="cns/three_concepts")
-    flow.group("3  Save and use", (1540, 0, 900, ROW_HEIGHT), "#8a5a9e")
+    flow.group("3  Save and use", (1540, 0, 900, ROW_HEIGHT), PURPLE)
 
 
 def style_and_object(flow: Graph) -> None:
@@ -167,7 +167,7 @@ def style_and_object(flow: Graph) -> None:
         material = Material(token, noun, pictures("images"), captions_of(noun), prior)
         described, chosen = chosen_in_one(flow, (760, y + 60), loaded, general, material, state)
         state = train(flow, (1140, y + 60), loaded, described, chosen, material, state, seed=row, template=template)()
-        flow.group(f"{row + 2}  Teach {token} {noun}", (400, y, 1120, ROW_HEIGHT), "#3f8e5a")
+        flow.group(f"{row + 2}  Teach {token} {noun}", (400, y, 1120, ROW_HEIGHT), GREEN)
     saved = flow.add("CNS_SaveState", (1580, 60), size=(360, 200), state=state, filename_prefix="cns/style")
     taught = applied(flow, (1580, 320), loaded, saved(), 320)
     prompts = {"The thing": "photo of a <new1> dog", "Both": "a <new2> painting of a <new1> dog"}
@@ -175,7 +175,7 @@ def style_and_object(flow: Graph) -> None:
         y = 560 + 560 * row
         image = drawn(flow, (1580, y), taught, text, 2, 7)
         flow.add("SaveImage", (1960, y), title, (420, 480), images=image, filename_prefix="cns/style")
-    flow.group("4  Save and use", (1560, 0, 840, 1640), "#8a5a9e")
+    flow.group("4  Save and use", (1560, 0, 840, 1640), PURPLE)
 
 
 def captions_from_files(flow: Graph) -> None:
@@ -195,9 +195,9 @@ def captions_from_files(flow: Graph) -> None:
     material = Material("<new1>", "dog", pictures("images"), pictures("captions"), prior, masks=pictures("masks"))
     described, chosen = choose(flow, (780, 60), loaded, general, material)
     state = train(flow, (1160, 60), loaded, described, chosen, material)()
-    flow.group("2  Teach <new1> dog", (400, 0, 1140, ROW_HEIGHT), "#3f8e5a")
+    flow.group("2  Teach <new1> dog", (400, 0, 1140, ROW_HEIGHT), GREEN)
     saved = flow.add("CNS_SaveState", (1580, 60), size=(320, 200), state=state, filename_prefix="cns/my_dog")
     taught = applied(flow, (1580, 320), loaded, saved(), 320)
     image = sampled(flow, (1580, 560), taught, "photo of a <new1> dog on a beach", 1, 1)
     flow.add("SaveImage", (1940, 60), "The picture", (420, 440), images=image, filename_prefix="cns/my_dog")
-    flow.group("3  Save and use", (1560, 0, 820, ROW_HEIGHT), "#8a5a9e")
+    flow.group("3  Save and use", (1560, 0, 820, ROW_HEIGHT), PURPLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demo.editor.canvas.parts import applied, loaders, sampled
-from demo.editor.graph import Graph, find
+from demo.editor.graph import GREEN, PURPLE, Graph, find
 
 
 def _checkpoint_and_state(flow: Graph, y: int, height: int):
@@ -27,12 +27,12 @@ def multi_concept_generation(flow: Graph) -> None:
     taught = applied(flow, (420, 60), loaded, stored())
     prompt = "photo of a <new1> dog wearing a <new2> hat"
     image = sampled(flow, (420, 260), taught, prompt, 2, 7)
-    flow.group("2  Prompt and sample", (400, 0, 700, 780), "#3f8e5a")
+    flow.group("2  Prompt and sample", (400, 0, 700, 780), GREEN)
     shown = flow.add("SaveImage", (1140, 60), "Pictures", (560, 620), images=image, filename_prefix="cns/two_concepts")
     text, sampler = (find(flow.prompt, kind)[0] for kind in ("CLIPTextEncode", "KSampler"))
     (loader,) = find(flow.prompt, "CheckpointLoaderSimple")
     flow.app = [(loader, "ckpt_name"), (stored, "state_name"), (text, "text"), (sampler, "seed")], [shown]
-    flow.group("3  Result", (1120, 0, 600, 780), "#8a5a9e")
+    flow.group("3  Result", (1120, 0, 600, 780), PURPLE)
 
 
 def inspect(flow: Graph) -> None:
@@ -50,12 +50,12 @@ def inspect(flow: Graph) -> None:
     for column, plot in enumerate(("neurons", "layers", "overlaps")):
         shown = {"images": state(plot), "filename_prefix": f"cns/inspect_{plot}"}
         flow.add("SaveImage", (780 + 540 * column, 60), plot.capitalize(), (500, 480), **shown)
-    flow.group("2  The state", (400, 0, 2000, 600), "#3f8e5a")
+    flow.group("2  The state", (400, 0, 2000, 600), GREEN)
     prompts = flow.add("CNS_InspectPrompts", (420, 720), size=(320, 460), model=loaded[0], clip=loaded[1])
     for column, plot in enumerate(("shared", "similarity", "shares")):
         shown = {"images": prompts(plot), "filename_prefix": f"cns/inspect_{plot}"}
         flow.add("SaveImage", (780 + 540 * column, 720), plot.capitalize(), (500, 480), **shown)
-    flow.group("3  Prompts of this checkpoint", (400, 660, 2000, 600), "#8a5a9e")
+    flow.group("3  Prompts of this checkpoint", (400, 660, 2000, 600), PURPLE)
 
 
 def edit_and_export(flow: Graph) -> None:
@@ -71,19 +71,19 @@ def edit_and_export(flow: Graph) -> None:
     model, clip, vae = loaded
     changed = flow.add("CNS_RemoveConcept", (420, 60), size=(340, 300), model=model, clip=clip, state=stored(), token="<new1>")
     flow.add("PreviewAny", (420, 460), "What is left of it", (340, 280), source=changed("summary"))
-    flow.group("2  Take a concept out", (400, 0, 380, 770), "#3f8e5a")
+    flow.group("2  Take a concept out", (400, 0, 380, 770), GREEN)
     less = changed("state")
     flow.add("CNS_SaveState", (820, 60), size=(340, 0), state=less, filename_prefix="cns/without_new1")
     exported = flow.add(
         "CNS_ExportState", (820, 240), size=(340, 0), model=model, clip=clip, vae=vae, state=less, target="LoRA"
     )
     flow.add("PreviewAny", (820, 560), "Its files", (340, 180), source=exported("summary"))
-    flow.group("3  Save and export", (800, 0, 380, 770), "#8a5a9e")
+    flow.group("3  Save and export", (800, 0, 380, 770), PURPLE)
     taught = applied(flow, (1220, 60), loaded, less)
     image = sampled(flow, (1220, 260), taught, "photo of a <new2> hat", 2, 7)
-    flow.group("4  Prompt and sample", (1200, 0, 700, 840), "#3f789e")
+    flow.group("4  Prompt and sample", (1200, 0, 700, 840))
     flow.add("SaveImage", (1940, 60), "Pictures", (560, 700), images=image, filename_prefix="cns/without_new1")
-    flow.group("5  Result", (1920, 0, 600, 840), "#8a5a9e")
+    flow.group("5  Result", (1920, 0, 600, 840), PURPLE)
 
 
 def evaluate(flow: Graph) -> None:
