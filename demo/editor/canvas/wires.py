@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from demo.editor.graph import Graph
 
-_FROM_INPUT, _TO_OUTPUT = -10, -20  # the ids of a subgraph's own two ends
+INPUT_END, OUTPUT_END = -10, -20  # the ids of a subgraph's own two ends
 
 
 class Wires:
@@ -28,9 +28,9 @@ class Wires:
             self._link(left, origin, target, kind)
             return
         if left:
-            origin = left, self._leave(left, origin, kind)
+            origin = left, self.leave(left, origin, kind)
         if entered:
-            origin = str(_FROM_INPUT), self.enter(entered, origin, name, kind)
+            origin = str(INPUT_END), self.enter(entered, origin, name, kind)
         self._link(entered, origin, target, kind)
 
     def enter(self, box: str, origin: tuple[str, int] | None, name: str, kind: str) -> int:
@@ -43,17 +43,15 @@ class Wires:
         return self._known[key]
 
     def enter_unwired(self, box: str, target: tuple[str, int], name: str, kind: str) -> None:
-        self._link(box, (str(_FROM_INPUT), self.enter(box, None, name, kind)), target, kind)
+        self._link(box, (str(INPUT_END), self.enter(box, None, name, kind)), target, kind)
 
-    def leave_unwired(self, box: str, origin: tuple[str, int], kind: str) -> None:
-        self._leave(box, origin, kind)
-
-    def _leave(self, box: str, origin: tuple[str, int], kind: str) -> int:
+    def leave(self, box: str, origin: tuple[str, int], kind: str) -> int:
+        """The number of the output of a subgraph that an output in it leads to."""
         key = (box, "out", origin)
         if key not in self._known:
             node, output = origin
             self._known[key] = self._new_end(box, "outputs", self._cards[node]["outputs"][output]["name"], kind)
-            self._link(box, origin, (str(_TO_OUTPUT), self._known[key]), kind)
+            self._link(box, origin, (str(OUTPUT_END), self._known[key]), kind)
         return self._known[key]
 
     def _new_end(self, box: str, side: str, name: str, kind: str) -> int:
@@ -71,11 +69,11 @@ class Wires:
     def _link(self, box: str, origin: tuple[str, int], target: tuple[str, int], kind: str) -> None:
         self._count += 1
         self.links[box][self._count] = (int(origin[0]), origin[1], int(target[0]), target[1], kind)
-        if int(origin[0]) == _FROM_INPUT:
+        if int(origin[0]) == INPUT_END:
             self.ends[box]["inputs"][origin[1]]["linkIds"].append(self._count)
         else:
             self._cards[origin[0]]["outputs"][origin[1]]["links"].append(self._count)
-        if int(target[0]) == _TO_OUTPUT:
+        if int(target[0]) == OUTPUT_END:
             self.ends[box]["outputs"][target[1]]["linkIds"].append(self._count)
         else:
             self._cards[target[0]]["inputs"][target[1]]["link"] = self._count

@@ -7,7 +7,7 @@ import re
 import uuid
 from pathlib import Path
 
-from demo.editor.canvas.wires import Wires
+from demo.editor.canvas.wires import INPUT_END, OUTPUT_END, Wires
 from demo.editor.graph import CHECKPOINT, Graph, Input, inputs_of
 
 _ROOT = Path(__file__).parents[3]
@@ -41,7 +41,7 @@ def document(graph: Graph) -> dict:
                 wires.enter_unwired(box, (node, slot), one.name, kind)
     for box, subgraph in graph.boxes.items():
         for node, output in subgraph.ends:
-            wires.leave_unwired(box, (node, output), cards[node]["outputs"][output]["type"])
+            wires.leave(box, (node, output), cards[node]["outputs"][output]["type"])
     for box in graph.boxes:
         cards[box]["size"][1] = graph.places[box].size[1] or _host_height(graph, cards, box)
     definitions = [_definition(graph, box, cards, wires) for box in graph.boxes]
@@ -162,8 +162,8 @@ def _definition(graph: Graph, box: str, cards: dict[str, dict], wires: Wires) ->
         "revision": 0,
         "config": {},
         "name": graph.places[box].title,
-        "inputNode": {"id": -10, "bounding": bounds["inputs"]},
-        "outputNode": {"id": -20, "bounding": bounds["outputs"]},
+        "inputNode": {"id": INPUT_END, "bounding": bounds["inputs"]},
+        "outputNode": {"id": OUTPUT_END, "bounding": bounds["outputs"]},
         "inputs": ends["inputs"],
         "outputs": ends["outputs"],
         "widgets": [],
