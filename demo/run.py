@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from demo import own_checkpoint, tour
 from demo.editor.comfy_server import ComfyServer
 
 
-def main() -> int:
+def main() -> None:
     arguments = parse()
     started = time.monotonic()
     options = () if torch.cuda.is_available() else ("--cpu",)
@@ -31,7 +30,6 @@ def main() -> int:
                     time.sleep(3600)
             except KeyboardInterrupt:
                 print()
-    return 0
 
 
 def parse() -> argparse.Namespace:
@@ -57,4 +55,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
