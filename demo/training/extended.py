@@ -8,12 +8,12 @@ import numpy as np
 
 from demo.judges.recognizer import ALL_STYLES, BACKGROUNDS, COLORLESS, PRESENT, asked_for
 from demo.world.drawing import World, draw
-from demo.world.nameless import nameless_scene
 from demo.world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
 from demo.world.scene import Scene, Thing, prompt, random_scene
 from demo.world.things import NEW_THINGS, THINGS
 
+from .nameless import nameless_scene
 from .pictures import PictureSet
 
 _NAMELESS_SHARE = 0.2

@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from demo.judges.pixels import as_input
 from demo.world.drawing import render
-from demo.world.nameless import LOOKS, render_look, render_nameless
 from demo.world.palette import COLORS, PATTERNS
 from demo.world.styles import STYLES
 from demo.world.things import KINDS, THINGS
 
+from .nameless import LOOKS, render_look, render_nameless
 from .pictures import PictureSet, made_once
 from .trainer import DEVICE, mixed_precision
 

@@ -1,7 +1,7 @@
 """Stage 3: the UNet and the text encoder together, on Stable Diffusion's noise-prediction loss with min-SNR weights.
 
 Half of the pictures are of the world, where all has a name. The others make the model one that can be taught: see
-``world/nameless.py``.
+``nameless.py``.
 """
 
 from __future__ import annotations

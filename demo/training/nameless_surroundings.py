@@ -6,9 +6,9 @@ import random
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from .palette import any_color, mix
-from .places import Pen
-from .styles import PIXELS, Style, plain
+from demo.world.palette import any_color, mix
+from demo.world.places import Pen
+from demo.world.styles import PIXELS, Style, plain
 
 
 def _scatter(pen: Pen, size: int, rng: random.Random, top: float, bottom: float) -> None:

@@ -17,13 +17,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from .drawing import World, captioned
+from demo.world.drawing import World, captioned
+from demo.world.places import PLACES, Place
+from demo.world.scene import Scene, Thing, held_in_scene
+from demo.world.styles import STYLES, Style
+from demo.world.things import THINGS, Part
+
 from .nameless_surroundings import nameless_landscape, nameless_room, nameless_style
 from .nameless_things import nameless_thing
-from .places import PLACES, Place
-from .scene import Scene, Thing, held_in_scene
-from .styles import STYLES, Style
-from .things import THINGS, Part
 
 LANDSCAPE, ROOM, ART = "in a landscape", "in a room", "art"
 _PAINTED = {LANDSCAPE: nameless_landscape, ROOM: nameless_room}

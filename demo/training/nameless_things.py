@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from .palette import Color, any_color, shade
-from .things import KINDS, THINGS, Part, box, ellipse, line, polygon, ring
+from demo.world.palette import Color, any_color, shade
+from demo.world.things import KINDS, THINGS, Part, box, ellipse, line, polygon, ring
 
 _SHAPES = ("ellipse", "ellipse", "box", "triangle", "trapezoid", "bar", "ring")
 _DETAILS = ("#18181c", "#fafafa")
