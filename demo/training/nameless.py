@@ -30,9 +30,8 @@ LANDSCAPE, ROOM, ART = "in a landscape", "in a room", "art"
 _PAINTED = {LANDSCAPE: nameless_landscape, ROOM: nameless_room}
 _THINGS, _PLACES, _STYLES = 800, 150, 50
 LOOKS = _THINGS + _PLACES + _STYLES
-NamelessScene = tuple[
-    Scene, World, dict[str, str]
-]  # a scene, the world it is drawn from, and how its nameless parts are called
+# A scene, the world it is drawn from, and how its nameless parts are called.
+NamelessScene = tuple[Scene, World, dict[str, str]]
 
 
 def render_nameless(seed: int) -> tuple[np.ndarray, str]:
