@@ -14,14 +14,14 @@ from cns_core.atomic_write import replacing
 from demo.model import EMBEDDING, TEXT, TRAINED_TOKENS, UNET, VAE, new_vae, untrained_embedding
 
 from .narrow import widened
-from .unet import Generator
+from .unet import UNetAndText
 
 
-def export_model(generator: Generator, vae: TAESD, seen: Tensor, target: Path, about: dict[str, object]) -> None:
+def export_model(model: UNetAndText, vae: TAESD, seen: Tensor, target: Path, about: dict[str, object]) -> None:
     """Weights under SD-1.5's names; of the token embeddings the rows of ``seen``, the ids seen in training."""
-    weights = {UNET + name: value for name, value in generator.unet.state_dict().items()}
+    weights = {UNET + name: value for name, value in model.unet.state_dict().items()}
     weights |= {VAE + name: value for name, value in widened(vae, new_vae()).state_dict().items()}
-    weights |= {TEXT + name: value for name, value in generator.text.state_dict().items() if "text_projection" not in name}
+    weights |= {TEXT + name: value for name, value in model.text.state_dict().items() if "text_projection" not in name}
     embedding = weights[EMBEDDING]
     changed = (embedding != untrained_embedding(len(embedding))).any(1)
     if not torch.isin(changed.nonzero().flatten(), seen.long()).all():

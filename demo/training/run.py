@@ -33,13 +33,13 @@ def main() -> None:
     if arguments.stage != "judges":
         autoencoder = vae.train(work)
     if arguments.stage in ("model", "all"):
-        generator, seen = unet.train(work, autoencoder)
+        model, seen = unet.train(work, autoencoder)
         about = {
             "unet_steps": unet.STEPS,
             "vae_steps": len(vae.RATES) + len(vae.DECODER_RATES),
             "scenes": sum(one.count for one in latents.SETS),
         }
-        export.export_model(generator, autoencoder, seen, MODEL_FILE, about)
+        export.export_model(model, autoencoder, seen, MODEL_FILE, about)
     if arguments.stage in ("judges", "all"):
         _, _, shipped = load_demo_model()
         pictures = judges.Pictures.of(work, shipped.first_stage_model)

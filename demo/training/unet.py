@@ -41,7 +41,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, *args: object, **kwargs: object)
         return attention_pytorch(q.float(), k.float(), v.float(), *args, **kwargs).to(q.dtype)
 
 
-class Generator(nn.Module):
+class UNetAndText(nn.Module):
     """UNet and text encoder as one module to optimize."""
 
     def __init__(self, clip: comfy.sd.CLIP) -> None:
@@ -66,10 +66,10 @@ class Generator(nn.Module):
         return self.unet(noisy, timesteps.float(), context=context, transformer_options=options)
 
 
-def train(folder: Path, vae: nn.Module) -> tuple[Generator, Tensor]:
-    """The trained generator with averaged weights, and the ids of the tokens it has seen; working files are in ``folder``."""
+def train(folder: Path, vae: nn.Module) -> tuple[UNetAndText, Tensor]:
+    """The trained model with averaged weights, and the ids of the tokens it has seen; working files are in ``folder``."""
     clip = new_clip()
-    model = Generator(clip)
+    model = UNetAndText(clip)
     latents = torch.cat([latents_of(one, folder, vae) for one in SETS])
     empty = torch.tensor([token_ids(clip, "")], dtype=torch.int32)
     seen, rows = torch.cat([*(tokens_of(one, folder, clip) for one in SETS), empty]).unique(return_inverse=True)
@@ -79,7 +79,7 @@ def train(folder: Path, vae: nn.Module) -> tuple[Generator, Tensor]:
     return model.eval().requires_grad_(False), seen
 
 
-def _optimize(model: Generator, latents: Tensor, prompts: Tensor, empty: Tensor, file: Path) -> None:
+def _optimize(model: UNetAndText, latents: Tensor, prompts: Tensor, empty: Tensor, file: Path) -> None:
     """Trains on latents (n, 4, h, w) and prompts as rows of the token table (n, 77); leaves the averaged weights."""
     averaged = AveragedModel(model.to(DEVICE), multi_avg_fn=_AVERAGE)
 
