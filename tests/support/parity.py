@@ -1,4 +1,4 @@
-"""diffusers' UNet on ComfyUI's weights, for parity tests and benchmarks."""
+"""diffusers' UNet on ComfyUI's weights, for parity tests."""
 
 from __future__ import annotations
 
