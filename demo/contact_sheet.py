@@ -28,13 +28,3 @@ def contact_sheet(
             if picture is not None:
                 sheet.paste(Image.fromarray(picture), (left + step * x, top + step * y))
     return sheet
-
-
-def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
-    """One below the other."""
-    image = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
-    top = 0
-    for sheet in sheets:
-        image.paste(sheet, (0, top))
-        top += sheet.height
-    return image

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from demo.contact_sheet import contact_sheet, stacked
+from demo.contact_sheet import contact_sheet
 from demo.editor.comfy_server import ComfyServer
 from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
@@ -42,6 +43,16 @@ def make(server: ComfyServer) -> None:
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     stacked(rows).save(TARGET, quality=88)
     print(TARGET)
+
+
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """One below the other."""
+    image = Image.new("RGB", (max(sheet.width for sheet in sheets), sum(sheet.height for sheet in sheets)), "white")
+    top = 0
+    for sheet in sheets:
+        image.paste(sheet, (0, top))
+        top += sheet.height
+    return image
 
 
 def _learning(training: dict) -> Image.Image:

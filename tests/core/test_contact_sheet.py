@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from demo.contact_sheet import contact_sheet, stacked
+from demo.contact_sheet import contact_sheet
+from docs.build.story import stacked
 
 
 def picture(value: int) -> np.ndarray:
