@@ -57,8 +57,8 @@ def two_of_a_kind(flow: Graph) -> None:
     flow.note(
         (0, 0),
         (340, 400),
-        f"## Two dogs, each itself\n{_HOW}Teach two dogs first: *continual_training* with `dog` in both rows. Then choose that "
-        "state in **Load CNS State** (not in the list? press **R**).\n\nAny mask node can draw a region, and a third one is "
+        f"## Two dogs, each itself\n{_HOW}Teach two dogs first: *first_steps* with the folders `dog - Rex` and `dog - Luna`. "
+        "Then choose that state in **Load CNS State** (not in the list? press **R**).\n\nAny mask node can draw a region, and a third one is "
         "one more **Region** in the chain.",
     )
     loaded = loaders(flow, (0, 470))
