@@ -41,9 +41,10 @@ def base(bench: Bench) -> None:
         figures[str(things)] = {name: values.tolist() for name, values in right.items()}
         rows.append([things, *map(mean_sd, right.values())])
     table([*_HEAD, f"lost by teaching {' and '.join(CONCEPTS)}, % points"], rows)
-    judges = {file.stem: _held_out(file) for file in (recognizer.FILE, image_text.FILE)}
-    table(["judge", "right on held-out renders", "%"], [[j, *cell] for j, cells in judges.items() for cell in _percent(cells)])
-    write(bench, "base", {"held-out prompts": PROMPTS, "share right": figures, "judges": judges})
+    accuracies = {file.stem: _held_out(file) for file in (recognizer.FILE, image_text.FILE)}
+    cells = [[judge, *cell] for judge, shares in accuracies.items() for cell in _percent(shares)]
+    table(["judge", "right on held-out renders", "%"], cells)
+    write(bench, "base", {"held-out prompts": PROMPTS, "share right": figures, "judge accuracies": accuracies})
     _sheet(bench, [test for things in (1, 2, 3) for test in ordinary_tests(_SHOWN, 11, things=things)])
 
 
