@@ -13,12 +13,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from demo.editor.canvas.parts import DEMO_PRIORS
 from demo.judges.recognizer import asked_for
 from demo.world.new_concepts import NEW_CONCEPTS, prior_prompts, teaching_pictures
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
 from demo.world.palette import COLORS
 from demo.world.places import PLACES
-from demo.world.scene import Scene, Thing, is_held_out, prompt, random_scene
+from demo.world.scene import Scene, Thing, held_in_scene, is_held_out, prompt, random_scene
 from demo.world.things import NEW_THINGS, THINGS
 
 # Things, places and styles in turn, so that each kind is early and late somewhere. 20 concepts; the teapot is in two sets.
@@ -28,17 +29,13 @@ SETS = (
     ("snowman", "sepia", "bee", "planet", "panda", "balloon", "teapot"),
 )
 TWENTY = tuple(dict.fromkeys(name for concepts in zip(*SETS, strict=True) for name in concepts))
-SINGLE_PROMPTS, DOUBLE_PROMPTS, TRIPLE_PROMPTS = 5, 4, 3  # single ones for each concept, the others for each set
+SINGLE_PROMPTS = 5  # for each concept
 IMAGE_COUNTS = {1: 7, 2: 10, 3: 12}  # pictures of a prompt with so many concepts
 LATER_IMAGES = 2  # in place of 7 where the concept is not the first of its sequence, of which there are many
 ORDINARY = 80  # pictures of ordinary prompts
-UNSEEN = 16  # pictures for the error of the noise prediction
-PRIOR_IMAGES = 24
-_VERSION = 2  # raise it where what is taught or measured changes and no prompt below tells
-
-
-def token(index: int) -> str:
-    return f"<new{index + 1}>"
+UNSEEN = 16  # pictures for the error of the noise prediction; not in the digest: raise _VERSION with it
+PRIOR_IMAGES = DEMO_PRIORS["count"]
+_VERSION = 2  # raise it where what is taught or measured changes and the digest's prompts and numbers do not tell
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Test:
 
 
 def tokens_of(names: tuple[str, ...]) -> dict[str, str]:
-    return {name: token(index) for index, name in enumerate(names)}
+    return {name: f"<new{number}>" for number, name in enumerate(names, start=1)}
 
 
 def orders_of_twenty(count: int) -> tuple[tuple[str, ...], ...]:
@@ -119,29 +116,24 @@ def multi_tests(names: tuple[str, ...], tokens: dict[str, str], seed: int) -> li
 
     doubles = [(2, False, False), (2, False, False), (1, True, False), (1, False, True)]
     triples = [(2, True, False), (2, False, True), (1, True, True)]
-    kinds = doubles[:DOUBLE_PROMPTS] + triples[:TRIPLE_PROMPTS]
-    had = [(n, p, s) for n, p, s in kinds if n <= len(things) and bool(places) >= p and bool(styles) >= s]
+    had = [(n, p, s) for n, p, s in doubles + triples if n <= len(things) and bool(places) >= p and bool(styles) >= s]
     return [Test.of(scene(*kind), tokens) for kind in had]
 
 
-def ordinary_tests(count: int, seed: int = 0, held_out: bool = True, things: int | None = None) -> list[Test]:
-    """Scenes of the world the demo model knows; ``held_out`` ones have combinations its training never had."""
+def ordinary_tests(count: int, seed: int = 0, things: int | None = None) -> list[Test]:
+    """Scenes of the world the demo model knows, with combinations its training never had."""
     rng, tests = random.Random(f"ordinary {seed} {things}"), []
     while len(tests) < count:
         scene = random_scene(rng)
-        if is_held_out(scene) == held_out and things in (None, len(scene.things)):
+        if is_held_out(scene) and things in (None, len(scene.things)):
             tests.append(Test.of(scene, {}))
     return tests
 
 
 def calibration_prompts(count: int = 100, draw: int = 0) -> list[str]:
     """Ordinary prompts to find the general neurons with; none is among the tests."""
-    rng, scenes = random.Random(f"calibration {draw}"), []
-    while len(scenes) < count:
-        scene = random_scene(rng)
-        if not is_held_out(scene):
-            scenes.append(scene)
-    return [prompt(scene) for scene in scenes]
+    rng = random.Random(f"calibration {draw}")
+    return [prompt(held_in_scene(rng)) for _ in range(count)]
 
 
 def priors_of(name: str, count: int = PRIOR_IMAGES, around: int = 0) -> list[str]:
@@ -150,7 +142,7 @@ def priors_of(name: str, count: int = PRIOR_IMAGES, around: int = 0) -> list[str
 
 
 def digest() -> str:
-    """Changes with any prompt or number of the protocol."""
+    """Changes with the prompts, with how many pictures each gets, and with ``_VERSION``, which stands for all else."""
     tokens = tokens_of(TWENTY)
     prompts = [
         *calibration_prompts(),

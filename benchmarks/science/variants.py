@@ -11,7 +11,7 @@ from benchmarks.baselines.method import Method
 from benchmarks.science.paper_protocol import PRIOR_IMAGES
 from benchmarks.science.selections import SELECTIONS
 from cns_core.config import SelectionConfig, TrainConfig
-from demo.editor.canvas.parts import DEMO_PRIORS, DEMO_TRAINING
+from demo.editor.canvas.parts import DEMO_TRAINING
 
 # The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 should barely move.
 DEMO = {name: value for name, value in DEMO_TRAINING.items() if name != "preview_every"}
@@ -68,7 +68,7 @@ KEPT = {
     "keep_full": Variant("all K/V, keep", "all K/V", KEEP),
     **{f"keep_{name}": Variant(f"{name} neurons, keep", settings=KEEP, selection=name) for name in SELECTIONS},
 }
-_HALF = DEMO_PRIORS["count"] // 2
+_HALF = PRIOR_IMAGES // 2
 TOUR = replace(KEPT["keep_full"], title="the tour", priors=_HALF, priors_around=_HALF)
 BASELINES = {name: Variant(how.title, how.strategy, how.settings, method=name) for name, how in METHODS.items()}
 TABLE_1 = {
