@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from benchmarks.science.lab import Lab
@@ -31,21 +32,17 @@ class Bench:
         self, variants: dict[str, Variant], orders: tuple[Order, ...] = SETS, every: bool = True, multi: bool = True
     ) -> dict[str, list[dict]]:
         """For each variant and seed, the result of the seed's own order."""
-        jobs = {
-            (key, seed): Sequence(variant, self.own(seed, orders), seed, every, multi)
-            for key, variant in variants.items()
+        sequences = [
+            Sequence(variant, self.own(seed, orders), seed, every, multi)
+            for variant in variants.values()
             for seed in self.seeds
-        }
-        results = dict(zip(jobs, run_all(list(jobs.values()), self.workers), strict=True))
-        return {key: [results[key, seed] for seed in self.seeds] for key in variants}
+        ]
+        results = iter(run_all(sequences, self.workers))
+        return {key: [next(results) for _ in self.seeds] for key in variants}
 
-    def each(self, variants: dict[str, Variant], orders: tuple[Order, ...]) -> dict[str, list[list[dict]]]:
-        """For each variant and seed, the results of all orders, taught and not measured."""
-        jobs = {
-            (key, seed, names): Sequence(variant, names, seed, every=False, multi=False, scored=False)
-            for key, variant in variants.items()
-            for seed in self.seeds
-            for names in orders
-        }
-        results = dict(zip(jobs, run_all(list(jobs.values()), self.workers), strict=True))
-        return {key: [[results[key, seed, names] for names in orders] for seed in self.seeds] for key in variants}
+    def teach(self, variants: Iterable[Variant], orders: tuple[Order, ...]) -> None:
+        """Every order with every seed, not measured."""
+        sequences = [
+            Sequence(variant, names, seed, scored=False) for variant in variants for seed in self.seeds for names in orders
+        ]
+        run_all(sequences, self.workers)

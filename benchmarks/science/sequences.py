@@ -88,7 +88,7 @@ def run(lab: Lab, sequence: Sequence) -> dict:
         if sequence.scored and (last or sequence.every):
             row["ordinary"] = ordinary(count)
         result["after"].append(row)
-    for amount, tests in multi_of(sequence).items() if sequence.multi else ():
+    for amount, tests in multi_of(sequence).items() if sequence.multi and sequence.scored else ():
         if tests:
             result[f"multi {amount}"] = measured(f"multi {amount}", tests, IMAGE_COUNTS[amount])
     return result

@@ -29,7 +29,7 @@ def base(bench: Bench) -> None:
     concepts change of it, on the same noise; and a contact sheet.
     """
     lab, sequences = bench.lab, [Sequence(TOUR, CONCEPTS, seed, scored=False) for seed in bench.seeds]
-    bench.each({"tour": TOUR}, (CONCEPTS,))
+    bench.teach([TOUR], (CONCEPTS,))
     rows, figures = [], {}
     for things in (1, 2, 3):
         tests = ordinary_tests(PROMPTS, 7, things=things)

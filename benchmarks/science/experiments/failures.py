@@ -28,7 +28,7 @@ _BESIDE = 24  # things beside a concept
 
 def failures(bench: Bench) -> None:
     """Two concepts of one class in one picture; a background all teaching pictures share; colours on the wrong thing."""
-    bench.each(_COMPARED, _ONE_CLASS + _TWO_CLASSES + _ALONE)
+    bench.teach(_COMPARED.values(), _ONE_CLASS + _TWO_CLASSES + _ALONE)
     write(bench, "failures", {"classes": _classes(bench), "background": _background(bench), "attributes": _attributes(bench)})
 
 
@@ -93,13 +93,12 @@ def _background(bench: Bench) -> dict:
         for background in ("", "beach"):
             title = f"{variant.title}, pictures {'all on a beach' if background else 'on many backgrounds'}"
             taught = replace(variant, title=title, background=background)
-            runs = bench.each({key: taught}, _ALONE)[key]
-            values: dict[str, list[float]] = {"concept": [], "beach unasked": []}
+            bench.teach([taught], _ALONE)
+            values: dict[str, list[float]] = {"concept": [], "beach unasked": [], "mask": []}
             for seed in bench.seeds:
                 seen = [_elsewhere(bench, taught, names, seed) for names in _ALONE]
                 for metric, found in zip(values, zip(*seen, strict=True), strict=True):
                     values[metric].append(float(np.mean(found)))
-            values["mask"] = [float(np.mean([r["after"][-1]["mask"] for r in seed])) for seed in runs]
             figures[f"{key} {background or 'many'}"] = values
             rows.append([title, *map(mean_sd, values.values())])
             tests = [
@@ -117,12 +116,14 @@ def _tests_elsewhere(names: tuple[str, ...], seed: int) -> list[Test]:
     return [test for test in single_tests(names[0], tokens_of(names), seed) if test.scene.background != "beach"]
 
 
-def _elsewhere(bench: Bench, variant: Variant, names: tuple[str, ...], seed: int) -> tuple[float, float]:
-    """Share of pictures with the concept, and with a beach."""
+def _elsewhere(bench: Bench, variant: Variant, names: tuple[str, ...], seed: int) -> tuple[float, float, float]:
+    """Share of pictures with the concept, and with a beach; and of K/V that was trained."""
+    state = _state(bench, variant, names, seed)
     prompts = [test.prompt for test in _tests_elsewhere(names, seed) for _ in range(_COPIES)]
     noise = [noise_seed(seed, number) for number in range(len(prompts))]
-    seen = bench.lab.recognizer.recognize(bench.lab.pictures(prompts, noise, _state(bench, variant, names, seed)))
-    return (seen.of(names[0]) > 0.5).float().mean().item(), (seen.of("beach") > 0.5).float().mean().item()
+    seen = bench.lab.recognizer.recognize(bench.lab.pictures(prompts, noise, state))
+    shown, beach = ((seen.of(what) > 0.5).float().mean().item() for what in (names[0], "beach"))
+    return shown, beach, state.concepts[-1].mask.share
 
 
 def _attributes(bench: Bench) -> dict:

@@ -34,6 +34,6 @@ def practice(bench: Bench) -> None:
     sweep(bench, "practice", _PRACTICE, _ALONE)
     rows = []
     for title, variant in _PRACTICE["token starts at"].items():
-        bench.each({"": variant}, PAIRS)
+        bench.teach([variant], PAIRS)
         rows.append([title, *map(mean_sd, pairs_apart(bench, variant, PAIRS).values())])
     table(["two of one class, token starts at", "both there, %", "the other one instead, %"], rows)

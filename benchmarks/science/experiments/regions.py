@@ -36,7 +36,7 @@ Draw = Callable[[Lab, ModelPatcher, CLIP, Words, list[int]], np.ndarray]
 
 def regions(bench: Bench) -> None:
     """Two taught things of one class in one picture: does each stand in its half, and is it itself."""
-    bench.each({"": _VARIANT}, PAIRS)
+    bench.teach([_VARIANT], PAIRS)
     rows, figures, lines = [], {}, {}
     for title in WAYS:
         found: dict[str, list[float]] = {name: [] for name in _OUTCOMES}

@@ -11,17 +11,11 @@ import torch
 from benchmarks.kept import Scores
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
-from benchmarks.science.paper_protocol import (
-    SETS,
-    Test,
-    calibration_prompts,
-    ordinary_tests,
-    single_tests,
-    tokens_of,
-)
+from benchmarks.science.paper_protocol import SETS, Test, calibration_prompts, ordinary_tests, single_tests, tokens_of
 from benchmarks.science.report import mean_sd, save_grid, table, write
-from benchmarks.science.sequences import Score, Sequence, load_states, measure, run
+from benchmarks.science.sequences import Score, Sequence, load_states, measure
 from benchmarks.science.variants import KEPT
+from benchmarks.science.workers import run_all
 from cns_core.comfy_adapter.checkpoint.conditioning import moment_of
 from cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_core.comfy_adapter.remove import remove
@@ -43,8 +37,9 @@ def removal(bench: Bench) -> None:
     orders = tuple(names[:_CONCEPTS] for names in SETS)
     results: dict[str, list[dict[str, Score]]] = {}
     for key, variant in VARIANTS.items():
-        sequences = [Sequence(variant, bench.own(seed, orders), seed, every=False, multi=False) for seed in bench.seeds]
-        results[key] = [_results(bench.lab, replace(sequence, scored=False)) for sequence in sequences]
+        sequences = [Sequence(variant, bench.own(seed, orders), seed, scored=False) for seed in bench.seeds]
+        run_all(sequences, bench.workers)
+        results[key] = [_results(bench.lab, sequence) for sequence in sequences]
         rows = [
             [way, *(mean_sd([result[way][name] for result in results[key]]) for name in _COLUMNS)] for way in results[key][0]
         ]
@@ -68,7 +63,6 @@ _COLUMNS = {
 
 
 def _results(lab: Lab, sequence: Sequence) -> dict[str, Score]:
-    run(lab, sequence)
     folder, state = sequence.folder(lab), load_states(lab, sequence)[-1]
     scores = Scores(folder / f"removal-{lab.judges}.json")
     found = {"plain model": scores.of("plain model", lambda: _measured(lab, sequence, None, folder / "removal plain model"))}
