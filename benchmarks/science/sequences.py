@@ -133,6 +133,20 @@ def error_of_ordinary(lab: Lab, state: CNSState | None, seed: int) -> Score:
     return {"error": lab.error(pictures, [test.prompt for test in tests], state)}
 
 
+def pictures_of(
+    lab: Lab, state: CNSState | None, tests: list[Test], copies: int, seed: int, file: Path | None = None
+) -> np.ndarray:
+    """``copies`` of each test, uint8 (tests · copies, 128, 128, 3), on the same noise whatever is taught; kept in ``file``.
+
+    Without a state the prompts have class nouns in place of tokens.
+    """
+    prompts = [test.prompt if state else test.plain for test in tests for _ in range(copies)]
+    seeds = [noise_seed(seed, number, copy) for number in range(len(tests)) for copy in range(copies)]
+    if file is None:
+        return lab.pictures(prompts, seeds, state)
+    return kept(file, lambda: lab.pictures(prompts, seeds, state))
+
+
 def measure(
     lab: Lab,
     state: CNSState | None,
@@ -142,16 +156,11 @@ def measure(
     seed: int,
     file: Path | None = None,
 ) -> Score:
-    """Means over ``copies`` pictures of each test. Of the recognizer: ``concept`` (all asked concepts are there), ``rest``
-    (the other things, colours, background and style asked for are, of the tests that ask for any), ``both``, ``leak`` (one of
-    the concepts ``names`` is there that was not asked for). ``clip_t`` to the prompt without tokens, ``clip_i`` to the teaching
-    pictures.
-
-    Without a state the prompts have class nouns in place of tokens. The pictures are kept in ``file``.
+    """Means over :func:`pictures_of`. Of the recognizer: ``concept`` (all asked concepts are there), ``rest`` (the other
+    things, colours, background and style asked for are, of the tests that ask for any), ``both``, ``leak`` (one of the concepts
+    ``names`` is there that was not asked for). ``clip_t`` to the prompt without tokens, ``clip_i`` to the teaching pictures.
     """
-    prompts = [test.prompt if state else test.plain for test in tests for _ in range(copies)]
-    seeds = [noise_seed(seed, number, copy) for number in range(len(tests)) for copy in range(copies)]
-    pictures = kept(file, lambda: lab.pictures(prompts, seeds, state)) if file else lab.pictures(prompts, seeds, state)
+    pictures = pictures_of(lab, state, tests, copies, seed, file)
     recognition, seen = lab.recognizer.recognize(pictures), lab.image_text.of_pictures(pictures)
     said = lab.image_text.of_sentences([test.plain for test in tests])
     scores: dict[str, list[float]] = {"concept": [], "rest": [], "both": [], "leak": [], "clip_t": [], "clip_i": []}

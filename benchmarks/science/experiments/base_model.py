@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from benchmarks.kept import kept
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
-from benchmarks.science.paper_protocol import Test, noise_seed, ordinary_tests
+from benchmarks.science.paper_protocol import Test, ordinary_tests
 from benchmarks.science.report import mean_sd, save_grid, table, write
-from benchmarks.science.sequences import Sequence, load_states
+from benchmarks.science.sequences import Sequence, load_states, pictures_of
 from benchmarks.science.variants import TOUR
 from demo.editor.workflows.on_the_demo_model import CONCEPTS
 from demo.judges import image_text, recognizer
@@ -50,12 +49,10 @@ def base(bench: Bench) -> None:
 
 def _right(lab: Lab, tests: list[Test], sequence: Sequence, things: int, taught: bool) -> list[bool]:
     """For each test, whether its picture shows all that; the pictures are kept."""
-    noise = [noise_seed(sequence.seed, number) for number in range(len(tests))]
     state = load_states(lab, sequence)[-1] if taught else None
-    file = f"ordinary {things} {len(tests)} {sequence.seed}.npz"
-    prompts = [test.prompt for test in tests]
-    pictures = kept((sequence.folder(lab) if taught else lab.folder) / file, lambda: lab.pictures(prompts, noise, state))
-    recognition = lab.recognizer.recognize(pictures)
+    folder = sequence.folder(lab) if taught else lab.folder
+    file = folder / f"ordinary {things} {len(tests)} {sequence.seed}.npz"
+    recognition = lab.recognizer.recognize(pictures_of(lab, state, tests, 1, sequence.seed, file))
     return [shows(recognition[number : number + 1], test.scene)[1].item() for number, test in enumerate(tests)]
 
 

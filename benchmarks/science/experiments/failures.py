@@ -11,7 +11,7 @@ import torch
 from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import Test, noise_seed, single_tests, tokens_of
 from benchmarks.science.report import mean_sd, save_grid, table, write
-from benchmarks.science.sequences import Sequence, load_states, measure
+from benchmarks.science.sequences import Sequence, load_states, measure, pictures_of
 from benchmarks.science.variants import KEPT, PAPER, Variant
 from cns_core.state import CNSState
 from demo.world.palette import COLORS
@@ -135,7 +135,8 @@ def _attributes(bench: Bench) -> dict:
             counts = np.zeros(3)
             for names in _ALONE:
                 tests = _beside(names[0])
-                pictures = _pictures(bench, variant, names, tests, seed)
+                state = _state(bench, variant, names, seed) if variant else None
+                pictures = pictures_of(bench.lab, state, tests, 1, seed)
                 seen = bench.lab.recognizer.recognize(pictures)
                 things = [test.scene.things[0] for test in tests]
                 shown = torch.stack([seen.of(thing.name)[i] > 0.5 for i, thing in enumerate(things)])
@@ -161,9 +162,3 @@ def _beside(name: str) -> list[Test]:
         Test.of(Scene((thing, Thing(name, "")), behind), {name: "<new1>"})
         for thing, behind in zip(things, backgrounds, strict=True)
     ]
-
-
-def _pictures(bench: Bench, variant: Variant | None, names: tuple[str, ...], tests: list[Test], seed: int) -> np.ndarray:
-    state = _state(bench, variant, names, seed) if variant else None
-    prompts = [test.prompt if state else test.plain for test in tests]
-    return bench.lab.pictures(prompts, [noise_seed(seed, number) for number in range(len(tests))], state)
