@@ -17,7 +17,7 @@ from demo.contact_sheet import contact_sheet
 if TYPE_CHECKING:
     from benchmarks.science.bench import Bench
 
-__all__ = ["mean_sd", "save_grid", "save_plot", "sd", "table", "write"]
+__all__ = ["mean_sd", "save_grid", "save_plot", "sd", "table", "table_of", "write"]
 PICTURES = ROOT / "docs" / "science"
 
 
@@ -33,10 +33,15 @@ def sd(values: np.ndarray, axis: int = 0) -> np.ndarray:
     return values.std(axis, ddof=min(1, values.shape[axis] - 1))
 
 
-def write(bench: Bench, name: str, values: Mapping[str, object]) -> None:
+def table_of(head: Sequence[str], figures: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    """A row for each title, with its figures in percent."""
+    table(head, [[title, *map(mean_sd, values.values())] for title, values in figures.items()])
+
+
+def write(bench: Bench, name: str, values: dict[str, object]) -> None:
     """Beside the figures: the seeds, the settings where none are named, and digests of the checkpoint and the judges."""
     made = {"seeds": bench.seeds, "settings": DEMO, "checkpoint": bench.lab.digest, "judges": bench.lab.judges}
-    reporting.write(f"science/{name}", {**made, **values})
+    reporting.write(f"science/{name}", made | values)
 
 
 def save_plot(figure: Figure, name: str) -> None:

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import Test, ordinary_tests
-from benchmarks.science.report import mean_sd, save_grid, table, write
+from benchmarks.science.report import save_grid, table, table_of, write
 from benchmarks.science.sequences import Sequence, load_states, pictures_of
 from benchmarks.science.variants import TOUR
 from demo.editor.workflows.on_the_demo_model import CONCEPTS
@@ -29,7 +29,7 @@ def base(bench: Bench) -> None:
     """
     lab, sequences = bench.lab, [Sequence(TOUR, CONCEPTS, seed, scored=False) for seed in bench.seeds]
     bench.teach([TOUR], (CONCEPTS,))
-    rows, figures = [], {}
+    figures = {}
     for things in (1, 2, 3):
         tests = ordinary_tests(PROMPTS, 7, things=things)
         plain = np.array([not test.scene.style for test in tests])
@@ -38,10 +38,9 @@ def base(bench: Bench) -> None:
         )
         right = {"all": before.mean(1), "without style": before[:, plain].mean(1), "lost": before.mean(1) - after.mean(1)}
         figures[str(things)] = {name: values.tolist() for name, values in right.items()}
-        rows.append([things, *map(mean_sd, right.values())])
-    table([*_HEAD, f"lost by teaching {' and '.join(CONCEPTS)}, % points"], rows)
+    table_of([*_HEAD, f"lost by teaching {' and '.join(CONCEPTS)}, % points"], figures)
     accuracies = {file.stem: _held_out(file) for file in (recognizer.FILE, image_text.FILE)}
-    cells = [[judge, *cell] for judge, shares in accuracies.items() for cell in _percent(shares)]
+    cells = [(judge, what, f"{100 * share:.1f}") for judge, shares in accuracies.items() for what, share in shares.items()]
     table(["judge", "right on held-out renders", "%"], cells)
     write(bench, "base", {"held-out prompts": PROMPTS, "share right": figures, "judge accuracies": accuracies})
     _sheet(bench, [test for things in (1, 2, 3) for test in ordinary_tests(_SHOWN, 11, things=things)])
@@ -60,10 +59,6 @@ def _held_out(file: Path) -> dict[str, float]:
     """The accuracies that were measured when a judge was trained."""
     with safe_open(file, "pt") as judge:
         return json.loads(judge.metadata()["about"])
-
-
-def _percent(accuracies: dict[str, float]) -> list[list[str]]:
-    return [[name, f"{100 * value:.1f}"] for name, value in accuracies.items()]
 
 
 def _sheet(bench: Bench, tests: list[Test]) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import Test, noise_seed, single_tests, tokens_of
-from benchmarks.science.report import mean_sd, save_grid, table, write
+from benchmarks.science.report import save_grid, table_of, write
 from benchmarks.science.sequences import Sequence, load_states, measure, pictures_of
 from benchmarks.science.variants import KEPT, PAPER, Variant
 from cns_core.state import CNSState
@@ -38,12 +38,12 @@ def _state(bench: Bench, variant: Variant, names: tuple[str, ...], seed: int) ->
 
 def _classes(bench: Bench) -> dict:
     """A left of B, both taught: are both there; and does A's token alone draw B in A's place."""
-    rows, figures = [], {}
-    for key, variant in _COMPARED.items():
-        for title, pairs in (("one class", _ONE_CLASS), ("two classes", _TWO_CLASSES)):
-            values = figures[f"{key}, {title}"] = pairs_apart(bench, variant, pairs)
-            rows.append([f"{variant.title}, {title}", *map(mean_sd, values.values())])
-    table(["", "both there, %", "the other one instead, %"], rows)
+    figures = {
+        f"{variant.title}, {title}": pairs_apart(bench, variant, pairs)
+        for variant in _COMPARED.values()
+        for title, pairs in (("one class", _ONE_CLASS), ("two classes", _TWO_CLASSES))
+    }
+    table_of(["", "both there, %", "the other one instead, %"], figures)
     lines, labels = [], []
     for names in (_ONE_CLASS[0], _TWO_CLASSES[0]):
         for variant in _COMPARED.values():
@@ -88,8 +88,8 @@ def _background(bench: Bench) -> dict:
     """Taught on the beach only, asked for elsewhere: is the concept there, and is the beach, unasked. (Captions that all name
     one background also have more neurons in common: more are trained.)
     """
-    rows, figures, lines, labels = [], {}, [], []
-    for key, variant in _COMPARED.items():
+    figures, lines = {}, []
+    for variant in _COMPARED.values():
         for background in ("", "beach"):
             title = f"{variant.title}, pictures {'all on a beach' if background else 'on many backgrounds'}"
             taught = replace(variant, title=title, background=background)
@@ -99,16 +99,14 @@ def _background(bench: Bench) -> dict:
                 seen = [_elsewhere(bench, taught, names, seed) for names in _ALONE]
                 for metric, found in zip(values, zip(*seen, strict=True), strict=True):
                     values[metric].append(float(np.mean(found)))
-            figures[f"{key} {background or 'many'}"] = values
-            rows.append([title, *map(mean_sd, values.values())])
+            figures[title] = values
             tests = [
                 (_tests_elsewhere(names, bench.seeds[0])[:2], _state(bench, taught, names, bench.seeds[0])) for names in _ALONE
             ]
             lines.append([bench.lab.pictures([t.prompt], [5], state)[0] for some, state in tests for t in some])
-            labels.append(title)
-    table(["", "concept is there, %", "beach unasked, %", "of K/V trained, %"], rows)
+    table_of(["", "concept is there, %", "beach unasked, %", "of K/V trained, %"], figures)
     prompts = [test.prompt[:18] for names in _ALONE for test in _tests_elsewhere(names, bench.seeds[0])[:2]]
-    save_grid(lines, labels, prompts, "failures_background")
+    save_grid(lines, list(figures), prompts, "failures_background")
     return figures
 
 
@@ -128,7 +126,7 @@ def _elsewhere(bench: Bench, variant: Variant, names: tuple[str, ...], seed: int
 
 def _attributes(bench: Bench) -> dict:
     """``a blue star left of a <new1> toy``: is the star there, and is it blue."""
-    rows, figures, lines = [], {}, []
+    figures, lines = {}, []
     for title, variant in {"nothing taught": None, **{v.title: v for v in _COMPARED.values()}}.items():
         there, right = [], []
         for seed in bench.seeds:
@@ -147,8 +145,7 @@ def _attributes(bench: Bench) -> dict:
             there.append(counts[1] / counts[0])
             right.append(counts[2] / counts[1])
         figures[title] = {"thing there": there, "in its colour": right}
-        rows.append([title, mean_sd(there), mean_sd(right)])
-    table(["", "ordinary thing beside the concept is there, %", "of those in the colour asked for, %"], rows)
+    table_of(["", "ordinary thing beside the concept is there, %", "of those in the colour asked for, %"], figures)
     labels = [" ".join(test.prompt.split()[:3]) for test in _beside(_ALONE[0][0])[:6]]
     save_grid(lines, list(figures), labels, "failures_attributes")
     return figures

@@ -7,19 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy.sd import CLIP
+from torch import Tensor
 
 from benchmarks.kept import kept
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab, contexts
 from benchmarks.science.paper_protocol import noise_seed
-from benchmarks.science.report import mean_sd, save_grid, table, write
+from benchmarks.science.report import save_grid, table_of, write
 from benchmarks.science.sequences import Sequence, load_states
 from benchmarks.science.variants import KEPT
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
 from demo.judges.pixels import as_input
 from demo.judges.recognizer import PRESENT
+from demo.model import PIXELS
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.palette import COLORS
 from demo.world.places import PLACES
@@ -30,14 +31,14 @@ PAIRS = (("bee", "panda"), ("robot", "guitar"))  # two animals, two toys
 PICTURES = 18  # of each pair and seed
 _SEAM = 3 / 16  # of the width, over which one half fades into the other, as in the workflow two_of_a_kind
 
-Words = dict[str, list[str]]  # a prompt for each picture
-Draw = Callable[[Lab, ModelPatcher, CLIP, Words, list[int]], np.ndarray]
+Said = dict[str, Tensor]  # text features of a prompt for each picture
+Way = Callable[[ModelPatcher, Said], tuple[ModelPatcher, list]]  # the model and the conditioning to draw with
 
 
 def regions(bench: Bench) -> None:
     """Two taught things of one class in one picture: does each stand in its half, and is it itself."""
     bench.teach([_VARIANT], PAIRS)
-    rows, figures, lines = [], {}, {}
+    figures, lines = {}, {}
     for title in WAYS:
         found: dict[str, list[float]] = {name: [] for name in _OUTCOMES}
         for seed in bench.seeds:
@@ -48,8 +49,7 @@ def regions(bench: Bench) -> None:
             for names in PAIRS if seed == bench.seeds[0] else ():
                 lines[names, title] = drawn[names][:8]
         figures[title] = found
-        rows.append([title, *map(mean_sd, found.values())])
-    table(["of pictures, %", *_OUTCOMES], rows)
+    table_of(["of pictures, %", *_OUTCOMES], figures)
     order = [(names, title) for names in PAIRS for title in WAYS]
     labels = [f"{title}: {' and '.join(names)}" for names, title in order]
     save_grid([lines[key] for key in order], labels, [""] * 8, "regions")
@@ -59,12 +59,12 @@ def regions(bench: Bench) -> None:
 def _pictures(bench: Bench, names: tuple[str, str], seed: int, title: str) -> np.ndarray:
     """The same prompts and noise for every way to draw them; kept in a file."""
     sequence = Sequence(_VARIANT, names, seed)
-    return kept(sequence.folder(bench.lab) / f"{title}.npz", lambda: _drawn(bench, sequence, WAYS[title]))
+    return kept(sequence.folder(bench.lab) / f"{title}.npz", lambda: _drawn(bench.lab, sequence, WAYS[title]))
 
 
-def _drawn(bench: Bench, sequence: Sequence, draw: Draw) -> np.ndarray:
-    with torch.inference_mode():
-        model, clip = bench.lab.applied(load_states(bench.lab, sequence)[-1])
+@torch.inference_mode()
+def _drawn(lab: Lab, sequence: Sequence, way: Way) -> np.ndarray:
+    model, clip = lab.applied(load_states(lab, sequence)[-1])
     first, second = (
         with_article(f"<new{number}> {NEW_CONCEPTS[name].noun}") for number, name in enumerate(sequence.names, start=1)
     )
@@ -76,49 +76,38 @@ def _drawn(bench: Bench, sequence: Sequence, draw: Draw) -> np.ndarray:
         "right": f"{second} left of {second}",
     }
     where = [background_words(name) for name in [*COLORS, *PLACES][:PICTURES]]
-    words = {name: [f"{text} {place}" for place in where] for name, text in texts.items()}
-    return draw(bench.lab, model, clip, words, [noise_seed(sequence.seed, number) for number in range(len(where))])
+    said = {name: contexts(clip, [f"{text} {place}" for place in where]) for name, text in texts.items()}
+    changed, positive = way(model, said)
+    return lab.drawn(changed, clip, positive, [noise_seed(sequence.seed, number) for number in range(len(where))])
 
 
-@torch.inference_mode()
-def _with_regions(lab: Lab, model: ModelPatcher, clip: CLIP, words: Words, seeds: list[int]) -> np.ndarray:
-    both = tuple(
-        Region.of([[contexts(clip, words[side]), {}]], None, mask, 1.0) for side, mask in zip(_SIDES, _halves(), strict=True)
-    )
-    return lab.drawn(apply_regions(model, both), clip, [[contexts(clip, words["and"]), {}]], seeds)
+def _with_one_prompt(which: str) -> Way:
+    return lambda model, said: (model, [[said[which], {}]])
 
 
-@torch.inference_mode()
-def _with_masks(lab: Lab, model: ModelPatcher, clip: CLIP, words: Words, seeds: list[int]) -> np.ndarray:
+def _with_regions(model: ModelPatcher, said: Said) -> tuple[ModelPatcher, list]:
+    both = tuple(Region.of([[said[side], {}]], None, mask, 1.0) for side, mask in _halves().items())
+    return apply_regions(model, both), [[said["and"], {}]]
+
+
+def _with_masks(model: ModelPatcher, said: Said) -> tuple[ModelPatcher, list]:
     """ComfyUI's Conditioning Set Mask: a pass through the whole UNet for each prompt."""
-    sides = zip(_SIDES, _halves(), strict=True)
-    masked = [[contexts(clip, words[side]), {"mask": mask, "mask_strength": 1.0}] for side, mask in sides]
-    return lab.drawn(model, clip, masked, seeds)
+    return model, [[said[side], {"mask": mask, "mask_strength": 1.0}] for side, mask in _halves().items()]
 
 
-def _with_one_prompt(which: str) -> Draw:
-    def draw(lab: Lab, model: ModelPatcher, clip: CLIP, words: Words, seeds: list[int]) -> np.ndarray:
-        return lab.drawn(model, clip, [[contexts(clip, words[which]), {}]], seeds)
+def _halves() -> dict[str, Tensor]:
+    """Masks (1, 128, 128) that add up to one."""
+    seam = (0.5 - (torch.arange(PIXELS) + 0.5 - PIXELS / 2) / (_SEAM * PIXELS)).clamp(0, 1)
+    left = seam.expand(1, PIXELS, PIXELS)
+    return {"left": left, "right": 1 - left}
 
-    return draw
 
-
-WAYS: dict[str, Draw] = {
+WAYS = {
     "one prompt, A and B": _with_one_prompt("and"),
     "one prompt, A left of B": _with_one_prompt("left of"),
     "A and B, with regions": _with_regions,
     "Conditioning Set Mask": _with_masks,
 }
-_SIDES = ("left", "right")
-
-
-def _halves(width: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
-    """Masks (1, width, width) that add up to one."""
-    seam = (0.5 - (torch.arange(width) + 0.5 - width / 2) / (_SEAM * width)).clamp(0, 1)
-    left = seam.expand(1, width, width)
-    return left, 1 - left
-
-
 _OUTCOMES = ("each recognized in its half", "each half more like its own", "both recognized, anywhere")
 
 
@@ -133,7 +122,7 @@ def _judged(lab: Lab, pictures: np.ndarray, names: tuple[str, str]) -> np.ndarra
     return torch.stack([recognized, alike, anywhere], dim=1).numpy()
 
 
-def _of_halves(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _of_halves(logits: Tensor) -> tuple[Tensor, Tensor]:
     """(b, rows, columns) to the highest of the left and of the right half, each (b,)."""
     left, right = logits.chunk(2, dim=2)
     return left.amax((1, 2)), right.amax((1, 2))
