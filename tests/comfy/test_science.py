@@ -21,7 +21,7 @@ from benchmarks.science.experiments import EXPERIMENTS
 from benchmarks.science.lab import Lab
 from benchmarks.science.report import mean_sd
 from benchmarks.science.sequences import Sequence, load_states, run
-from benchmarks.science.variants import PAPER, Variant
+from benchmarks.science.variants import DEMO, PAPER, Variant
 
 NAMES = ("robot", "candyland")
 FEWER = {  # of what a module has many of
@@ -139,6 +139,11 @@ def test_the_recognizer_knows_the_teaching_pictures(lab, name):
     seen = lab.recognizer.recognize(np.stack(pictures))
     assert (seen.of(name) > 0.5).all()
     assert (seen.of("fox") < 0.5).all()
+
+
+def test_the_settings_in_use_are_among_those_tried():
+    tried = module("experiments.sweeps")._SWEEPS
+    assert all(DEMO[name] in tried[name] for name in ("neuron_lr", "token_lr", "steps"))
 
 
 def test_means_with_their_spread():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import random
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -14,39 +16,30 @@ from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import SETS, calibration_prompts, tokens_of
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.variants import PAPER
-from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
+from cns_core.comfy_adapter.neurons import prompt_masks
+from cns_core.config import SelectionConfig
 from cns_core.masks import NeuronMask
-from cns_core.scoring import prompt_mask
+from cns_core.overlaps import overlaps, shared_by_prompts
+from cns_core.selection import union
 from demo.world.palette import COLORS
 from demo.world.scene import with_article
 from demo.world.things import THINGS
 
-SHARE = 0.30
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
 PAIRS = 5  # of an adjective and a noun in a query
 _FIRST, _SECOND = slice(0, PAIRS), slice(PAIRS, None)
 
 
-@torch.inference_mode()
-def masks_of(lab: Lab, prompts: list[str]) -> list[NeuronMask]:
-    weights = lab.checkpoint.weights
-    return [prompt_mask(weights, context, SHARE) for context in encode_all(lab.checkpoint.clip, prompts)]
-
-
 def common(masks: list[NeuronMask]) -> NeuronMask:
-    result = masks[0]
-    for mask in masks[1:]:
-        result = result & mask
-    return result
+    return reduce(operator.and_, masks)
 
 
+@torch.inference_mode()
 def fig3(bench: Bench) -> None:
     """What is left in common of the selections of more and more prompts; concept neurons and their overlaps."""
-    shared: dict[int, list[float]] = {count: [] for count in COUNTS}
-    for seed in bench.seeds:
-        masks = masks_of(bench.lab, calibration_prompts(max(COUNTS), 1 + seed))
-        for count in COUNTS:
-            shared[count].append(common(masks[:count]).share / masks[0].share)
+    prompts = [calibration_prompts(max(COUNTS), 1 + seed) for seed in bench.seeds]
+    shares = np.array([shared_by_prompts(_masks(bench.lab, of_seed)) for of_seed in prompts])
+    shared = {count: shares[:, count - 1] for count in COUNTS}
     rows = [[count, mean_sd(values)] for count, values in shared.items()]
     table(["prompts", "of a prompt's selection in common, % (paper: about 53 of many)"], rows)
     figure = Figure((6, 4), layout="constrained")
@@ -55,7 +48,7 @@ def fig3(bench: Bench) -> None:
     axes.errorbar(COUNTS, percent.mean(1), sd(percent, 1), marker="o")
     axes.set(xscale="log", xlabel="prompts", ylabel="% of a prompt's selection in common", ylim=(0, 105))
     save_plot(figure, "fig3")
-    write(bench, "fig3", {"shared": {str(count): values for count, values in shared.items()}, **_concepts(bench)})
+    write(bench, "fig3", {"shared": {str(count): values.tolist() for count, values in shared.items()}, **_concepts(bench)})
 
 
 def _concepts(bench: Bench) -> dict[str, list[float]]:
@@ -65,13 +58,9 @@ def _concepts(bench: Bench) -> dict[str, list[float]]:
         of_sets = []
         for names in SETS:
             concepts = [bench.lab.concept(name, token, seed, PAPER["cns"]) for name, token in tokens_of(names).items()]
-            with torch.inference_mode():
-                masks = [bench.lab.neurons(concept, PAPER["cns"], seed).mask for concept in concepts]
+            masks = [bench.lab.neurons(concept, PAPER["cns"], seed).mask for concept in concepts]
             pairwise = np.mean([a.iou(b) for a, b in combinations(masks, 2)])
-            union = masks[0]
-            for mask in masks[1:]:
-                union = union | mask
-            of_sets.append((np.mean([mask.share for mask in masks]), pairwise, common(masks).count / union.count))
+            of_sets.append((np.mean([mask.share for mask in masks]), pairwise, common(masks).count / union(masks).count))
         for values, mean in zip((shares, pairs, all_seven), np.mean(of_sets, axis=0), strict=True):
             values.append(float(mean))
     of_all = [share * masks[0].layout.size / parameters for share in shares]
@@ -87,10 +76,15 @@ def _concepts(bench: Bench) -> dict[str, list[float]]:
     return {"concept share": shares, "share of the UNet": of_all, "pairwise mIoU": pairs, "7-fold mIoU": all_seven}
 
 
+def _masks(lab: Lab, prompts: list[str]) -> list[NeuronMask]:
+    return prompt_masks(lab.checkpoint, prompts, SelectionConfig.top_fraction, None)
+
+
 def _parameters(lab: Lab) -> int:
     return sum(parameter.numel() for parameter in lab.checkpoint.model.model.diffusion_model.parameters())
 
 
+@torch.inference_mode()
 def fig7(bench: Bench) -> None:
     """How alike the neurons of eleven queries are: five adjective-noun pairs, of which one word after the other is replaced."""
     matrices = np.array([_similarity(bench.lab, seed) for seed in bench.seeds])
@@ -107,9 +101,8 @@ def fig7(bench: Bench) -> None:
 
 def _similarity(lab: Lab, seed: int) -> np.ndarray:
     """IoU of every pair of queries (queries, queries), general neurons left out."""
-    general = common(masks_of(lab, calibration_prompts(20, 1 + seed)))
-    found = [mask.without(general) for mask in masks_of(lab, _queries(seed))]
-    return np.array([[a.iou(b) for b in found] for a in found])
+    general = common(_masks(lab, calibration_prompts(20, 1 + seed)))
+    return overlaps([mask.without(general) for mask in _masks(lab, _queries(seed))])
 
 
 def _queries(seed: int) -> list[str]:

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from benchmarks.science.bench import Bench, Order
 from benchmarks.science.paper_protocol import SETS
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
-from benchmarks.science.variants import DEMO, KEPT, PAPER, Variant
+from benchmarks.science.variants import KEPT, PAPER, Variant
+
+from .tables import there
 
 Value = float | str
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
@@ -38,9 +40,6 @@ _SWEEPS: dict[str, dict[Value, Variant]] = {
     "keep_tolerance": _settings(_KEPT, "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
     "keep_tolerance of all K/V": _settings(KEPT["keep_full"], "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
-assert all(DEMO[name] in _SWEEPS[name] for name in ("neuron_lr", "token_lr", "steps")), (
-    "The settings in use are not among them."
-)
 
 
 def sweeps(bench: Bench) -> None:
@@ -56,8 +55,8 @@ def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]], or
     everything = {}
     for axes, (setting, variants) in zip(drawn, settings.items(), strict=False):
         keyed = {_shown(value): variant for value, variant in variants.items()}
-        runs = bench.runs(keyed, orders, every=False, multi=False)
-        curves = {title: np.array([[of(r) for r in results] for results in runs.values()]) for title, of in _CURVES.items()}
+        points = [_curves(results) for results in bench.runs(keyed, orders, every=False, multi=False).values()]
+        curves = {title: np.array([point[title] for point in points]) for title in points[0]}
         for title, values in curves.items():
             axes.errorbar(range(len(values)), values.mean(1), sd(values, 1), marker="o", capsize=2, label=title)
         axes.set_xticks(range(len(variants)), list(keyed))
@@ -76,19 +75,13 @@ def _shown(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _when_new(result: dict) -> float:
-    return float(
-        np.mean([row["concepts"][name]["concept"] for name, row in zip(result["names"], result["after"], strict=True)])
-    )
-
-
-def _at_end(result: dict) -> float:
-    return float(np.mean([score["concept"] for score in result["after"][-1]["concepts"].values()]))
-
-
-_CURVES = {
-    "there when new": _when_new,
-    "there at the end": _at_end,
-    "rest of their prompts": lambda r: float(np.mean([c["rest"] for c in r["after"][-1]["concepts"].values() if "rest" in c])),
-    "ordinary prompts": lambda r: r["after"][-1]["ordinary"]["rest"],
-}
+def _curves(results: list[dict]) -> dict[str, np.ndarray]:
+    """What becomes of the concepts of each seed, and of ordinary prompts: shares."""
+    (new, end), last = there(results), [result["after"][-1] for result in results]
+    rest = [[concept["rest"] for concept in row["concepts"].values() if "rest" in concept] for row in last]
+    return {
+        "there when new": new.mean(1),
+        "there at the end": end.mean(1),
+        "rest of their prompts": np.array([np.mean(values) for values in rest]),
+        "ordinary prompts": np.array([row["ordinary"]["rest"] for row in last]),
+    }

@@ -72,7 +72,7 @@ def compare(
     rows: dict[str, list] = {"counted": [], "alike": []}
     before = np.array([scores["rest"] for scores in ordinary_before(bench)])
     for key, results in bench.runs(variants, orders, every=False).items():
-        new, end = by_age[key] = _there(results)
+        new, end = by_age[key] = there(results)
         ordinary = np.array([result["after"][-1]["ordinary"]["rest"] for result in results])
         counted = {
             "first one, new": new[:, 0],
@@ -99,7 +99,8 @@ def compare(
     return by_age
 
 
-def _there(results: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+def there(results: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """How often each concept is there, just after its training and at the end: (results, concepts) each."""
     named = [(result["names"], result["after"]) for result in results]
     new = [[row["concepts"][name]["concept"] for name, row in zip(*one, strict=True)] for one in named]
     end = [[after[-1]["concepts"][name]["concept"] for name in names] for names, after in named]
