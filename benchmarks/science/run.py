@@ -8,27 +8,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-NAMES = (
-    "base",
-    "fig3",
-    "fig7",
-    "table1",
-    "table2",
-    "fig5",
-    "sweeps",
-    "practice",
-    "failures",
-    "regions",
-    "recipe",
-    "twenty",
-    "scale",
-    "removal",
-)
+from benchmarks.science.experiments import EXPERIMENTS, experiment
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python dev.py science", description=__doc__)
-    parser.add_argument("experiments", nargs="*", choices=[*NAMES, []], help="all of them where none is named")
+    parser.add_argument("experiments", nargs="*", choices=[*EXPERIMENTS, []], help="all of them where none is named")
     parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help="folder of the taught states; what is there is not taught again")
@@ -38,18 +23,17 @@ def main() -> None:
     arguments = parser.parse_args()
     wanted = list(sys.path)
     from benchmarks.science.bench import Bench
-    from benchmarks.science.experiments import EXPERIMENTS
     from benchmarks.science.lab import Lab
     from benchmarks.science.workers import processes, ray_cluster
 
+    chosen = {name: experiment(name) for name in arguments.experiments or EXPERIMENTS}
     sys.path[:] = wanted  # ComfyUI's nodes.py put its comfy/ in front, whose utils the worker processes would find first
-
     work = (arguments.work or arguments.base / "science").absolute()
     workers = partial(ray_cluster, work, arguments.ray) if arguments.ray else partial(processes, work, arguments.workers)
     bench = Bench(Lab.open(work), tuple(range(arguments.seeds)), workers)
-    for name in arguments.experiments or NAMES:
-        print(f"\n{name}: {EXPERIMENTS[name].__doc__}")
-        EXPERIMENTS[name](bench)
+    for name, run in chosen.items():
+        print(f"\n{name}: {run.__doc__}")
+        run(bench)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from benchmarks import reporting
 from benchmarks.performance.tables import TABLES
 from benchmarks.science import paper_protocol, report
 from benchmarks.science.bench import Bench
-from benchmarks.science.experiments import EXPERIMENTS
+from benchmarks.science.experiments import EXPERIMENTS, experiment
 from benchmarks.science.lab import Lab
 from benchmarks.science.report import mean_sd
 from benchmarks.science.sequences import Sequence, load_states, run
@@ -122,7 +122,7 @@ def test_two_concepts_are_taught_measured_and_kept(lab):
 @pytest.mark.usefixtures("_small")
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_in_small(lab, tmp_path, capsys, name):
-    EXPERIMENTS[name](here(lab))
+    experiment(name)(here(lab))
     printed = capsys.readouterr().out
     (file,) = (path for path in tmp_path.glob("science/*.json") if path.name.split(".")[0].split("-")[0] == name)
     figures = json.loads(file.read_text(encoding="utf-8"))

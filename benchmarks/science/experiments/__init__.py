@@ -1,17 +1,34 @@
-"""One file for each question; ``EXPERIMENTS`` is what ``run.py`` offers by name, in this order."""
+"""One file for each question; ``EXPERIMENTS`` says in which, in the order they run in."""
 
-from .base_model import base
-from .failures import failures
-from .forgetting import fig5
-from .masks import fig3, fig7
-from .practice import practice
-from .regions import regions
-from .removal import removal
-from .scale import scale
-from .sweeps import sweeps
-from .table1 import table1
-from .tables import recipe, table2, twenty
+from __future__ import annotations
 
-_PAPERS = (fig3, fig7, table1, table2, fig5)
-_OURS = (sweeps, practice, failures, regions, recipe, twenty, scale, removal)
-EXPERIMENTS = {function.__name__: function for function in (base, *_PAPERS, *_OURS)}
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.science.bench import Bench
+
+EXPERIMENTS = {
+    "base": "base_model",
+    # the paper's
+    "fig3": "masks",
+    "fig7": "masks",
+    "table1": "table1",
+    "table2": "tables",
+    "fig5": "forgetting",
+    # ours
+    "sweeps": "sweeps",
+    "practice": "practice",
+    "failures": "failures",
+    "regions": "regions",
+    "recipe": "tables",
+    "twenty": "tables",
+    "scale": "scale",
+    "removal": "removal",
+}
+
+
+def experiment(name: str) -> Callable[[Bench], None]:
+    """Its file is imported here and not above: it imports ComfyUI, which ``--help`` does not need."""
+    return getattr(import_module(f"{__name__}.{EXPERIMENTS[name]}"), name)
