@@ -61,8 +61,6 @@ class Lab:
     checkpoint: Checkpoint
     digest: str
     work: Path
-    _priors: dict[tuple[str, int, int], Prior] = field(default_factory=dict)
-    _ordinary_fisher: dict[str, Tensor] = field(default_factory=dict)
     _general: dict[tuple[float, int], Neurons] = field(default_factory=dict)
 
     @staticmethod
@@ -155,17 +153,16 @@ class Lab:
             captions=encode_all(self.checkpoint.clip, list(concept.descriptions)),
             others=encode_all(known, [*general.prompts, *earlier]),
             fisher=lambda: self.fisher(concept.images, concept.descriptions),
-            ordinary_fisher=self.ordinary_fisher,
+            ordinary_fisher=lambda: self.ordinary_fisher,
         )
         return replace(neurons, mask=SELECTIONS[variant.selection](candidates))
 
+    @cached_property
     def ordinary_fisher(self) -> dict[str, Tensor]:
         """Of ordinary prompts and the pictures the model itself draws of them."""
-        if not self._ordinary_fisher:
-            prompts = calibration_prompts(_FISHER_SAMPLES)
-            drawn = torch.from_numpy(self.pictures(prompts, list(range(len(prompts))))).float() / 255
-            self._ordinary_fisher.update(self.fisher(tuple(drawn), tuple(prompts)))
-        return self._ordinary_fisher
+        prompts = calibration_prompts(_FISHER_SAMPLES)
+        drawn = torch.from_numpy(self.pictures(prompts, list(range(len(prompts))))).float() / 255
+        return self.fisher(tuple(drawn), tuple(prompts))
 
     def fisher(self, images: tuple[Tensor, ...], captions: tuple[str, ...]) -> dict[str, Tensor]:
         """Mean squared gradients of the noise-prediction loss on captioned pictures by the pretrained K/V weights."""
@@ -216,13 +213,10 @@ class Lab:
 
     def prior(self, name: str, count: int, around: int = 0) -> Prior:
         """Images of the class, and of other scenes, as the demo model itself draws them."""
-        wanted = name, count, around
-        if wanted not in self._priors:
-            prompts = priors_of(*wanted)
-            file = self.folder / f"prior_{name}_{count}_{around}.npz"
-            images = kept(file, lambda: self.pictures(prompts, list(range(len(prompts)))))
-            self._priors[wanted] = Prior(tuple(torch.from_numpy(images).float() / 255), tuple(prompts))
-        return self._priors[wanted]
+        prompts = priors_of(name, count, around)
+        file = self.folder / f"prior_{name}_{count}_{around}.npz"
+        images = kept(file, lambda: self.pictures(prompts, list(range(len(prompts)))))
+        return Prior(tuple(torch.from_numpy(images).float() / 255), tuple(prompts))
 
     def teaching_features(self, name: str, seed: int) -> Tensor:
         """Unit vectors (pictures, width) of what the concept was taught with."""

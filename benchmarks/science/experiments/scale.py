@@ -89,29 +89,23 @@ def scale(bench: Bench) -> None:
 
 def _measured(lab: Lab, title: str, condition: _Condition, names: tuple[str, str], seed: int) -> Score:
     tokens, folder = tokens_of(names), lab.folder / f"scale {condition.variant.digest()} {title}"
-    scores = Scores(folder / f"{seed}-{lab.judges}.json")
-    states: list[CNSState] = []
+    first, second = names
 
     def score() -> Score:
-        if not states:
-            with _loss_times(condition.loss):
-                states.extend(_taught(lab, condition, names, seed, folder))
-        one, two = states
-        first, second = names
+        with _loss_times(condition.loss):
+            one, two = states = list(_taught(lab, condition, names, seed, folder))
         drawn = [measure(lab, state, names, single_tests(first, tokens, seed), IMAGE_COUNTS[1], seed) for state in states]
         before, after = (error_of_concept(lab, state, first, tokens[first], seed)["error"] for state in states)
         other = measure(lab, two, names, single_tests(second, tokens, seed), IMAGE_COUNTS[1], seed)
-        reached, ordinary = _reached(two.concepts[1], [one.concepts[0].name]), _reached(two.concepts[1], [ORDINARY]) / 2
-        lost = drawn[0]["concept"] - drawn[1]["concept"]
         return {
-            "reached": reached,
-            "ordinary reached": ordinary,
+            "reached": _reached(two.concepts[1], [one.concepts[0].name]),
+            "ordinary reached": _reached(two.concepts[1], [ORDINARY]) / 2,
             "error": after / before - 1,
-            "lost": lost,
+            "lost": drawn[0]["concept"] - drawn[1]["concept"],
             "learned": other["concept"],
         }
 
-    return scores.of("all", score)
+    return Scores(folder / f"{seed}-{lab.judges}.json").of("all", score)
 
 
 def _reached(learned: LearnedConcept, names: list[str]) -> float:
