@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluate.evaluation import Values
-from benchmarks.reporting import table
+from benchmarks.reporting import PAPERS_CNS, table
 from cns_core.judge import CLIP_SCORE
-
-# Table 1, CNS on SD 1.5: the best of 50 images of each prompt.
-_PAPER = {("one", "CLIP-I"): 74.88, ("one", "CLIP-T"): 76.95, ("several", "CLIP-I"): 67.21, ("several", "CLIP-T"): 79.22}
 
 
 def report(results: dict[str, Any], images: int) -> str:
@@ -20,11 +17,11 @@ def report(results: dict[str, Any], images: int) -> str:
     rows = []
     for kind, prompts in (("one", end), ("several", results["multi"])):
         for measure in prompts[0] if prompts else ():
-            mean, best = _mean(prompts, measure), _best(prompts, measure)
+            title, mean, best = f"{measure}, {kind}", _mean(prompts, measure), _best(prompts, measure)
             scale = " (2.5 · cosine)" if measure == "CLIP-T" else ""
-            rows.append([f"{measure}, {kind}{scale}", _percent(mean), _percent(best), _PAPER.get((kind, measure), "")])
+            rows.append([f"{title}{scale}", _percent(mean), _percent(best), PAPERS_CNS.get(title, "")])
             if measure == "CLIP-T":
-                rows.append([f"{measure}, {kind} (cosine)", *(_percent(value / CLIP_SCORE) for value in (mean, best)), ""])
+                rows.append([f"{title} (cosine)", *(_percent(value / CLIP_SCORE) for value in (mean, best)), ""])
     parts = [table(["× 100", f"mean of {images}", f"best of {images}", "paper, best of 50"], rows)]
     for measure, ceilings in results["ceilings"].items():
         count = len(results["after"])
