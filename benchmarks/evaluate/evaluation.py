@@ -17,19 +17,18 @@ from torch import Tensor
 from benchmarks.evaluate.prompts import Counts, Prompt, multi_prompts, single_prompts
 from benchmarks.kept import Scores, kept_state
 from cns_core.atomic_write import replacing
-from cns_core.calibration import shipped_prompts
 from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.judge import Judge, judged
 from cns_core.comfy_adapter.lesson import Lesson
-from cns_core.comfy_adapter.neurons import Neurons, compute_neurons, draw_calibration, select_neurons
+from cns_core.comfy_adapter.neurons import Neurons, compute_neurons, general_neurons, select_neurons
 from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.prior import Prior
 from cns_core.comfy_adapter.priors.priors import make_priors
 from cns_core.comfy_adapter.priors.sampling import drawn, noises
 from cns_core.comfy_adapter.teach import teach
 from cns_core.concept import Concept
-from cns_core.config import PriorConfig, SelectionConfig, TrainConfig
+from cns_core.config import PriorConfig, TrainConfig
 from cns_core.contexts import CLASS_CONTEXTS
 from cns_core.judge import ceiling
 from cns_core.state import CNSState
@@ -82,9 +81,7 @@ class Evaluation:
 
     @cached_property
     def _general(self) -> Neurons:
-        selection = SelectionConfig()
-        prompts = draw_calibration(shipped_prompts(), selection)
-        return compute_neurons(self.checkpoint, prompts, selection.top_fraction, "general", None)
+        return general_neurons(self.checkpoint, None)
 
     def _taught(self, state: CNSState | None, concept: Concept) -> CNSState:
         plan, prior = self.plan, Prior()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..calibration import shipped_prompts
 from ..config import SelectionConfig
 from ..errors import CNSError
 from ..fingerprint import Fingerprint
@@ -54,6 +55,12 @@ def compute_neurons(checkpoint: Checkpoint, prompts: list[str], top_fraction: fl
     contexts = encode_all(checkpoint.clip, prompts, progress.advance)
     mask = common_mask(weights, contexts, top_fraction, progress.advance)
     return Neurons(mask, kind, tuple(prompts), top_fraction, checkpoint.fingerprint)
+
+
+def general_neurons(checkpoint: Checkpoint, node_id: str | None) -> Neurons:
+    """Of the shipped prompts, by the defaults of Compute General Neurons."""
+    config = SelectionConfig()
+    return compute_neurons(checkpoint, draw_calibration(shipped_prompts(), config), config.top_fraction, "general", node_id)
 
 
 def caption_figures(checkpoint: Checkpoint, neurons: Neurons) -> list[str]:

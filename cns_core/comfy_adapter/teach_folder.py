@@ -8,9 +8,8 @@ from pathlib import PurePath
 
 from torch import Tensor
 
-from ..calibration import shipped_prompts
 from ..concept import Concept, check_noun
-from ..config import PriorConfig, SelectionConfig, TrainConfig
+from ..config import PriorConfig, TrainConfig
 from ..contexts import CLASS_CONTEXTS, undescribed
 from ..errors import CNSError
 from ..figures import training_figures
@@ -22,7 +21,7 @@ from .checkpoint.unpatched import check_unpatched
 from .folders import STATES, new_state_path, newest_states
 from .interruptions import check_cancelled
 from .lesson import PREVIOUS, Lesson
-from .neurons import GENERAL_MASK, SAME_MODEL, Neurons, check_kind, compute_neurons, draw_calibration, select_neurons
+from .neurons import GENERAL_MASK, SAME_MODEL, Neurons, check_kind, compute_neurons, general_neurons, select_neurons
 from .page.progress import Progress
 from .page.training_progress import Display
 from .pictures.folders import find_pictures, load_pictures, subfolders
@@ -98,7 +97,7 @@ def teach_folder(
         return state, lines[0]
     materials = _described(read, course.captioner)
     progress = Progress(1, display.node_id)
-    general = course.general or _general_neurons(checkpoint, display.node_id)
+    general = course.general or general_neurons(checkpoint, display.node_id)
     for number, material in enumerate(materials, start=1):
         progress.text(f"{number} of {len(materials)}: {material.name} as {state.free_token()} {material.noun}")
         state, figures = _teach(checkpoint, course, material, general, state, display)
@@ -174,11 +173,6 @@ def _with_captions(material: _Material, made: Mapping[str, str]) -> _Material:
             "them in text files beside them, or choose a captioner, to teach them better"
         )
     return replace(material, captions=tuple(captions), report=report)
-
-
-def _general_neurons(checkpoint: Checkpoint, node_id: str | None) -> Neurons:
-    config = SelectionConfig()
-    return compute_neurons(checkpoint, draw_calibration(shipped_prompts(), config), config.top_fraction, "general", node_id)
 
 
 def _teach(
