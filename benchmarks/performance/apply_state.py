@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import comfy.model_management as memory
 import comfy.model_patcher
@@ -15,31 +12,33 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.performance import host_vram
 from benchmarks.performance.setting import open_checkpoint, seconds
-from benchmarks.performance.states import random_states
+from benchmarks.performance.states import random_state
 from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
 from cns_core.comfy_adapter.sparse_adapter import SparseDeltaAdapter
 from cns_core.state import CNSState
 
+_ROUNDS = 3
 
-def measure(base: Path, rounds: int = 3, dynamic: bool = False) -> dict[str, object]:
-    """Seconds and bytes copied to the card of each switch first → second → none → first, means over ``rounds``; ``again`` is
+
+def measure(base: Path, dynamic: bool) -> dict[str, object]:
+    """Seconds and bytes copied to the card of each switch first → second → none → first, means over three rounds; ``again`` is
     the same without a switch. Dynamic VRAM copies when a layer needs its weights: a pass of the UNet is in it. Without a card
     only its bytes are counted.
     """
     if not dynamic or _start_dynamic_vram():
-        return _measured(open_checkpoint(base), rounds, dynamic)
+        return _measured(open_checkpoint(base), dynamic)
     if torch.cuda.is_available() or not host_vram.AVAILABLE:
         return {}
     with host_vram.dynamic_vram():
         checkpoint = open_checkpoint(base, dtype=torch.float16)  # as on a card
         card = Checkpoint(host_vram.dynamic(checkpoint.model), checkpoint.clip, checkpoint.vae)
-        return {**_measured(card, rounds, dynamic), "counted only": True}
+        return {**_measured(card, dynamic), "counted only": True}
 
 
-def _measured(checkpoint: Checkpoint, rounds: int, dynamic: bool) -> dict[str, object]:
+def _measured(checkpoint: Checkpoint, dynamic: bool) -> dict[str, object]:
     with torch.inference_mode():
-        first, second = random_states(checkpoint, 2, 0.05)
+        first, second = (random_state(checkpoint, number) for number in (1, 2))
         _loaded(checkpoint.model, dynamic)
         before = {name: weight.clone() for name, weight in checkpoint.model.model.state_dict().items()}
         result: dict[str, object] = {"elements": first.delta.mask.count}
@@ -48,7 +47,7 @@ def _measured(checkpoint: Checkpoint, rounds: int, dynamic: bool) -> dict[str, o
             "patches": _patched(checkpoint),
         }.items():
             models = {"first": patched(first), "second": patched(second), "none": checkpoint.model}
-            result[way] = _switches(models, rounds, dynamic)
+            result[way] = _switches(models, dynamic)
         _loaded(checkpoint.model, dynamic)
         after = checkpoint.model.model.state_dict()
         result["bit-exact"] = all(torch.equal(weight, after[name]) for name, weight in before.items())
@@ -78,15 +77,15 @@ def _patched(checkpoint: Checkpoint):
     return patched
 
 
-def _switches(models: dict[str, ModelPatcher], rounds: int, dynamic: bool) -> dict[str, dict[str, float]]:
+def _switches(models: dict[str, ModelPatcher], dynamic: bool) -> dict[str, dict[str, float]]:
     measured: dict[str, list[tuple[float, int]]] = {}
     _loaded(models["first"], dynamic)
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         for name in ("second", "none", "first", "again"):
-            with _counted(dynamic) as copied:
+            with host_vram.counted() if dynamic else _Copies() as copied:
                 taken = seconds(lambda name=name: _loaded(models.get(name, models["first"]), dynamic))
             measured.setdefault(f"to {name}" if name in models else name, []).append((taken, copied.bytes))
-    means = {name: [sum(values) / rounds for values in zip(*pairs, strict=True)] for name, pairs in measured.items()}
+    means = {name: [sum(values) / _ROUNDS for values in zip(*pairs, strict=True)] for name, pairs in measured.items()}
     return {name: {"seconds": taken, "bytes": copied} for name, (taken, copied) in means.items()}
 
 
@@ -100,7 +99,7 @@ def _loaded(model: ModelPatcher, dynamic: bool) -> None:
 
 
 class _Copies(TorchDispatchMode):
-    """``bytes``: copied from one kind of device to another by torch."""
+    """``bytes``: copied by torch from the CPU to a card."""
 
     bytes = 0
 
@@ -108,23 +107,5 @@ class _Copies(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if func.overloadpacket in (torch.ops.aten.copy_, torch.ops.aten._to_copy):
             source = args[1] if func.overloadpacket is torch.ops.aten.copy_ else args[0]
-            self.bytes += result.nbytes * (source.device.type == "cpu" != result.device.type)
+            self.bytes += result.nbytes * (source.device.type == "cpu" and result.device.type != "cpu")
         return result
-
-
-@contextmanager
-def _counted(dynamic: bool) -> Iterator[_Copies]:
-    """In dynamic VRAM ComfyUI's own library copies, some of it straight from the file."""
-    copies = _Copies()
-    if not dynamic:
-        with copies:
-            yield copies
-        return
-    gather = memory.cast_to_gathered
-
-    def counted(tensors, *destinations, **more):
-        copies.bytes += sum(tensor.nbytes for tensor in tensors if tensor is not None)
-        return gather(tensors, *destinations, **more)
-
-    with patch.object(memory, "cast_to_gathered", counted):
-        yield copies

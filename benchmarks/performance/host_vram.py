@@ -78,6 +78,21 @@ class Traffic:
 
 
 @contextmanager
+def counted() -> Iterator[Traffic]:
+    """Counts what dynamic VRAM copies to the card, here or on a real one: ComfyUI's own library copies, some of it straight
+    from the file.
+    """
+    traffic, gather = Traffic(), memory.cast_to_gathered
+
+    def counting(tensors, *destinations, **more):
+        traffic.bytes += sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        return gather(tensors, *destinations, **more)
+
+    with patch.object(memory, "cast_to_gathered", counting):
+        yield traffic
+
+
+@contextmanager
 def dynamic_vram() -> Iterator[Traffic]:
     """Nothing is counted by a ComfyUI without it."""
     if not AVAILABLE:
@@ -87,20 +102,15 @@ def dynamic_vram() -> Iterator[Traffic]:
     import comfy_aimdo.model_vbar
     import comfy_aimdo.torch
 
-    traffic, gather, cast = Traffic(), memory.cast_to_gathered, comfy.ops.cast_bias_weight
-
-    def counted(tensors, *destinations, **more):
-        traffic.bytes += sum(tensor.nbytes for tensor in tensors if tensor is not None)
-        return gather(tensors, *destinations, **more)
+    cast = comfy.ops.cast_bias_weight
 
     def onto_the_card(module, input=None, dtype=None, device=None, **rest):
         return cast(module, input, dtype, CARD if hasattr(module, "_v") else device, **rest)
 
-    with ExitStack() as replaced:
+    with ExitStack() as replaced, counted() as traffic:
         for place, name, stand_in in (
             (args, "disable_pinned_memory", True),
             (memory, "is_device_cpu", lambda device: device.type == "cpu" and device.index is None),
-            (memory, "cast_to_gathered", counted),
             (comfy.ops, "cast_bias_weight", onto_the_card),
             (comfy_aimdo.model_vbar, "ModelVBAR", HostRange),
             (comfy_aimdo.host_buffer, "HostBuffer", HostBuffer),

@@ -25,12 +25,9 @@ def with_random_concept(state: CNSState, mask: NeuronMask, number: int) -> CNSSt
     return state.with_concept(learned, torch.randn(mask.count, generator=generator) * 1e-3)
 
 
-def random_states(checkpoint: Checkpoint, count: int, share: float) -> list[CNSState]:
-    """States of one concept each, on ``share`` of the K/V weights drawn at random."""
-    layout, fingerprint = checkpoint.layout, checkpoint.fingerprint
-    states = []
-    for number in range(1, count + 1):
-        drawn = torch.rand(layout.size, generator=torch.Generator().manual_seed(number)) < share
-        mask = NeuronMask.from_flat(layout, drawn.numpy())
-        states.append(with_random_concept(CNSState.empty(layout, fingerprint), mask, number))
-    return states
+def random_state(checkpoint: Checkpoint, number: int) -> CNSState:
+    """One concept on 5 % of the K/V weights, drawn at random."""
+    layout = checkpoint.layout
+    drawn = torch.rand(layout.size, generator=torch.Generator().manual_seed(number)) < 0.05
+    mask = NeuronMask.from_flat(layout, drawn.numpy())
+    return with_random_concept(CNSState.empty(layout, checkpoint.fingerprint), mask, number)
