@@ -17,10 +17,6 @@ WEIGHTS, PREVIOUS_TERM = "cns_core.training.run.TrainableKV", "cns_core.training
 TOKEN_START = "cns_core.comfy_adapter.teach.initial_vectors"
 
 
-def _none(lesson: Lesson) -> Mapping[str, object]:
-    return {}
-
-
 @dataclass(frozen=True, eq=False)
 class Method:
     """``strategy`` and ``settings``: which weights train, and how. ``parts``: for a lesson, what stands in for parts of the
@@ -31,7 +27,7 @@ class Method:
     title: str
     strategy: str = "all K/V"
     settings: dict[str, object] = field(default_factory=dict)
-    parts: Callable[[Lesson], Mapping[str, object]] = _none
+    parts: Callable[[Lesson], Mapping[str, object]] = lambda lesson: {}
     fuse: Fuse | None = None
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
@@ -22,36 +23,32 @@ PARTS = {
     "backward": (torch.Tensor, "backward"),
     "optimizer": (torch.amp.GradScaler, "step"),
     "writing": (run.TrainableKV, "write_weights"),
+    "step": (run.TrainingRun, "step"),  # the whole
 }
+_WARM_UP, _STEPS = 2, 5
 
 
 @torch.inference_mode()
-def measure(base: Path, pixels: int, steps: int = 5) -> dict[str, dict[str, float]]:
-    """Of each part, and of the whole step: milliseconds until its work is done, and torch's operations, nested ones too."""
+def measure(base: Path, pixels: int) -> dict[str, dict[str, float]]:
+    """Of each part: milliseconds until its work is done, and torch's operations, nested ones too."""
     checkpoint = open_checkpoint(base)
-    taught, config = lesson(checkpoint, pixels), TrainConfig(steps=steps + 2, resolution=pixels, gradient_checkpointing="off")
-    whole = {"step": (run.TrainingRun, "step")}
-    patches = [patch.object(*where, _recorded(name, getattr(*where))) for name, where in (PARTS | whole).items()]
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        for each in patches:
-            each.start()
+    config = TrainConfig(steps=_WARM_UP + _STEPS, resolution=pixels, gradient_checkpointing="off")
+    taught = lesson(checkpoint, pixels)
+    recorded = {name: _recorded(name, getattr(*where)) for name, where in PARTS.items()}
+    predicting = teaching.predict_noise  # makes the function that the step calls
+    recorded["UNet forward"] = lambda model: _recorded("UNet forward", predicting(model))
+    with profile(activities=[ProfilerActivity.CPU]) as profiler, ExitStack() as replaced:
+        for name, where in PARTS.items():
+            replaced.enter_context(patch.object(*where, recorded[name]))
         teaching.teach(checkpoint, taught, config, Display())
-        for each in patches:
-            each.stop()
     events = profiler.events()
-    spans = {
-        name: sorted((e for e in events if e.name == f"part {name}"), key=lambda e: e.time_range.start)
-        for name in PARTS | whole
-    }
-    return {name: _summary(found[2:], events) for name, found in spans.items()}  # the first two steps warm up
+    spans = {name: sorted((e for e in events if e.name == f"part {name}"), key=lambda e: e.time_range.start) for name in PARTS}
+    return {name: _summary(found[_WARM_UP:], events) for name, found in spans.items()}
 
 
 def _recorded(name: str, function):
-    if name == "UNet forward":
-        return lambda model: _recorded("UNet", function(model))
-
     def recorded(*arguments, **more):
-        with record_function(f"part {'UNet forward' if name == 'UNet' else name}"):
+        with record_function(f"part {name}"):
             result = function(*arguments, **more)
             synchronize()
         return result

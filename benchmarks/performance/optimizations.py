@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
@@ -69,35 +71,53 @@ def _graphed(predict: PredictNoise, checkpoint: Checkpoint, pixels: int, base: B
     return replayed
 
 
-_PREDICTIONS = {
-    "an instance and a prior pass, not one": _two_passes,
-    "nothing cached": _nothing_cached,
-    "torch.compile": _compiled,
-    "CUDA graphs": _graphed,
+@dataclass(frozen=True)
+class Way:
+    """What one thing is, all else being as it is. ``prediction``: makes another one of the UNet's, for the checkpoint, the
+    resolution and the model.
+    """
+
+    prediction: Callable[[PredictNoise, Checkpoint, int, BaseModel], PredictNoise] | None = None
+    strategy: str = "concept"
+    gradient_checkpointing: str = "off"
+    lean_convolutions: bool = True
+    channels_last: bool = False
+
+
+AS_IT_IS = "as it is"
+WAYS = {
+    AS_IT_IS: Way(),
+    "an instance and a prior pass, not one": Way(_two_passes),
+    "nothing cached": Way(_nothing_cached),
+    "all K/V trained, not the selected": Way(strategy="all K/V"),
+    "gradient checkpointing": Way(gradient_checkpointing="on"),
+    "inputs of frozen convolutions kept": Way(lean_convolutions=False),
+    "channels last": Way(channels_last=True),
+    "torch.compile": Way(_compiled),
+    **({"CUDA graphs": Way(_graphed)} if torch.cuda.is_available() else {}),
 }
-_SWITCHES = {"inputs of frozen convolutions kept": (on_device, "lean_convolutions", lambda unet: nullcontext())}
 
 
-def measure(base: Path, pixels: int, steps: int, way: str) -> dict[str, float]:
+def measure(base: Path, pixels: int, steps: int, way: str = AS_IT_IS) -> dict[str, float]:
     """:func:`.costs`, and ``first``: seconds of the first training of two steps, compiling included."""
-    checkpoint = open_checkpoint(base)
+    checkpoint, chosen = open_checkpoint(base), WAYS[way]
     predicting = teaching.predict_noise
 
     def changed(model: BaseModel) -> PredictNoise:
-        return _PREDICTIONS[way](predicting(model), checkpoint, pixels, model)
+        predict = predicting(model)
+        return chosen.prediction(predict, checkpoint, pixels, model) if chosen.prediction else predict
 
     @torch.inference_mode()
     def train(count: int) -> None:
-        kept = "on" if way == "gradient checkpointing" else "off"
-        config = TrainConfig(steps=count, resolution=pixels, gradient_checkpointing=kept)
+        config = TrainConfig(steps=count, resolution=pixels, gradient_checkpointing=chosen.gradient_checkpointing)
         teaching.teach(checkpoint, taught, config, Display())
 
     with torch.inference_mode():
-        taught = lesson(checkpoint, pixels, strategy="all K/V" if way.startswith("all K/V") else "concept")
-        if way == "channels last":
+        taught = lesson(checkpoint, pixels, chosen.strategy)
+        if chosen.channels_last:
             checkpoint.model.model.diffusion_model.to(memory_format=torch.channels_last)
-    patches = [(teaching, "predict_noise", changed)] if way in _PREDICTIONS else []
-    with ExitStack() as stack:
-        for patched in [*patches, *([_SWITCHES[way]] if way in _SWITCHES else [])]:
-            stack.enter_context(patch.object(*patched))
+    with ExitStack() as replaced:
+        replaced.enter_context(patch.object(teaching, "predict_noise", changed))
+        if not chosen.lean_convolutions:
+            replaced.enter_context(patch.object(on_device, "lean_convolutions", lambda unet: nullcontext()))
         return {"first": seconds(lambda: train(2)), **costs(train, steps)}

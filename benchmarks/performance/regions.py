@@ -15,8 +15,8 @@ from cns_core.comfy_adapter.regions.region import Region
 _COUNTS = (0, 1, 2, 4)
 
 
-def measure(base: Path, pixels: int, rounds: int = 5) -> list[dict[str, float]]:
-    """The fastest of ``rounds`` steps with each number of regions, in turn; ``several`` is a pass for each region instead, as
+def measure(base: Path, pixels: int) -> list[dict[str, float]]:
+    """The fastest of five steps with each number of regions, in turn; ``several`` is a pass for each region instead, as
     ComfyUI's Conditioning Set Mask makes it.
     """
     checkpoint = open_checkpoint(base)
@@ -31,10 +31,10 @@ def measure(base: Path, pixels: int, rounds: int = 5) -> list[dict[str, float]]:
             masked = [[prompt[0][0], {"mask": strip, "mask_strength": 1.0}] for strip in strips]
             ways[count, "several"] = model, [*prompt, *masked]
         times: dict[tuple[int, str], list[float]] = {way: [] for way in ways}
-        for _ in range(rounds + 1):
+        for _ in range(6):  # the first one warms up
             for way, (used, positive) in ways.items():
                 times[way].append(seconds(lambda used=used, positive=positive: _step(used, positive, negative, pixels)))
-    fastest = {way: min(taken[1:]) for way, taken in times.items()}  # the first one warms up
+    fastest = {way: min(taken[1:]) for way, taken in times.items()}
     fastest[0, "several"] = fastest[0, "one pass"]
     return [{"regions": count, **{way: fastest[count, way] for way in ("one pass", "several")}} for count in _COUNTS]
 

@@ -11,13 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-GOALS = ("train", "breakdown", "apply", "regions", "scoring", "scaling", "precision", "optimizations", "activations")
-GOALS += ("peers", "fusion")
+import torch
+
+from benchmarks.performance.tables import TABLES
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python dev.py bench", description=__doc__)
-    parser.add_argument("goals", nargs="*", choices=[*GOALS, []], help="all of them where none is named")
+    parser.add_argument("goals", nargs="*", choices=[*TABLES, []], help="all of them where none is named")
     parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--pixels", type=int, help="resolution of the trainings (default: 512 on a GPU, 128 without)")
@@ -26,13 +27,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.one:
         return measure_here(arguments)
-    import torch
-
-    from benchmarks.performance.tables import TABLES
-
     on_gpu = torch.cuda.is_available()
     pixels, steps = arguments.pixels or (512 if on_gpu else 128), arguments.steps or (500 if on_gpu else 6)
-    for goal in arguments.goals or GOALS:
+    for goal in arguments.goals or TABLES:
         TABLES[goal](lambda module, **keywords: measure_apart(arguments, module, keywords), pixels, steps)
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import comfy.model_management as memory
 import torch
 
-from benchmarks.performance.setting import lesson, open_checkpoint, seconds
+from benchmarks.performance.setting import lesson, open_checkpoint, seconds, set_up_and_step
 from benchmarks.performance.states import with_random_concept
 from cns_core.calibration import shipped_prompts
 from cns_core.comfy_adapter.apply.apply import apply_state
@@ -18,7 +18,7 @@ from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.comfy_adapter.teach import teach
-from cns_core.config import TrainConfig
+from cns_core.config import SelectionConfig, TrainConfig
 from cns_core.scoring import common_mask
 from cns_core.state import CNSState
 from cns_core.state_file import load_state, save_state
@@ -33,7 +33,8 @@ def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
     """
     checkpoint = open_checkpoint(base)
     encoded = encode_all(checkpoint.clip, shipped_prompts())
-    general = common_mask(checkpoint.weights, encoded[:20], 0.3)
+    share = SelectionConfig.top_fraction
+    general = common_mask(checkpoint.weights, encoded[:20], share)
     first = lesson(checkpoint, pixels)
     state, rows, rng = CNSState.empty(checkpoint.layout, checkpoint.fingerprint), [], random.Random(0)
 
@@ -43,10 +44,11 @@ def measure(base: Path, pixels: int, steps: int) -> list[dict[str, float]]:
 
     for number in range(1, max(COUNTS) + 1):
         captions = rng.sample(encoded, 5)
-        mask = common_mask(checkpoint.weights, captions, 0.3).without(general)
+        mask = common_mask(checkpoint.weights, captions, share).without(general)
         state = with_random_concept(state, mask, number)
         if number in COUNTS:
-            rows.append({"concepts": number, **_costs(checkpoint, state), **_training(train, steps)})
+            rows.append({"concepts": number, **_costs(checkpoint, state)})
+            rows[-1]["set-up"], rows[-1]["step"] = set_up_and_step(train, steps)
             print(rows[-1])
     return rows
 
@@ -69,9 +71,3 @@ def _costs(checkpoint: Checkpoint, state: CNSState) -> dict[str, float]:
         "load": loading,
         "apply": writing,
     }
-
-
-def _training(train, steps: int) -> dict[str, float]:
-    few, many = seconds(lambda: train(1)), seconds(lambda: train(1 + steps))
-    step = (many - few) / steps
-    return {"set-up": few - step, "step": step}

@@ -9,14 +9,15 @@ import torch
 from benchmarks.performance.setting import CAPTIONS, open_checkpoint, peak_memory, seconds
 from cns_core.calibration import shipped_prompts
 from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
+from cns_core.config import SelectionConfig
 from cns_core.scoring import common_mask, feature_norms
 from cns_core.selection import select
 
-SHARE = 0.30
+_SHARE = SelectionConfig.top_fraction
 
 
 @torch.inference_mode()
-def measure(base: Path, repeats: int = 3) -> dict[str, object]:
+def measure(base: Path) -> dict[str, object]:
     """Seconds of encoding the prompts, and of scoring and selecting; bytes that scoring added; equal to the brute force?"""
     checkpoint = open_checkpoint(base)
     weights = checkpoint.weights
@@ -28,7 +29,7 @@ def measure(base: Path, repeats: int = 3) -> dict[str, object]:
     captions, calibration = contexts[: len(CAPTIONS)], contexts[len(CAPTIONS) :]
 
     def score():
-        base_mask, general = common_mask(weights, captions, SHARE), common_mask(weights, calibration, SHARE)
+        base_mask, general = common_mask(weights, captions, _SHARE), common_mask(weights, calibration, _SHARE)
         return select("concept", base_mask, general, torch.Generator())
 
     before = peak_memory()
@@ -37,7 +38,7 @@ def measure(base: Path, repeats: int = 3) -> dict[str, object]:
     return {
         "prompts": len(texts),
         "encoding": encoding,
-        "scoring": seconds(score, repeats),
+        "scoring": seconds(score, repeats=3),
         "memory added": added,
         "equal to brute force": all(
             torch.equal(mask.layer(layer), _brute_force(weights[layer.name], captions, calibration))
@@ -55,7 +56,7 @@ def _brute_force(weight: torch.Tensor, captions: list[torch.Tensor], calibration
             scores = weight.float().cpu().abs() * feature_norms(context).cpu()
             order = scores.argsort(dim=1, descending=True, stable=True)
             selected = torch.zeros_like(result)
-            selected.scatter_(1, order[:, : round(SHARE * weight.shape[1])], True)
+            selected.scatter_(1, order[:, : round(_SHARE * weight.shape[1])], True)
             result &= selected
         return result
 

@@ -18,6 +18,7 @@ from cns_core.comfy_adapter.lesson import Lesson
 from cns_core.comfy_adapter.neurons import compute_neurons, select_neurons
 from cns_core.comfy_adapter.prior import Prior
 from cns_core.concept import Concept
+from cns_core.config import SelectionConfig
 from demo.training.random_checkpoint import NAME, make
 
 CAPTIONS = ("a dog on a green field", "a dog in front of a wall", "a small dog", "a dog by a lake", "a dog at night")
@@ -31,11 +32,11 @@ def open_checkpoint(base: Path, **options: object) -> Checkpoint:
         return Checkpoint(*comfy.sd.load_checkpoint_guess_config(str(path), model_options=options)[:3])
 
 
-def lesson(checkpoint: Checkpoint, pixels: int, calibration: int = 4, strategy: str = "concept") -> Lesson:
+def lesson(checkpoint: Checkpoint, pixels: int, strategy: str = "concept") -> Lesson:
     """A dog with its neurons and prior images."""
-    taught = concept(pixels)
-    base = compute_neurons(checkpoint, list(taught.descriptions), 0.3, "base", None)
-    general = compute_neurons(checkpoint, shipped_prompts()[:calibration], 0.3, "general", None)
+    taught, share = concept(pixels), SelectionConfig.top_fraction
+    base = compute_neurons(checkpoint, list(taught.descriptions), share, "base", None)
+    general = compute_neurons(checkpoint, shipped_prompts()[:4], share, "general", None)
     return Lesson(taught, select_neurons(base, general, strategy, 0), prior(pixels))
 
 
@@ -69,15 +70,17 @@ def seconds(work: Callable[[], object], repeats: int = 1) -> float:
     return (time.perf_counter() - started) / repeats
 
 
-def per_step(train: Callable[[int], object], few: int, many: int) -> float:
-    """Seconds a step costs once everything is set up: the difference of a short and a longer training."""
-    return (seconds(lambda: train(many)) - seconds(lambda: train(few))) / (many - few)
+def set_up_and_step(train: Callable[[int], object], steps: int) -> tuple[float, float]:
+    """Seconds of setting a training up, and of each step then: by a training of one step and one of so many more."""
+    one, more = seconds(lambda: train(1)), seconds(lambda: train(1 + steps))
+    step = (more - one) / steps
+    return one - step, step
 
 
 def costs(train: Callable[[int], object], steps: int) -> dict[str, float]:
     """``step``: seconds once it runs; ``all``: seconds of one training with its set-up, loading apart; ``memory``: bytes."""
     train(2)
-    step = per_step(train, 1, 1 + steps)
+    _, step = set_up_and_step(train, steps)
     return {"step": step, "all": seconds(lambda: train(steps)), "memory": peak_memory()}
 
 

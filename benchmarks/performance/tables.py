@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from benchmarks.reporting import table, write
 
 Measure = Callable[..., dict]
-OPTIMIZATIONS = (
-    "as it is",
-    "an instance and a prior pass, not one",
-    "nothing cached",
-    "all K/V trained, not the selected",
-    "gradient checkpointing",
-    "inputs of frozen convolutions kept",
-    "channels last",
-    "torch.compile",
-    *(["CUDA graphs"] if torch.cuda.is_available() else []),
-)
 _FORWARD_BACKWARD_TFLOP = 1.67  # a sample at 512 px, K/V alone trained
 
 
 def train(measure: Measure, pixels: int, steps: int) -> None:
     """Step time and memory of Train CNS Step, beside the arithmetic it cannot do without."""
-    plain = measure("optimizations", pixels=pixels, steps=steps, way=OPTIMIZATIONS[0])
+    plain = measure("optimizations", pixels=pixels, steps=steps)
     saving = measure("optimizations", pixels=pixels, steps=steps, way="gradient checkpointing")
     floor = 2 * _FORWARD_BACKWARD_TFLOP * (pixels / 512) ** 2
     rows = [
@@ -51,8 +38,7 @@ def peers(measure: Measure, pixels: int, steps: int) -> None:
         "diffusers, Custom Diffusion loop": "train_diffusers",
         "ComfyUI, Train LoRA": "train_comfy_lora",
     }
-    own = {"optimizations": {"way": OPTIMIZATIONS[0]}}
-    measured = {title: measure(name, pixels=pixels, steps=steps, **own.get(name, {})) for title, name in ways.items()}
+    measured = {title: measure(name, pixels=pixels, steps=steps) for title, name in ways.items()}
     ours = measured["Train CNS Step"]["step"]
     rows = [[t, _time(m["step"]), f"{m['step'] / ours:.2f}", _bytes(m["memory"])] for t, m in measured.items()]
     table([f"{pixels} px, batch 2", "step", "times ours", "peak memory"], rows)
@@ -61,11 +47,13 @@ def peers(measure: Measure, pixels: int, steps: int) -> None:
 
 def optimizations(measure: Measure, pixels: int, steps: int) -> None:
     """What single changes to the step do to its time."""
+    from benchmarks.performance.optimizations import AS_IT_IS, WAYS  # not above: it imports ComfyUI
+
     measured = {}
-    for way in OPTIMIZATIONS:
+    for way in WAYS:
         measured[way] = measure("optimizations", pixels=pixels, steps=steps, way=way)
         write("optimizations", {"pixels": pixels, "steps": steps, "measured": measured})
-    ours = measured[OPTIMIZATIONS[0]]["step"]
+    ours = measured[AS_IT_IS]["step"]
     rows = [[way, _time(m["step"]), f"{m['step'] / ours:.2f}", _time(m["first"])] for way, m in measured.items()]
     table([f"{pixels} px, 1 instance + 1 prior", "step", "times as it is", "first two steps with set-up"], rows)
 

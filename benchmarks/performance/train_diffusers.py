@@ -33,7 +33,6 @@ _CLIP = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
 
 
 def measure(base: Path, pixels: int, steps: int) -> dict[str, float]:
-    del base
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     unet = UNet2DConditionModel(**_UNET).to(device).requires_grad_(False)
