@@ -115,9 +115,9 @@ def _several(results: list[dict], amount: int, metric: str) -> np.ndarray:
     return np.array([result.get(f"multi {amount}", {}).get(metric, np.nan) for result in results])
 
 
-def _smooth(values: np.ndarray, width: int = 5) -> np.ndarray:
+def _smooth(values: np.ndarray) -> np.ndarray:
     """Means over up to five neighbours."""
-    return np.array([values[max(0, i - width // 2) : i + width // 2 + 1].mean() for i in range(len(values))])
+    return np.array([values[max(0, i - 2) : i + 3].mean() for i in range(len(values))])
 
 
 def multi_grid(bench: Bench, variants: dict[str, Variant], name: str) -> None:
