@@ -10,7 +10,7 @@ from comfy.sd import CLIP
 from torch import Tensor
 
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
-from cns_core.comfy_adapter.checkpoint.conditioning import encode, row_kinds
+from cns_core.comfy_adapter.checkpoint.conditioning import encode_all, row_kinds
 from cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_core.concept import literal
 from cns_core.masks import NeuronMask
@@ -49,4 +49,4 @@ def word_features(clip: CLIP, prompt: str, first: Row = Row.WORD) -> Tensor:
     """Rows (n, features) from the first of a kind up to the end of the text."""
     kinds = row_kinds(clip, prompt)
     start, end = (int((kinds == kind).nonzero()[0]) for kind in (first, Row.PADDING))
-    return encode(clip, prompt)[start : end + 1]
+    return encode_all(clip, [prompt])[0][start : end + 1]

@@ -15,7 +15,7 @@ from benchmarks.performance.setting import concept, costs, lesson, open_checkpoi
 from cns_core.comfy_adapter import on_device
 from cns_core.comfy_adapter import teach as teaching
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
-from cns_core.comfy_adapter.checkpoint.conditioning import encode
+from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from cns_core.comfy_adapter.checkpoint.latents import encode_images
 from cns_core.comfy_adapter.page.training_progress import Display
 from cns_core.config import TrainConfig
@@ -37,7 +37,7 @@ def _nothing_cached(predict: PredictNoise, checkpoint: Checkpoint, pixels: int, 
     def encoding(*inputs: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             encode_images(checkpoint, images, pixels)
-            encode(checkpoint.clip, prior(pixels).prompts[0])
+            encode_all(checkpoint.clip, [prior(pixels).prompts[0]])
         return predict(*inputs)
 
     return encoding

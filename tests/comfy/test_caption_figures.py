@@ -6,8 +6,9 @@ import re
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_pack.cns_core.comfy_adapter.neurons import caption_figures, compute_neurons, prompt_masks
+
+from tests.support.loading import encode
 
 
 def figures(studio, *captions: str) -> list[str]:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, clip_skip, pretrained_kv, text_encoder_rows
-from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, select_neurons
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import state_figures
@@ -21,7 +20,7 @@ from cns_pack.cns_core.state_file import load_state
 from comfy.quant_ops import QuantizedTensor
 
 import nodes as comfy_nodes
-from tests.support.loading import load, same
+from tests.support.loading import encode, load, same
 from tests.support.tiny_models import tiny_clip, tiny_model
 
 OLDER = Path(__file__).parents[1] / "data" / "state_without_text_encoder.safetensors"

@@ -15,7 +15,6 @@ import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
-from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_pack.cns_core.comfy_adapter.export.export import export_state
 from cns_pack.cns_core.comfy_adapter.export.folder import new_export_folder, token_words
 from cns_pack.cns_core.errors import CNSError
@@ -24,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tests.support.loading import expected_weights, load, same
+from tests.support.loading import encode, expected_weights, load, same
 from tests.support.tiny_models import CLIP_CONFIG, WIDTH, tiny_clip, tiny_model
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode, encode_all
+from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from cns_pack.cns_core.comfy_adapter.checkpoint.prompt_encoder import PromptEncoder
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors, with_tokens
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, prompt_masks
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from tests.support.loading import encode
 from tests.support.tiny_models import WIDTH, tiny_clip
 
 CAPTIONS = [

@@ -35,7 +35,7 @@ FEWER = {  # of what a module has many of
     "experiments.regions": {"PAIRS": 1, "PICTURES": 1},
     "experiments.removal": {"VARIANTS": 1, "_ORDINARY": 1, "_COPIES": 1, "_SHOWN": 1},
     "experiments.scale": {"_CONDITIONS": 2, "_EARLIER": 1},
-    "experiments.tables": {"ORDINARY": 1, "PAPER": 3, "KEPT": 1, "_TWENTY": 1},
+    "experiments.tables": {"ORDINARY": 1, "PAPER": 3, "KEPT": 1, "_TABLE_2": 3, "_TWENTY": 1},
 }
 ONLY = {
     "experiments.sweeps": ("_SWEEPS", "K"),

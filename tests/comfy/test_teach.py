@@ -9,7 +9,6 @@ from cns_pack.cns_core.calibration import shipped_prompts
 from cns_pack.cns_core.comfy_adapter import teach as teach_module
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
-from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode
 from cns_pack.cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
@@ -23,6 +22,7 @@ from cns_pack.cns_core.training import run
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.performance.activations import kept_bytes
+from tests.support.loading import encode
 from tests.support.tiny_models import WIDTH, tiny_clip, tiny_model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter.checkpoint.checks import token_embedding
-from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode, encode_all
+from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode_all
 from cns_pack.cns_core.comfy_adapter.checkpoint.prompt_encoder import PromptEncoder
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import initial_vectors, with_tokens
 from cns_pack.cns_core.concept import Concept, check_noun, check_token, literal, training_prompts
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from tests.support.fuzzing import check_sentence, thrown
+from tests.support.loading import encode
 from tests.support.tiny_models import WIDTH, tiny_clip
 
 PIECES = [

@@ -1,10 +1,15 @@
-"""Loads models as ComfyUI does, and says what their weights must be then."""
+"""Loads models and encodes prompts as the pack does, and says what weights must be then."""
 
 from __future__ import annotations
 
 import comfy.model_management
 import torch
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import weight_key
+from cns_pack.cns_core.comfy_adapter.checkpoint.conditioning import encode_all
+
+
+def encode(clip, prompt: str) -> torch.Tensor:
+    return encode_all(clip, [prompt])[0]
 
 
 @torch.inference_mode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.science.bench import Bench
-from benchmarks.science.report import table_of
+from benchmarks.science.report import table_of, write
 from benchmarks.science.variants import KEPT, TOUR, Variant
 
 from .failures import pairs_apart
@@ -31,8 +31,9 @@ _PRACTICE: dict[str, dict[Value, Variant]] = {
 def practice(bench: Bench) -> None:
     """Prior images, crops, masks, captions and where the token starts, one at a time, on one concept; and two of one class."""
     bench = bench.validating()
-    sweep(bench, "practice", _PRACTICE, _ALONE)
+    sweeps = sweep(bench, "practice", _PRACTICE, _ALONE)
     starts = _PRACTICE["token starts at"]
     bench.teach(starts.values(), PAIRS)
-    figures = {str(title): pairs_apart(bench, variant, PAIRS) for title, variant in starts.items()}
-    table_of(["two of one class, token starts at", "both there, %", "the other one instead, %"], figures)
+    pairs = {str(title): pairs_apart(bench, variant, PAIRS) for title, variant in starts.items()}
+    table_of(["two of one class, token starts at", "both there, %", "the other one instead, %"], pairs)
+    write(bench, "practice", {"sweeps": sweeps, "two of one class": pairs})

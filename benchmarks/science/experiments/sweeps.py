@@ -17,6 +17,7 @@ from .tables import there
 Value = float | str
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
 _CNS, _KEPT, _FULL = PAPER["cns"], KEPT["keep_concept"], PAPER["full"]
+_IN_USE = {variant.digest() for variant in (*PAPER.values(), *KEPT.values())}
 
 
 def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[Value, Variant]:
@@ -44,11 +45,14 @@ _SWEEPS: dict[str, dict[Value, Variant]] = {
 
 def sweeps(bench: Bench) -> None:
     """Two concepts of a set, one setting changed at a time, on pictures, prompts and noise that no table is made of."""
-    sweep(bench.validating(), "sweeps", _SWEEPS, _SHORT)
+    bench = bench.validating()
+    write(bench, "sweeps", {"sweeps": sweep(bench, "sweeps", _SWEEPS, _SHORT)})
 
 
-def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]], orders: tuple[Order, ...]) -> None:
-    """A table and a plot for each setting: what its values do to the concepts of an order, taught one after the other."""
+def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]], orders: tuple[Order, ...]) -> dict[str, dict]:
+    """A table and a plot for each setting: what its values do to the concepts of an order, taught one after the other. In
+    parentheses the difference from the value in use, on the same concepts and noise. The figures.
+    """
     lines = -(-len(settings) // 2)
     figure = Figure((13, 4 * lines), layout="constrained")
     drawn = figure.subplots(lines, 2).ravel()
@@ -62,13 +66,20 @@ def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]], or
         axes.set_xticks(range(len(variants)), list(keyed))
         axes.set(title=setting, ylim=(0, 1.05))
         everything[setting] = {"values": list(variants), **{title: values.tolist() for title, values in curves.items()}}
-        rows = [[value, *(mean_sd(values[i]) for values in curves.values())] for i, value in enumerate(keyed)]
+        usual = next((i for i, variant in enumerate(variants.values()) if variant.digest() in _IN_USE), None)
+        rows = [[value, *(_cell(values, i, usual) for values in curves.values())] for i, value in enumerate(keyed)]
         table([setting, *(f"{title}, %" for title in curves)], rows)
     drawn[0].legend()
     for axes in drawn[len(settings) :]:
         axes.remove()
     save_plot(figure, name)
-    write(bench, name, {"sweeps": everything})
+    return everything
+
+
+def _cell(values: np.ndarray, row: int, usual: int | None) -> str:
+    """``values`` (rows, seeds)."""
+    against = "" if usual in (None, row) else f" ({mean_sd(values[row] - values[usual])})"
+    return mean_sd(values[row]) + against
 
 
 def _shown(value: Value) -> str:
@@ -81,7 +92,7 @@ def _curves(results: list[dict]) -> dict[str, np.ndarray]:
     rest = [[concept["rest"] for concept in row["concepts"].values() if "rest" in concept] for row in last]
     return {
         "there when new": new.mean(1),
-        "there at the end": end.mean(1),
+        **({"there at the end": end.mean(1)} if new.shape[1] > 1 else {}),
         "rest of their prompts": np.array([np.mean(values) for values in rest]),
         "ordinary prompts": np.array([row["ordinary"]["rest"] for row in last]),
     }

@@ -15,20 +15,11 @@ from ...training.keep_term import Row, held_moment
 _TOGETHER = 8  # prompts: faster than one at a time, and Cancel is still obeyed soon
 
 
-def encode(clip: CLIP, prompt: str) -> Tensor:
-    """Conditioning (tokens, features), float32; 77 tokens, or a multiple for a long prompt.
+def encode_all(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None] = lambda: None) -> list[Tensor]:
+    """One conditioning (tokens, features), float32, for each prompt: 77 tokens, or a multiple for a long one. Each different
+    prompt is encoded once, and ``on_prompt`` is called for it.
 
     Read as CLIPTextEncode reads it, with weights and ``embedding:``; :func:`...concept.literal` makes a prompt of plain text.
-
-    Raises:
-        CNSError: the prompt is empty.
-    """
-    (encoded,) = encode_all(clip, [prompt])
-    return encoded
-
-
-def encode_all(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None] = lambda: None) -> list[Tensor]:
-    """One conditioning for each prompt; each different one is encoded once, and ``on_prompt`` is called for it.
 
     Raises:
         CNSError: a prompt is empty.

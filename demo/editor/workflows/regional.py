@@ -58,8 +58,8 @@ def two_of_a_kind(flow: Graph) -> None:
         (0, 0),
         (340, 400),
         f"## Two dogs, each itself\n{_HOW}Teach two dogs first: *first_steps* with the folders `dog - Rex` and `dog - Luna`. "
-        "Then choose that state in **Load CNS State** (not in the list? press **R**).\n\nAny mask node can draw a region, and a third one is "
-        "one more **Region** in the chain.",
+        "Then choose that state in **Load CNS State** (not in the list? press **R**).\n\nAny mask node can draw a region, and "
+        "a third one is one more **Region** in the chain.",
     )
     loaded = loaders(flow, (0, 470))
     stored = flow.add("CNS_LoadState", (0, 640), size=(340, 200), state_name="concepts_00001_.safetensors")
