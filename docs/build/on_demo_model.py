@@ -15,7 +15,7 @@ from demo.world.new_concepts import teaching_pictures
 # What stands in a shipped workflow, and what stands for it in the demo model's world.
 CONCEPTS = {
     ("<new1>", "dog"): "fox",
-    ("<new2>", "hat"): "turtle",
+    ("<new2>", "hat"): "bee",
     ("<new3>", "backpack"): "teapot",
     ("<new2>", "painting"): "mosaic",
 }
