@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]], or
         curves = {title: np.array([point[title] for point in points]) for title in points[0]}
         for title, values in curves.items():
             axes.errorbar(range(len(values)), values.mean(1), sd(values, 1), marker="o", capsize=2, label=title)
-        axes.set_xticks(range(len(variants)), list(keyed))
+        axes.set_xticks(range(len(variants)), [fill(value, 14) for value in keyed])
         axes.set(title=setting, ylim=(0, 1.05))
         everything[setting] = {"values": list(variants), **{title: values.tolist() for title, values in curves.items()}}
         usual = next((i for i, variant in enumerate(variants.values()) if variant.digest() in _IN_USE), None)
