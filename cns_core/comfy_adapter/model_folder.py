@@ -167,8 +167,9 @@ def _failure_of(target: Path, work: Callable[[], object], report: Callable[[], N
     if thread is None or not thread.is_alive():
         thread = _running[target] = _Work(work)
         thread.start()
-    while thread.is_alive():
+    while True:
         check_cancelled()
         report()
         thread.join(0.5)
-    return thread.error
+        if not thread.is_alive():
+            return thread.error

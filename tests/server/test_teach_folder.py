@@ -55,7 +55,7 @@ def test_two_folders_then_a_third_alone(server, folder):
     first = server.run(graph.prompt)
     assert first.error is None, first.error
     (text,) = first.outputs[node]["text"]
-    assert "0 of 2 concepts in `cns_pets` were known already" in text
+    assert "0 of 2 concepts in `cns_pets` were already known" in text
     assert "2 prior images of 'bird'" in text
     state = load_state(Path(saved(text)))
     assert [concept.name for concept in state.concepts] == ["<new1> bird", "<new2> toy"]
@@ -72,7 +72,7 @@ def test_two_folders_then_a_third_alone(server, folder):
     second = server.run(graph.prompt, on_message=watch)
     assert second.error is None, second.error
     (text,) = second.outputs[node]["text"]
-    assert "2 of 3 concepts in `cns_pets` were known already" in text
+    assert "2 of 3 concepts in `cns_pets` were already known" in text
     assert max(trained) == 3  # steps
     more = load_state(Path(saved(text)))
     assert [concept.name for concept in more.concepts] == ["<new1> bird", "<new2> toy", "<new3> house"]
