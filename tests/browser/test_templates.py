@@ -20,9 +20,9 @@ SMALL = {
     },
     "first_steps": {
         "CheckpointLoaderSimple": {"ckpt_name": NAME},
-        "CNS_TeachFolder": {"folder": "cns_test", "resolution": 64, "steps": 2, "prior_images": 0},
+        "CNS_TeachFolder": {"folder": "cns_test", "resolution": 64, "steps": 1, "prior_images": 0},
         "EmptyLatentImage": {"width": 64, "height": 64, "batch_size": 1},
-        "KSampler": {"steps": 2},
+        "KSampler": {"steps": 1},
     },
 }
 PICTURES_SHOWN = """() => {
