@@ -36,9 +36,8 @@ def given_captions(captions: Sequence[str], images: int) -> list[str]:
     """
     lines = captions[0].split("\n") if len(captions) == 1 and images != 1 else list(captions)
     lines = [" ".join(line.split()) for line in lines]
-    while (
-        len(lines) > images and not lines[-1]
-    ):  # an empty line stands for an image without a caption, extra ones at the end do not
+    # An empty line stands for an image without a caption, but one too many at the end does not.
+    while len(lines) > images and not lines[-1]:
         lines.pop()
     if not any(lines):
         return [""] * images

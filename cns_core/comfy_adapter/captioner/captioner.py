@@ -29,7 +29,7 @@ _KNOWN = {
 MODELS = ModelFolder(CAPTIONERS, _KNOWN, "captioning model", "download_captioner", "write the captions by hand")
 _LONG_SIDE = 1024
 
-Name = TypeVar("Name", int, str)
+_Name = TypeVar("_Name", int, str)
 
 
 def captioner_names() -> list[str]:
@@ -38,12 +38,12 @@ def captioner_names() -> list[str]:
 
 
 def caption_images(
-    images: Mapping[Name, Tensor],
+    images: Mapping[_Name, Tensor],
     name: str,
     may_download: bool,
     on_image: Callable[[], None] = lambda: None,
     on_download: Callable[[str], None] = lambda text: None,
-) -> dict[Name, str]:
+) -> dict[_Name, str]:
     """A caption for each image (height, width, 3) in 0..1, by the number or name the user knows it by.
 
     Raises:
@@ -56,9 +56,10 @@ def caption_images(
         memory.soft_empty_cache()
 
 
-def _captions(folder: Path, images: Mapping[Name, Tensor], on_image: Callable[[], None]) -> dict[Name, str]:
+def _captions(folder: Path, images: Mapping[_Name, Tensor], on_image: Callable[[], None]) -> dict[_Name, str]:
     """The model is off its device when this returns."""
-    name, captions = folder.name, dict[Name, str]()
+    name = folder.name
+    captions: dict[_Name, str] = {}
     trouble = f"{folder} does not hold a captioning model that transformers can load"
     with _reported(name, trouble, "get its files again, from a repository made for transformers"):
         model = load_captioner(folder, memory.get_torch_device())

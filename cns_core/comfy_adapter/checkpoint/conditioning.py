@@ -57,7 +57,7 @@ def moment_of(clip: CLIP, prompts: list[str], on_prompt: Callable[[], None] = la
 
 
 def row_kinds(clip: CLIP, prompt: str) -> Tensor:
-    """What each row of ``encode(clip, prompt)`` stands for: int64 (tokens,) of :class:`Row`."""
+    """What each row of a prompt's conditioning stands for: int64 (tokens,) of :class:`Row`."""
     (sections,) = clip.tokenize(prompt).values()
     end = getattr(clip.tokenizer, clip.tokenizer.clip).end_token
     return torch.tensor([kind for section in sections for kind in _kinds([token for token, *_ in section], end)])

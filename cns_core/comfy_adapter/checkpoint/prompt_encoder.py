@@ -12,7 +12,7 @@ from .tokens import splicer, with_tokens
 
 
 class PromptEncoder:
-    """What :func:`.conditioning.encode` gives, of all prompts of a step at once and each different one once.
+    """What :func:`.conditioning.encode_all` gives, of all prompts of a step at once and each different one once.
 
     ComfyUI's own ``encode_token_weights`` takes one prompt at a time, and its result to the CPU.
     """
