@@ -99,7 +99,7 @@ def teach_folder(
     progress = Progress(1, display.node_id)
     general = course.general or general_neurons(checkpoint, display.node_id)
     for number, material in enumerate(materials, start=1):
-        progress.text(f"{number} of {len(materials)}: {material.name} as {state.free_token()} {material.noun}")
+        progress.text(f"{number} of {len(materials)}: {material.name}")  # without the token: the page takes it for HTML
         state, figures = _teach(checkpoint, course, material, general, state, display)
         on_state(state)
         lines += [material.report, figures, autosaved(state)]
