@@ -34,7 +34,7 @@ def exports(server, pictures, base):
         concept = graph.concept(graph.images(pictures[noun]), token, noun)
         neurons = [graph.select(model, clip, concept, general), 0]
         earlier = {"previous_state": state} if state else {}
-        state = [graph.train(loaded, concept, neurons, steps=2, neuron_lr=1e-2, vectors=vectors, **earlier), 0]
+        state = [graph.train(loaded, concept, neurons, steps=1, neuron_lr=1e-2, vectors=vectors, **earlier), 0]
     applied = graph.add("CNS_ApplyState", model=model, clip=clip, state=state, strength=1.0)
     shown = graph.show(graph.sample([applied, 0], [applied, 1], vae, TAUGHT))
     plain = graph.show(graph.sample(model, clip, vae, TAUGHT))

@@ -35,13 +35,14 @@ def add(root, name: str) -> None:
         (root / name / f"{number}.txt").write_text(caption, encoding="utf-8")
 
 
-def course(server, steps: int = 3) -> tuple[Graph, str, str]:
+def course(server, steps: int = 3) -> tuple[Graph, str, list[str]]:
+    """What teaches, and its nodes: Teach Folder, pictures with what was taught and without."""
     graph = Graph(server)
     model, clip, vae = graph.demo_model()
     settings = {"steps": steps, "resolution": 64, "neuron_lr": 0.01, "strategy": "all K/V", "prior_images": 2}
     node = graph.add("CNS_TeachFolder", model=model, clip=clip, vae=vae, folder="cns_pets", **settings)
-    shown = graph.show(graph.sample(node("model"), node("clip"), vae, "a <new1> bird"))
-    return graph, node, shown
+    drawn = [graph.show(graph.sample(each, node("clip"), vae, "a <new1> bird")) for each in (node("model"), model)]
+    return graph, node, drawn
 
 
 def saved(text: str) -> str:
@@ -51,7 +52,7 @@ def saved(text: str) -> str:
 def test_two_folders_then_a_third_alone(server, folder):
     add(folder, "toy - robot")
     add(folder, "bird")
-    graph, node, shown = course(server)
+    graph, node, drawn = course(server)
     first = server.run(graph.prompt)
     assert first.error is None, first.error
     (text,) = first.outputs[node]["text"]
@@ -59,7 +60,9 @@ def test_two_folders_then_a_third_alone(server, folder):
     assert "2 prior images of 'bird'" in text
     state = load_state(Path(saved(text)))
     assert [concept.name for concept in state.concepts] == ["<new1> bird", "<new2> toy"]
-    assert pixels(server, first, shown).shape == (64, 64, 3)
+    taught, plain = (pixels(server, first, shown).astype(float) for shown in drawn)
+    assert taught.shape == (64, 64, 3)
+    assert np.abs(taught - plain).mean() > 1
 
     add(folder, "house")
     trained: list[int] = []

@@ -142,6 +142,7 @@ def small_workflow(name: str, server, pictures) -> dict:
     change(prompt, "CNS_ComputeGeneralNeurons", count=4)
     change(prompt, "CNS_TrainStep", resolution=64, steps=1)
     change(prompt, "CNS_MakePriorImages", resolution=64, steps=1, count=1)
+    change(prompt, "CNS_RemoveConcept", ordinary_prompts="a lake\ntwo red cars\nan oil painting\nan empty street")
     change(prompt, "CNS_TeachFolder", resolution=64, steps=1, prior_images=0, folder=folder_of(pictures))
     for node in find(prompt, "CNS_LoadConceptImages"):
         noun = "dog" if "dog" in prompt[node]["inputs"]["folder"] else "hat"
