@@ -26,7 +26,7 @@ from benchmarks.science.selections import SELECTIONS, Candidates
 from benchmarks.science.variants import Variant
 from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
-from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
+from cns_core.comfy_adapter.checkpoint.conditioning import encode_all, row_kinds
 from cns_core.comfy_adapter.checkpoint.latents import encode_images
 from cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors
 from cns_core.comfy_adapter.checkpoint.prediction import alphas_cumprod, predict_noise
@@ -41,6 +41,7 @@ from cns_core.config import SelectionConfig, TrainConfig
 from cns_core.kv_layers import find_kv_modules
 from cns_core.masks import NeuronMask
 from cns_core.state import CNSState
+from cns_core.training.keep_term import Row
 from demo.judges import image_text, recognizer
 from demo.model import MODEL_FILE, PIXELS, load_demo_model
 from demo.world.new_concepts import NEW_CONCEPTS, teaching_masks
@@ -152,10 +153,19 @@ class Lab:
             owned=state.used_neurons() if state else NeuronMask.empty(neurons.mask.layout),
             captions=encode_all(self.checkpoint.clip, list(concept.descriptions)),
             others=encode_all(known, [*general.prompts, *earlier]),
+            words=self.words(concept.descriptions),
+            calibration_words=self.words(general.prompts),
+            top_fraction=share,
             fisher=lambda: self.fisher(concept.images, concept.descriptions),
             ordinary_fisher=lambda: self.ordinary_fisher,
         )
         return replace(neurons, mask=SELECTIONS[variant.selection](candidates))
+
+    def words(self, prompts: tuple[str, ...]) -> list[Tensor]:
+        """Text features (words, features) of each prompt, without its start, end and padding."""
+        clip = self.checkpoint.clip
+        rows = zip(encode_all(clip, list(prompts)), (row_kinds(clip, prompt) for prompt in prompts), strict=True)
+        return [features[kinds == Row.WORD] for features, kinds in rows]
 
     @cached_property
     def ordinary_fisher(self) -> dict[str, Tensor]:

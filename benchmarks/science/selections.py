@@ -1,9 +1,12 @@
-"""Other choices of a concept's neurons, each row with as many as the paper's choice has there.
+"""Other choices of a concept's neurons.
 
-``unowned`` takes no weight an earlier concept trains and refills the row from the next best. ``fisher`` divides what a weight
-can do for the concept's loss by what it does to the loss of ordinary pictures; ``coverage`` covers all caption tokens, greedily
-by gain over cost. The last two follow the ideas, not the letter, of SCNS (ICML 2026), which has no public code: Fisher risk,
-facility location, cost-aware greedy.
+Three have as many in each row as the paper's choice has there. ``unowned`` takes no weight an earlier concept trains and
+refills the row from the next best. ``fisher`` divides what a weight can do for the concept's loss by what it does to the loss
+of ordinary pictures; ``coverage`` covers all caption tokens, greedily by gain over cost. The last two follow the ideas, not the
+letter, of SCNS (ICML 2026), which has no public code: Fisher risk, facility location, cost-aware greedy.
+
+Two are the paper's choice from less: ``words`` scores without the start of text, the end and the padding of each prompt, ``one
+caption`` with a single caption.
 """
 
 from __future__ import annotations
@@ -16,14 +19,15 @@ from torch import Tensor
 
 from cns_core.kv_layers import layout_of
 from cns_core.masks import NeuronMask
-from cns_core.scoring import feature_norms
+from cns_core.scoring import common_mask, feature_norms
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """What a selection sees. ``weights`` are W0; ``chosen`` is base ∧ ¬general; ``captions`` and ``others`` (calibration and
-    earlier concepts' prompts) are text features (tokens, features) each; ``fisher`` mean squared gradients of the concept's
-    loss, like ``weights``, ``ordinary_fisher`` of ordinary prompts' loss.
+    earlier concepts' prompts) are text features (tokens, features) each, ``words`` and ``calibration_words`` those rows of them
+    that are words; ``fisher`` mean squared gradients of the concept's loss, like ``weights``, ``ordinary_fisher`` of ordinary
+    prompts' loss.
     """
 
     weights: Mapping[str, Tensor]
@@ -32,6 +36,9 @@ class Candidates:
     owned: NeuronMask
     captions: list[Tensor]
     others: list[Tensor]
+    words: list[Tensor]
+    calibration_words: list[Tensor]
+    top_fraction: float
     fisher: Callable[[], Mapping[str, Tensor]]
     ordinary_fisher: Callable[[], Mapping[str, Tensor]]
 
@@ -66,6 +73,19 @@ def coverage(candidates: Candidates) -> NeuronMask:
     return NeuronMask.from_layers(candidates.chosen.layout, picked)
 
 
+def words(candidates: Candidates) -> NeuronMask:
+    """Base ∧ ¬general, both scored by word rows alone."""
+    base, general = (
+        common_mask(candidates.weights, contexts, candidates.top_fraction)
+        for contexts in (candidates.words, candidates.calibration_words)
+    )
+    return base.without(general)
+
+
+def one_caption(candidates: Candidates) -> NeuronMask:
+    return common_mask(candidates.weights, candidates.captions[:1], candidates.top_fraction).without(candidates.general)
+
+
 def _greedy(magnitude: Tensor, tokens: Tensor, cost: Tensor, allowed: Tensor, counts: Tensor) -> Tensor:
     value = magnitude.unsqueeze(1) * tokens  # (out, tokens, in)
     covered = value.new_zeros(value.shape[:2])
@@ -91,4 +111,6 @@ def _best(candidates: Candidates, scores: Mapping[str, Tensor], barred: NeuronMa
     return NeuronMask.from_layers(layout, picked)
 
 
-SELECTIONS = {"unowned": unowned, "fisher": fisher, "coverage": coverage}
+SAME_SIZE = {"unowned": unowned, "fisher": fisher, "coverage": coverage}
+FROM_LESS = {"words": words, "one caption": one_caption}
+SELECTIONS = {**SAME_SIZE, **FROM_LESS}

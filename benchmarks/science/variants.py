@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from benchmarks.baselines import METHODS
 from benchmarks.baselines.method import Method
 from benchmarks.science.paper_protocol import PRIOR_IMAGES
-from benchmarks.science.selections import SELECTIONS
+from benchmarks.science.selections import SAME_SIZE
 from cns_core.config import SelectionConfig, TrainConfig
 from demo.editor.canvas.parts import DEMO_TRAINING
 
@@ -26,7 +26,7 @@ class Variant:
     title: str
     strategy: str = "concept"
     settings: dict[str, object] = field(default_factory=dict)
-    selection: str = ""  # one of SELECTIONS in place of the strategy's weights
+    selection: str = ""  # one of selections.SELECTIONS in place of the strategy's weights
     method: str = ""  # one of METHODS in place of CNS
     background: str = ""  # behind all teaching pictures
     captions: str = "whole"  # or "short", which say only what is taught
@@ -66,7 +66,7 @@ KEPT = {
     "keep_concept": Variant("concept neurons, keep", settings=KEEP),
     "keep_base": Variant("base neurons, keep", "base", KEEP),
     "keep_full": Variant("all K/V, keep", "all K/V", KEEP),
-    **{f"keep_{name}": Variant(f"{name} neurons, keep", settings=KEEP, selection=name) for name in SELECTIONS},
+    **{f"keep_{name}": Variant(f"{name} neurons, keep", settings=KEEP, selection=name) for name in SAME_SIZE},
 }
 _HALF = PRIOR_IMAGES // 2
 TOUR = replace(KEPT["keep_full"], title="the tour", priors=_HALF, priors_around=_HALF)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import random
-from functools import reduce
+from dataclasses import replace
+from functools import partial, reduce
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +16,8 @@ from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import SETS, calibration_prompts, tokens_of
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
-from benchmarks.science.variants import PAPER
+from benchmarks.science.selections import FROM_LESS
+from benchmarks.science.variants import PAPER, Variant
 from cns_core.comfy_adapter.neurons import prompt_masks
 from cns_core.config import SelectionConfig
 from cns_core.masks import NeuronMask
@@ -48,32 +50,47 @@ def fig3(bench: Bench) -> None:
     axes.errorbar(COUNTS, percent.mean(1), sd(percent, 1), marker="o")
     axes.set(xscale="log", xlabel="prompts", ylabel="% of a prompt's selection in common", ylim=(0, 105))
     save_plot(figure, "fig3")
-    write(bench, "fig3", {"shared": {str(count): values.tolist() for count, values in shared.items()}, **_concepts(bench)})
+    write(
+        bench,
+        "fig3",
+        {"shared": {str(count): values.tolist() for count, values in shared.items()}, "concepts": _concepts(bench)},
+    )
 
 
-def _concepts(bench: Bench) -> dict[str, list[float]]:
-    """Means over the sets, for each seed."""
-    shares, pairs, all_seven, parameters = [], [], [], _parameters(bench.lab)
+def _concepts(bench: Bench) -> dict[str, dict[str, list[float]]]:
+    """Of the paper's choice, of word rows alone and of one caption: means over the sets, for each seed."""
+    chosen = {"": PAPER["cns"], **{name: replace(PAPER["cns"], selection=name) for name in FROM_LESS}}
+    figures = {name: _of_sets(bench, variant) for name, variant in chosen.items()}
+    shown = {
+        "concept neurons, % of K/V": (mean_sd, "about 5"),
+        "concept neurons, % of the UNet": (partial(mean_sd, digits=2), "0.13"),
+        "mIoU of two concepts": (partial(mean_sd, digits=2, scale=1), "0.24"),
+        "mIoU of seven": (partial(mean_sd, digits=2, scale=1), "0.02"),
+    }
+    rows = [[title, *(show(values[title]) for values in figures.values()), paper] for title, (show, paper) in shown.items()]
+    table(["", "here", *(f"from {name}" for name in FROM_LESS), "paper"], rows)
+    return {name or "all tokens, all captions": values for name, values in figures.items()}
+
+
+def _of_sets(bench: Bench, variant: Variant) -> dict[str, list[float]]:
+    figures: dict[str, list[float]] = {}
     for seed in bench.seeds:
         of_sets = []
         for names in SETS:
-            concepts = [bench.lab.concept(name, token, seed, PAPER["cns"]) for name, token in tokens_of(names).items()]
-            masks = [bench.lab.neurons(concept, PAPER["cns"], seed).mask for concept in concepts]
-            pairwise = np.mean([a.iou(b) for a, b in combinations(masks, 2)])
-            of_sets.append((np.mean([mask.share for mask in masks]), pairwise, common(masks).count / union(masks).count))
-        for values, mean in zip((shares, pairs, all_seven), np.mean(of_sets, axis=0), strict=True):
-            values.append(float(mean))
-    of_all = [share * masks[0].layout.size / parameters for share in shares]
-    table(
-        ["", "here", "paper"],
-        [
-            ["concept neurons, % of K/V", mean_sd(shares), "about 5"],
-            ["concept neurons, % of the UNet", mean_sd(of_all, 2), "0.13"],
-            ["mIoU of two concepts", mean_sd(pairs, 2, 1), "0.24"],
-            ["mIoU of seven", mean_sd(all_seven, 2, 1), "0.02"],
-        ],
-    )
-    return {"concept share": shares, "share of the UNet": of_all, "pairwise mIoU": pairs, "7-fold mIoU": all_seven}
+            concepts = [bench.lab.concept(name, token, seed, variant) for name, token in tokens_of(names).items()]
+            masks = [bench.lab.neurons(concept, variant, seed).mask for concept in concepts]
+            share = np.mean([mask.share for mask in masks])
+            of_sets.append(
+                {
+                    "concept neurons, % of K/V": share,
+                    "concept neurons, % of the UNet": share * masks[0].layout.size / _parameters(bench.lab),
+                    "mIoU of two concepts": np.mean([a.iou(b) for a, b in combinations(masks, 2)]),
+                    "mIoU of seven": common(masks).count / union(masks).count,
+                }
+            )
+        for title in of_sets[0]:
+            figures.setdefault(title, []).append(float(np.mean([of_set[title] for of_set in of_sets])))
+    return figures
 
 
 def _masks(lab: Lab, prompts: list[str]) -> list[NeuronMask]:

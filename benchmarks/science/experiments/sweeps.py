@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.science.bench import Bench, Order
 from benchmarks.science.paper_protocol import SETS
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
+from benchmarks.science.selections import FROM_LESS
 from benchmarks.science.variants import KEPT, PAPER, Variant
 
 from .tables import there
@@ -39,6 +40,7 @@ _SWEEPS: dict[str, dict[Value, Variant]] = {
     "steps": _settings(_CNS, "steps", (50, 100, 200, 400)),
     "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
     "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 100)},
+    "neurons from": {"all tokens of all captions": _KEPT, **{n: replace(_KEPT, title=n, selection=n) for n in FROM_LESS}},
     "keep_tolerance": _settings(_KEPT, "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
     "keep_tolerance of all K/V": _settings(KEPT["keep_full"], "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
