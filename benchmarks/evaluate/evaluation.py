@@ -51,20 +51,23 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """``judges``: by the name of their measure; one of them reads text. ``folder``: of all that is kept."""
+    """``judges``: by the name of their measure; one of them reads text. ``folder``: of all that is kept, ``scores`` the file in
+    it of what these judges say.
+    """
 
     checkpoint: Checkpoint
     concepts: list[Concept]
     judges: Mapping[str, Judge]
     plan: Plan
     folder: Path
+    scores: str = "scores.json"
 
     @torch.inference_mode()
     def run(self) -> dict[str, Any]:
         """``after``: for each number of concepts taught, for each concept taught by then, its prompts' values; ``multi``: those
         of prompts with several, at the end; ``ceilings``: by measure and concept.
         """
-        state, scores = None, Scores(self.folder / "scores.json")
+        state, scores = None, Scores(self.folder / self.scores)
         after: list[dict[str, list[Values]]] = []
         for count, concept in enumerate(self.concepts, start=1):
             state = kept_state(self.folder / f"{count}.safetensors", lambda s=state, c=concept: self._taught(s, c))

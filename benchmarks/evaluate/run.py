@@ -60,7 +60,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         checkpoint = Checkpoint(*loaded, arguments.checkpoint.name)
     names = [subject.name for subject in subjects]
     folder = arguments.out or arguments.base / "output" / "cns" / "evaluation" / _name(arguments, plan, names)
-    results = Evaluation(checkpoint, concepts, judges, plan, folder).run()
+    scores = f"scores-{_digest([str(arguments.clip), str(arguments.dino)])}.json"
+    results = Evaluation(checkpoint, concepts, judges, plan, folder, scores).run()
     text = report(results, plan.images)
     made = {"machine": machine(), "checkpoint": checkpoint.name, "concepts": names, "plan": asdict(plan)}
     (folder / "results.json").write_text(json.dumps({**made, **results}, indent=1), encoding="utf-8")
@@ -69,11 +70,13 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _name(arguments: argparse.Namespace, plan: Plan, names: list[str]) -> str:
-    """A folder for each checkpoint, sequence and plan, so that what is kept there fits."""
+    """A folder for each checkpoint, sequence and plan, so that what is kept there fits; other judges see the same pictures."""
     made = [str(arguments.checkpoint.resolve()), str(arguments.concepts.resolve()), names, asdict(plan)]
-    made += [str(arguments.clip), str(arguments.dino)]
-    digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{arguments.checkpoint.stem}-{arguments.preset}-{digest}"
+    return f"{arguments.checkpoint.stem}-{arguments.preset}-{_digest(made)}"
+
+
+def _digest(values: list) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def parse() -> argparse.Namespace:
