@@ -18,7 +18,7 @@ from demo.tour import WANTED, fetched, seeded, seen
 from demo.world.scene import Scene, is_held_out, prompt, random_scene
 
 SEED, PICTURES = 1, 20  # not the shipped seed; pictures of each prompt with concepts
-ORDINARY = 80  # prompts with combinations training never had, one picture of each
+ORDINARY = 120  # prompts with combinations training never had, one picture of each
 pytestmark = pytest.mark.slow
 
 
