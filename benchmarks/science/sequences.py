@@ -41,7 +41,8 @@ Score = dict[str, float]
 class Sequence:
     """Concepts to teach in this order, one seed for pictures, training and the noise of the tests.
 
-    After each concept it is measured, with ``every`` also the first one and ordinary prompts; at the end all are.
+    After each concept it is measured, with ``every`` also the first one and the error on ordinary pictures; at the end all are,
+    and pictures of ordinary prompts.
     ``multi``: measure prompts with two and three concepts at the end. ``scored`` off: only the states are wanted.
     """
 
@@ -75,7 +76,7 @@ def run(lab: Lab, sequence: Sequence) -> dict:
 
     def ordinary(after: int) -> Score:
         error = scores.of(f"{after} ordinary error", lambda: error_of_ordinary(lab, state, seed))
-        return measured(f"{after} ordinary", ordinary_tests(ORDINARY, seed), 1) | error
+        return error | (measured(f"{after} ordinary", ordinary_tests(ORDINARY, seed), 1) if after == len(names) else {})
 
     result: dict = {"names": names, "seed": seed, "after": []}
     for count, name in enumerate(names, start=1):

@@ -27,17 +27,15 @@ def fig5(bench: Bench) -> None:
 
 
 def first_concept(bench: Bench, variants: dict[str, Variant], name: str) -> None:
-    """What is left of it after each concept, and of ordinary prompts: tables, a plot, and the figures."""
-    runs, before = bench.runs(variants), ordinary_before(bench)
-    start = {metric: [scores[metric] for scores in before] for metric in ("rest", "error")}
+    """What is left of it after each concept, and of ordinary pictures: tables, a plot, and the figures."""
+    runs, before = bench.runs(variants), [scores["error"] for scores in ordinary_before(bench)]
     curves = {
         "first concept is there": _curves(runs, lambda row, names: row["concepts"][names[0]]["concept"]),
         "its CLIP-I": _curves(runs, lambda row, names: row["concepts"][names[0]]["clip_i"]),
         "error on its unseen pictures": _curves(runs, lambda row, names: row["concepts"][names[0]]["error"]),
-        "ordinary prompts right": _curves(runs, lambda row, _: row["ordinary"]["rest"], start["rest"]),
-        "error on ordinary pictures": _curves(runs, lambda row, _: row["ordinary"]["error"], start["error"]),
+        "error on ordinary pictures": _curves(runs, lambda row, _: row["ordinary"]["error"], before),
     }
-    figure = Figure((20, 4), layout="constrained")
+    figure = Figure((16, 4), layout="constrained")
     drawn = figure.subplots(1, len(curves))
     for axes, (title, of_variants) in zip(drawn, curves.items(), strict=True):
         first = 0 if "ordinary" in title else 1
