@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from tests.support.graphs import free
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _pictures_are_there(pictures):
@@ -14,7 +16,7 @@ def _pictures_are_there(pictures):
 def _models_are_unloaded(server):
     """A full-size model takes five gigabytes, and other modules start servers of their own."""
     yield
-    server.post("/free", {"unload_models": True, "free_memory": True})
+    free(server)
 
 
 @pytest.fixture(scope="session", autouse=True)

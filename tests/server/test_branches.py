@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.support.graphs import CAPTIONS, Graph, pixels
+from tests.support.graphs import CAPTIONS, Graph, free, pixels
 
 TEXT = "a <new1> dog on a green field"
 
@@ -91,7 +91,7 @@ def alone(server, branches) -> dict[str, np.ndarray]:
     """Each branch run by itself, with nothing loaded before."""
     pictures = {}
     for name in Branches.NAMES:
-        server.post("/free", {"unload_models": True, "free_memory": True})
+        free(server)
         (pictures[name],) = branches.draw(server, (name,))
     return pictures
 

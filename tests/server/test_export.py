@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.graphs import Graph, pixels
+from tests.support.graphs import Graph, free, pixels
 
 logger = logging.getLogger(__name__)
 PROMPT = "photo of a {} dog wearing a ({} hat:1.2)"
@@ -98,7 +98,7 @@ def test_checkpoint_draws_what_apply_draws(server, base, exports, copies):
     result = server.run(graph.prompt)
     assert result.error is None, result.error
     assert np.array_equal(pixels(server, result, shown), applied)
-    server.post("/free", {"unload_models": True, "free_memory": True})
+    free(server)
 
 
 def test_sizes_are_those_of_the_page(exports):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from demo.editor.comfy_server import ComfyServer
 from demo.training.random_checkpoint import NAME
-from tests.support.graphs import Graph, pixels
+from tests.support.graphs import Graph, free, pixels
 
 MERGED = "cns_test_merged.safetensors"
 PROMPT = "photo of a <new1> dog wearing a (<new2>:1.2) hat"
@@ -151,7 +151,7 @@ def generate(server, state_name: str, strength: float = 1.0) -> tuple[Graph, dic
 
 def test_save_restart_load_gives_the_same_picture(server, comfyui, base, taught):
     path, shown = taught[3:]
-    server.post("/free", {"unload_models": True, "free_memory": True})  # there may not be room for both servers' models
+    free(server)  # there may not be room for both servers' models
     with ComfyServer(comfyui, base) as fresh:
         graph, loaded = generate(fresh, path.name)
         second = fresh.run(graph.prompt)
@@ -197,7 +197,7 @@ def test_picture_equals_that_of_a_merged_checkpoint(server, taught, checkpoint, 
         assert f"was made for the checkpoint with fingerprint {NAME} (" in refused.error["exception_message"]
         assert refused.error["exception_message"].rstrip().endswith(f": load {NAME}.")
     finally:
-        server.post("/free", {"unload_models": True, "free_memory": True})
+        free(server)
         target.unlink()
 
 

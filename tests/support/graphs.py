@@ -110,6 +110,16 @@ class Graph(graph.Graph):
         return self.add("PreviewAny", source=source)
 
 
+def free(server: ComfyServer) -> None:
+    """Unloads models and empties the cache. ComfyUI does that between two prompts, so another one is run here: without it a
+    prompt that is queued at once might still come before.
+    """
+    server.post("/free", {"unload_models": True, "free_memory": True})
+    graph = Graph(server)
+    graph.text(graph.add("PrimitiveString", value="nothing")())
+    server.run(graph.prompt)
+
+
 def pixels(server, result, node: str) -> np.ndarray:
     """The first picture of a PreviewImage or SaveImage node."""
     blob = server.image(result.outputs[node]["images"][0])
