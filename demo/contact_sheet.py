@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_LEFT, _TOP, _LETTERS = 170, 22, 22  # pixels beside the rows and above the columns; letters in a line beside a row
+_LEFT, _LINE, _LETTERS = 170, 16, 22  # pixels beside the rows, and of a line above the columns; letters in a line beside a row
+_NARROW = 7  # pixels of a letter above a column, on average
 
 
 def contact_sheet(
@@ -16,11 +17,12 @@ def contact_sheet(
 ) -> Image.Image:
     """``pictures``: uint8 (side, side, 3), all of one size; None leaves a place empty. ``gap``: pixels between them."""
     side = next(len(picture) for row in pictures for picture in row if picture is not None)
-    left, top, step = _LEFT if rows else 0, _TOP if columns else 0, side + gap
+    heads = [textwrap.wrap(words, side // _NARROW) for words in columns]
+    left, top, step = _LEFT if rows else 0, 6 + _LINE * max(map(len, heads)) if heads else 0, side + gap
     sheet = Image.new("RGB", (left + step * max(map(len, pictures)) - gap, top + step * len(pictures) - gap), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for number, words in enumerate(columns):
-        pen.text((left + step * number + 4, 3), words, "black", font)
+    for number, lines in enumerate(heads):
+        pen.multiline_text((left + step * number + 4, 3), "\n".join(lines), "black", font)
     for number, words in enumerate(rows):
         pen.multiline_text((4, top + step * number + 8), textwrap.fill(words, _LETTERS), "black", font)
     for y, row in enumerate(pictures):
