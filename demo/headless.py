@@ -7,4 +7,3 @@ import utils.install_util  # noqa: F401 - the real package, before a stray modul
 from comfy.cli_args import args
 
 args.cpu = not torch.cuda.is_available()
-args.use_pytorch_cross_attention = True  # ComfyUI's own choice on most GPUs; on a CPU its default takes a quarter longer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import folder_paths
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.evaluate import run
 from benchmarks.evaluate.evaluation import Evaluation, Plan
 from benchmarks.evaluate.layouts import chosen, find_subjects
 from benchmarks.evaluate.prompts import Counts, multi_prompts, single_prompts
@@ -108,6 +110,35 @@ def test_a_sequence_is_taught_scored_and_kept(evaluation):
     evaluation.folder.joinpath("scores.json").unlink()
     next(evaluation.folder.glob("after 2/*.png")).unlink()
     assert evaluation.run() == results  # what is missing comes out the same
+
+
+def made_once(evaluation: Evaluation) -> dict[Path, int]:
+    """States and pictures, and when they were written."""
+    files = [path for path in evaluation.folder.rglob("*") if path.suffix in (".safetensors", ".png")]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def test_another_judge_sees_the_pictures_that_are_there(evaluation):
+    alone = replace(evaluation, judges={"CLIP-I": evaluation.judges["CLIP-I"]}, scores="alone.json").run()
+    before = made_once(evaluation)
+    both = evaluation.run()
+    assert before
+    assert made_once(evaluation) == before
+    assert [set(results["ceilings"]) for results in (alone, both)] == [{"CLIP-I"}, {"CLIP-I", "DINO"}]
+
+
+def test_the_judges_do_not_name_the_folder_that_is_taught_into(monkeypatch, tmp_path):
+    checkpoint = tmp_path / "sd15.safetensors"
+    checkpoint.touch()
+    plan, given = Plan(TrainConfig(), "concept", 1, 1, 1), ["evaluate", "--comfyui", ".", "--base", "."]
+    given += ["--checkpoint", str(checkpoint), "--concepts", str(tmp_path)]
+
+    def name(*more: str) -> str:
+        monkeypatch.setattr("sys.argv", [*given, *more])
+        return run._name(run.parse(), plan, ["dog"])
+
+    assert name() == name("--dino", str(tmp_path)) == name("--clip", str(tmp_path))
+    assert name() != name("--preset", "keep")
 
 
 def test_prompts_are_as_many_as_in_the_paper(evaluation):

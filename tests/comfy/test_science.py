@@ -12,13 +12,14 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import reporting
 from benchmarks.performance.tables import TABLES
 from benchmarks.science import paper_protocol, report
 from benchmarks.science.bench import Bench
 from benchmarks.science.experiments import EXPERIMENTS, experiment
-from benchmarks.science.lab import Lab
+from benchmarks.science.lab import Lab, contexts
 from benchmarks.science.report import mean_sd
 from benchmarks.science.sequences import Sequence, load_states, run
 from benchmarks.science.variants import DEMO, PAPER, Variant
@@ -139,6 +140,12 @@ def test_the_recognizer_knows_the_teaching_pictures(lab, name):
     seen = lab.recognizer.recognize(np.stack(pictures))
     assert (seen.of(name) > 0.5).all()
     assert (seen.of("fox") < 0.5).all()
+
+
+def test_word_rows_are_without_start_end_and_padding(lab):
+    (features,), (words,) = contexts(lab.checkpoint.clip, ["a red star"]), lab.words(("a red star",))
+    assert len(features) == 77
+    torch.testing.assert_close(words, features[1:4])
 
 
 def test_the_settings_in_use_are_among_those_tried():

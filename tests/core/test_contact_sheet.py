@@ -25,4 +25,5 @@ def test_words_take_room_beside_and_above_the_pictures():
     assert plain.width < beside.width == above.width
     assert beside.height < above.height
     assert (np.asarray(above)[-10:, -10:] == 0).all()
+    assert contact_sheet([[picture(0)]], columns=["a b c d"]).height > contact_sheet([[picture(0)]], columns=["a"]).height
     assert stacked([plain, above]).size == (above.width, plain.height + above.height)

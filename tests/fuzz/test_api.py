@@ -110,7 +110,7 @@ class Weights:
 
     def __init__(self, server, base) -> None:
         self.server, self.folder, self.count = server, base / "output" / "cns_fuzz", 0
-        server.run(good_chain(server).prompt)
+        server.run(good_chain(server).prompt)  # loads the model that all later prompts find in the cache
         self.before = self.saved()
 
     def saved(self) -> dict[str, torch.Tensor]:

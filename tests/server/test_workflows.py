@@ -173,6 +173,20 @@ def test_nodes_do_not_overlap_and_groups_hold_theirs(name):
         assert len(holders) == 1, f"{kind} at {x},{y} is in {holders}"
 
 
+def test_first_steps(server, pictures):
+    prompt = small_workflow("first_steps", server, pictures)
+    change(prompt, "CNS_TeachFolder", neuron_lr=0.01, start_over=True)
+    (shown,), (loader,), drawn = find(prompt, "SaveImage"), find(prompt, "CheckpointLoaderSimple"), []
+    for plain in (False, True):
+        if plain:
+            change(prompt, "KSampler", model=[loader, 0])
+        result = server.run(prompt)
+        assert result.error is None, result.error
+        drawn.append(pixels(server, result, shown).astype(float))
+    assert drawn[0].shape == (64, 64, 3)
+    assert np.abs(drawn[0] - drawn[1]).mean() > 1  # what was taught is in the picture
+
+
 @pytest.fixture(scope="module")
 def taught(server, pictures):
     """The prompt of continual_training and its result."""
@@ -198,8 +212,7 @@ def test_continual_training(server, taught, state):
     assert pixels(server, result, shown).shape == (64, 64, 3)
 
 
-RUN_BY_THEMSELVES = {"continual_training", "two_of_a_kind_no_gpu"}
-RUN_BY_THEMSELVES |= {"first_steps", "no_gpu_tour"}  # in test_own_checkpoint and in test_learning
+RUN_BY_THEMSELVES = {"first_steps", "continual_training", "two_of_a_kind_no_gpu", "no_gpu_tour"}  # the last: test_learning
 PICTURE, PLOTS = (64, 64, 3), {(450, 800, 3), (600, 700, 3)}
 
 

@@ -117,7 +117,7 @@ def free(server: ComfyServer) -> None:
     server.post("/free", {"unload_models": True, "free_memory": True})
     graph = Graph(server)
     graph.text(graph.add("PrimitiveString", value="nothing")())
-    server.run(graph.prompt)
+    assert server.run(graph.prompt).error is None
 
 
 def pixels(server, result, node: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import random
 from dataclasses import replace
-from functools import partial, reduce
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -29,6 +29,12 @@ from demo.world.things import THINGS
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
 PAIRS = 5  # of an adjective and a noun in a query
+_MEASURES = (  # of concepts' neurons: title, digits and scale it is shown with, the paper's value
+    ("concept neurons, % of K/V", (1, 100), "about 5"),
+    ("concept neurons, % of the UNet", (2, 100), "0.13"),
+    ("mIoU of two concepts", (2, 1), "0.24"),
+    ("mIoU of seven", (2, 1), "0.02"),
+)
 _FIRST, _SECOND = slice(0, PAIRS), slice(PAIRS, None)
 
 
@@ -59,38 +65,29 @@ def fig3(bench: Bench) -> None:
 
 def _concepts(bench: Bench) -> dict[str, dict[str, list[float]]]:
     """Of the paper's choice, of word rows alone and of one caption: means over the sets, for each seed."""
-    chosen = {"": PAPER["cns"], **{name: replace(PAPER["cns"], selection=name) for name in FROM_LESS}}
-    figures = {name: _of_sets(bench, variant) for name, variant in chosen.items()}
-    shown = {
-        "concept neurons, % of K/V": (mean_sd, "about 5"),
-        "concept neurons, % of the UNet": (partial(mean_sd, digits=2), "0.13"),
-        "mIoU of two concepts": (partial(mean_sd, digits=2, scale=1), "0.24"),
-        "mIoU of seven": (partial(mean_sd, digits=2, scale=1), "0.02"),
-    }
-    rows = [[title, *(show(values[title]) for values in figures.values()), paper] for title, (show, paper) in shown.items()]
-    table(["", "here", *(f"from {name}" for name in FROM_LESS), "paper"], rows)
-    return {name or "all tokens, all captions": values for name, values in figures.items()}
+    chosen = {"all tokens, all captions": PAPER["cns"]}
+    chosen |= {name: replace(PAPER["cns"], selection=name) for name in FROM_LESS}
+    figures = {name: np.array([_of_sets(bench, variant, seed) for seed in bench.seeds]).T for name, variant in chosen.items()}
+    rows = [
+        [title, *(mean_sd(measured[number], *shown) for measured in figures.values()), paper]
+        for number, (title, shown, paper) in enumerate(_MEASURES)
+    ]
+    table(["", *(f"from {name}" for name in figures), "paper"], rows)
+    titles = [title for title, *_ in _MEASURES]
+    return {name: dict(zip(titles, measured.tolist(), strict=True)) for name, measured in figures.items()}
 
 
-def _of_sets(bench: Bench, variant: Variant) -> dict[str, list[float]]:
-    figures: dict[str, list[float]] = {}
-    for seed in bench.seeds:
-        of_sets = []
-        for names in SETS:
-            concepts = [bench.lab.concept(name, token, seed, variant) for name, token in tokens_of(names).items()]
-            masks = [bench.lab.neurons(concept, variant, seed).mask for concept in concepts]
-            share = np.mean([mask.share for mask in masks])
-            of_sets.append(
-                {
-                    "concept neurons, % of K/V": share,
-                    "concept neurons, % of the UNet": share * masks[0].layout.size / _parameters(bench.lab),
-                    "mIoU of two concepts": np.mean([a.iou(b) for a, b in combinations(masks, 2)]),
-                    "mIoU of seven": common(masks).count / union(masks).count,
-                }
-            )
-        for title in of_sets[0]:
-            figures.setdefault(title, []).append(float(np.mean([of_set[title] for of_set in of_sets])))
-    return figures
+def _of_sets(bench: Bench, variant: Variant, seed: int) -> np.ndarray:
+    """One value for each of ``_MEASURES``."""
+    found = []
+    for names in SETS:
+        concepts = [bench.lab.concept(name, token, seed, variant) for name, token in tokens_of(names).items()]
+        masks = [bench.lab.neurons(concept, variant, seed).mask for concept in concepts]
+        share = np.mean([mask.share for mask in masks])
+        of_all = share * masks[0].layout.size / _parameters(bench.lab)
+        pairs = np.mean([a.iou(b) for a, b in combinations(masks, 2)])
+        found.append((share, of_all, pairs, common(masks).count / union(masks).count))
+    return np.mean(found, axis=0)
 
 
 def _masks(lab: Lab, prompts: list[str]) -> list[NeuronMask]:
