@@ -19,7 +19,7 @@ from comfy.sd import CLIP
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.kept import kept
+from benchmarks.kept import Scores, kept
 from benchmarks.science import paper_protocol
 from benchmarks.science.paper_protocol import calibration_prompts, material, priors_of
 from benchmarks.science.selections import SELECTIONS, Candidates
@@ -56,25 +56,31 @@ _ERROR_TIMESTEPS = 8  # not in the digest: raise the protocol's _VERSION with it
 @dataclass
 class Lab:
     """One checkpoint and two judges. ``digest`` changes with the checkpoint, the protocol and the sampler: what is taught and
-    drawn under one is kept in ``folder`` and may be judged again.
+    drawn under one is kept in ``folder`` and may be judged again. Scores are kept in ``results``.
     """
 
     checkpoint: Checkpoint
     digest: str
     work: Path
+    results: Path
     _general: dict[tuple[float, int], Neurons] = field(default_factory=dict)
 
     @staticmethod
-    def open(work: Path, path: Path = MODEL_FILE) -> Lab:
+    def open(work: Path, results: Path | None = None, path: Path = MODEL_FILE) -> Lab:
+        """Without ``results``, scores are kept in ``work`` too."""
         comfy.utils.set_progress_bar_enabled(False)
         sampler = f"{STEPS} {GUIDANCE} {SAMPLER} {SCHEDULER} {_FISHER_SAMPLES} {paper_protocol.digest()}"
         digest = hashlib.sha256(path.read_bytes() + sampler.encode()).hexdigest()[:12]
         with torch.inference_mode():
-            return Lab(Checkpoint(*load_demo_model(path)), digest, work)
+            return Lab(Checkpoint(*load_demo_model(path)), digest, work, results or work)
 
     @property
     def folder(self) -> Path:
         return self.work / self.digest
+
+    def scores(self, name: str) -> Scores:
+        """Of these judges."""
+        return Scores(self.results / self.digest / f"{name}-{self.judges}.json")
 
     @cached_property
     def recognizer(self) -> recognizer.Recognizer:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.baselines.fusion import fused
-from benchmarks.kept import Scores, kept, kept_state
+from benchmarks.kept import kept, kept_state
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import (
     IMAGE_COUNTS,
@@ -29,7 +30,6 @@ from benchmarks.science.paper_protocol import (
 )
 from benchmarks.science.variants import Variant
 from cns_core.state import CNSState
-from cns_core.state_file import load_state
 from demo.judges.recognizer import shows, unasked
 from demo.world.drawing import draw
 from demo.world.new_concepts import EXTENDED_WORLD, NEW_CONCEPTS
@@ -60,39 +60,50 @@ class Sequence:
 
 def run(lab: Lab, sequence: Sequence) -> dict:
     """``after``: for each number of concepts taught, scores of the concepts and of ordinary prompts, share of K/V used so far
-    and by the new mask. ``multi 2``, ``multi 3``: double and triple prompts at the end. Scores are means over pictures.
+    and by the new mask, and how far K and V of what is kept have moved. ``multi 2``, ``multi 3``: double and triple prompts at
+    the end. Scores are means over pictures. Nothing is taught that no missing score needs, but for a sequence that is not scored.
     """
-    folder, names, seed = sequence.folder(lab), sequence.names, sequence.seed
-    tokens, scores = tokens_of(names), Scores(folder / f"scores-{lab.judges}.json")
-    state: CNSState | None = None
+    folder, names, seed, count = sequence.folder(lab), sequence.names, sequence.seed, len(sequence.names)
+    tokens, scores = tokens_of(names), lab.scores(folder.name)
 
-    def measured(what: str, tests: list[Test], copies: int) -> Score:
-        return scores.of(what, lambda: measure(lab, state, names, tests, copies, seed, folder / f"{what}.npz"))
+    @cache
+    def state(after: int) -> CNSState:
+        return taught(lab, sequence, state(after - 1) if after > 1 else None, after)
+
+    def measured(what: str, after: int, tests: list[Test], copies: int) -> Score:
+        return scores.of(what, lambda: measure(lab, state(after), names, tests, copies, seed, folder / f"{what}.npz"))
 
     def concept(after: int, name: str) -> Score:
-        error = scores.of(f"{after} {name} error", lambda: error_of_concept(lab, state, name, tokens[name], seed))
+        error = scores.of(f"{after} {name} error", lambda: error_of_concept(lab, state(after), name, tokens[name], seed))
         copies = IMAGE_COUNTS[1] if name == names[0] else LATER_IMAGES
-        return measured(f"{after} {name}", single_tests(name, tokens, seed), copies) | error
+        return measured(f"{after} {name}", after, single_tests(name, tokens, seed), copies) | error
 
     def ordinary(after: int) -> Score:
-        error = scores.of(f"{after} ordinary error", lambda: error_of_ordinary(lab, state, seed))
-        return error | (measured(f"{after} ordinary", ordinary_tests(ORDINARY, seed), 1) if after == len(names) else {})
+        error = scores.of(f"{after} ordinary error", lambda: error_of_ordinary(lab, state(after), seed))
+        return error | (measured(f"{after} ordinary", after, ordinary_tests(ORDINARY, seed), 1) if after == count else {})
 
+    if not sequence.scored:
+        state(count)
     result: dict = {"names": names, "seed": seed, "after": []}
-    for count, name in enumerate(names, start=1):
-        state = taught(lab, sequence, state, count, folder)
-        last = count == len(names)
+    scores.of("of", lambda: {"variant": sequence.variant.title, "concepts": names, "seed": seed})
+    for after, name in enumerate(names, start=1):
+        last = after == count
         shown = names if last else dict.fromkeys((names[0], name) if sequence.every else (name,))
         shown = shown if sequence.scored else ()
-        row: dict = {"used": state.used_neurons().share, "mask": state.concepts[-1].mask.share}
-        row["concepts"] = {n: concept(count, n) for n in shown}
+        row = scores.of(f"{after} weights", lambda after=after: _weights(state(after)))
+        row["concepts"] = {n: concept(after, n) for n in shown}
         if sequence.scored and (last or sequence.every):
-            row["ordinary"] = ordinary(count)
+            row["ordinary"] = ordinary(after)
         result["after"].append(row)
     for amount, tests in multi_of(sequence).items() if sequence.multi and sequence.scored else ():
         if tests:
-            result[f"multi {amount}"] = measured(f"multi {amount}", tests, IMAGE_COUNTS[amount])
+            result[f"multi {amount}"] = measured(f"multi {amount}", count, tests, IMAGE_COUNTS[amount])
     return result
+
+
+def _weights(state: CNSState) -> dict:
+    concept = state.concepts[-1]
+    return {"used": state.used_neurons().share, "mask": concept.mask.share, "moved": concept.figures.get("moved", {})}
 
 
 def multi_of(sequence: Sequence) -> dict[int, list[Test]]:
@@ -100,9 +111,9 @@ def multi_of(sequence: Sequence) -> dict[int, list[Test]]:
     return {amount: [test for test in tests if len(test.concepts) == amount] for amount in (2, 3)}
 
 
-def taught(lab: Lab, sequence: Sequence, state: CNSState | None, count: int, folder: Path) -> CNSState:
-    """The state after ``count`` concepts, from its file where there is one."""
-    fuse = sequence.variant.how.fuse
+def taught(lab: Lab, sequence: Sequence, state: CNSState | None, count: int) -> CNSState:
+    """The state after ``count`` concepts, ``state`` the one before; from its file where there is one."""
+    folder, fuse = sequence.folder(lab), sequence.variant.how.fuse
     if fuse is None:
         return _lesson(lab, sequence, state, count, folder / f"{count}.safetensors")
     alone = [_lesson(lab, sequence, None, number, folder / f"alone {number}.safetensors") for number in range(1, count + 1)]
@@ -116,9 +127,11 @@ def _lesson(lab: Lab, sequence: Sequence, state: CNSState | None, number: int, f
 
 
 def load_states(lab: Lab, sequence: Sequence) -> list[CNSState]:
-    """States after each concept of a sequence that was run."""
-    folder = sequence.folder(lab)
-    return [load_state(folder / f"{count}.safetensors") for count in range(1, len(sequence.names) + 1)]
+    """States after each concept; those that have no file are taught."""
+    states: list[CNSState] = []
+    for count in range(1, len(sequence.names) + 1):
+        states.append(taught(lab, sequence, states[-1] if states else None, count))
+    return states
 
 
 def error_of_concept(lab: Lab, state: CNSState | None, name: str, token: str, seed: int) -> Score:

@@ -22,34 +22,36 @@ Workers = Callable[[], AbstractContextManager[Submit]]
 
 
 @lru_cache(1)
-def _lab(work: Path, threads: int) -> Lab:
+def _lab(work: Path, results: Path, threads: int) -> Lab:
     from benchmarks.science.lab import Lab
 
     torch.set_num_threads(threads)
-    return Lab.open(work)
+    return Lab.open(work, results)
 
 
-def _run(work: Path, threads: int, sequence: Sequence) -> dict:
+def _run(work: Path, results: Path, threads: int, sequence: Sequence) -> dict:
     from benchmarks.science.sequences import run
 
-    return run(_lab(work, threads), sequence)
+    return run(_lab(work, results, threads), sequence)
 
 
 @contextmanager
-def processes(work: Path, count: int) -> Iterator[Submit]:
+def processes(work: Path, results: Path, count: int) -> Iterator[Submit]:
     """Several at a time, as a small model keeps no more than a core or two busy."""
     threads = max(1, torch.get_num_threads() // count)
     with ProcessPoolExecutor(count, get_context("spawn")) as pool:
         try:
-            yield partial(pool.submit, _run, work, threads)
+            yield partial(pool.submit, _run, work, results, threads)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 @contextmanager
-def ray_cluster(work: Path, address: str) -> Iterator[Submit]:
-    """A sequence for each GPU, or each core where there is none. All machines see this folder and ``work`` at the same path."""
+def ray_cluster(work: Path, results: Path, address: str) -> Iterator[Submit]:
+    """A sequence for each GPU, or each core where there is none. All machines see this folder, ``work`` and
+    ``results`` at the same paths.
+   """
     try:
         import ray
     except ImportError as error:
@@ -60,7 +62,7 @@ def ray_cluster(work: Path, address: str) -> Iterator[Submit]:
     needs = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
     remote = ray.remote(**needs)(_run)
     try:
-        yield lambda sequence: remote.remote(work, 1, sequence).future()
+        yield lambda sequence: remote.remote(work, results, 1, sequence).future()
     finally:
         ray.shutdown()
 

@@ -39,7 +39,7 @@ FEWER = {  # of what a module has many of
     "experiments.tables": {"ORDINARY": 1, "PAPER": 3, "KEPT": 1, "_TABLE_2": 3, "_TWENTY": 1},
 }
 ONLY = {
-    "experiments.sweeps": ("_SWEEPS", "K"),
+    "experiments.sweeps": ("_SWEEPS", "K"),  # and _RATES, below
     "experiments.practice": ("_PRACTICE", "token starts at"),
     "experiments.table1": ("TABLE_1", "mix_of_show", "cns"),  # fused, and in a row
 }

@@ -14,6 +14,7 @@ EXPERIMENTS = {
     # the paper's
     "fig3": "masks",
     "fig7": "masks",
+    "rates": "sweeps",
     "table1": "table1",
     "table2": "tables",
     "fig5": "forgetting",

@@ -12,12 +12,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from benchmarks.kept import Scores
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import IMAGE_COUNTS, SETS, orders_of_twenty, single_tests, tokens_of
 from benchmarks.science.report import mean_sd, table, write
-from benchmarks.science.sequences import Score, Sequence, error_of_concept, load_states, measure
+from benchmarks.science.sequences import Score, error_of_concept, measure
 from benchmarks.science.variants import KEPT, Variant
 from cns_core.atomic_write import replacing
 from cns_core.comfy_adapter.lesson import Lesson
@@ -105,7 +104,7 @@ def _measured(lab: Lab, title: str, condition: _Condition, names: tuple[str, str
             "learned": other["concept"],
         }
 
-    return Scores(folder / f"{seed}-{lab.judges}.json").of("all", score)
+    return lab.scores(f"{folder.name} {seed}").of("all", score)
 
 
 def _reached(learned: LearnedConcept, names: list[str]) -> float:
@@ -173,18 +172,17 @@ def _rescaled(lab: Lab, factor: float) -> Lab:
         weights = {name: value.float() * of(name) if of(name) != 1 else value for name, value in load_file(MODEL_FILE).items()}
         with replacing(file) as unfinished:
             save_file(weights, unfinished, about)
-    return Lab.open(lab.work, file)
+    return Lab.open(lab.work, lab.results, file)
 
 
 def _by_number(bench: Bench) -> dict[str, list[float]]:
     """How much of the tolerance was used with so many earlier concepts, by the one that moved most; of ``twenty``."""
     orders = orders_of_twenty(len(bench.seeds))
-    bench.runs({"keep_full": _KEEP}, orders, every=False)
-    found: dict[str, list[float]] = {str(earlier): [] for earlier in _EARLIER}
-    for seed in bench.seeds:
-        concepts = load_states(bench.lab, Sequence(_KEEP, bench.own(seed, orders), seed))[-1].concepts
-        for earlier in _EARLIER:
-            before = [concept.name for concept in concepts[:earlier]]
-            found[str(earlier)].append(_reached(concepts[earlier], before))
+    results, tolerance = bench.runs({"keep_full": _KEEP}, orders, every=False)["keep_full"], _KEEP.config(0).keep_tolerance
+    found: dict[str, list[float]] = {}
+    for earlier in _EARLIER:
+        moved = [result["after"][earlier]["moved"] for result in results]
+        most = [max(share for name, share in of_seed.items() if name != ORDINARY) for of_seed in moved]
+        found[str(earlier)] = [share / (tolerance / 100) for share in most]
     table(["earlier concepts", "reached of the tolerance, %"], [[n, mean_sd(values)] for n, values in found.items()])
     return found

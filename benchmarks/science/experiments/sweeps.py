@@ -12,14 +12,14 @@ from benchmarks.science.bench import Bench, Order
 from benchmarks.science.paper_protocol import SETS
 from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.selections import FROM_LESS
-from benchmarks.science.variants import KEPT, PAPER, Variant
+from benchmarks.science.variants import KEPT, PAPER, TABLE_1, Variant
 
 from .tables import there
 
 Value = float | str
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
-_CNS, _KEPT, _FULL = PAPER["cns"], KEPT["keep_concept"], PAPER["full"]
-_IN_USE = {variant.digest() for variant in (*PAPER.values(), *KEPT.values())}
+_CNS, _KEPT = PAPER["cns"], KEPT["keep_concept"]
+_IN_USE = {variant.digest() for variant in (*PAPER.values(), *KEPT.values(), *TABLE_1.values())}
 
 
 def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[Value, Variant]:
@@ -34,8 +34,6 @@ def _around(variant: Variant, name: str, factors: tuple[float, ...] = (0.1, 0.3,
 _SWEEPS: dict[str, dict[Value, Variant]] = {
     "prev_weight": _settings(_CNS, "prev_weight", (0.0, 0.01, 0.1, 1.0)),
     "pretrained_weight": _settings(_CNS, "pretrained_weight", (0.0, 0.01, 0.1)),
-    "neuron_lr": _around(_CNS, "neuron_lr"),
-    "neuron_lr of all K/V": _around(_FULL, "neuron_lr"),
     "token_lr": _around(_CNS, "token_lr", (0, 0.3, 1, 3)),
     "steps": _settings(_CNS, "steps", (50, 100, 200, 400)),
     "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
@@ -44,12 +42,21 @@ _SWEEPS: dict[str, dict[Value, Variant]] = {
     "keep_tolerance": _settings(_KEPT, "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
     "keep_tolerance of all K/V": _settings(KEPT["keep_full"], "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
+_RATES = {f"{key}: neuron_lr": _around(variant, "neuron_lr", (0.1, 0.3, 1)) for key, variant in TABLE_1.items()}
+_RATES["textual_inversion: token_lr"] = _around(TABLE_1["textual_inversion"], "token_lr", (0.3, 1, 3))
+del _RATES["textual_inversion: neuron_lr"]
 
 
 def sweeps(bench: Bench) -> None:
     """Two concepts of a set, one setting changed at a time, on pictures, prompts and noise that no table is made of."""
     bench = bench.validating()
     write(bench, "sweeps", {"sweeps": sweep(bench, "sweeps", _SWEEPS, _SHORT)})
+
+
+def rates(bench: Bench) -> None:
+    """The learning rate of each method of Table 1, found as in ``sweeps``."""
+    bench = bench.validating()
+    write(bench, "rates", {"sweeps": sweep(bench, "rates", _RATES, _SHORT)})
 
 
 def sweep(bench: Bench, name: str, settings: dict[str, dict[Value, Variant]], orders: tuple[Order, ...]) -> dict[str, dict]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.kept import Scores
 from benchmarks.reporting import PAPERS_CNS
 from benchmarks.science.bench import Bench, Order
 from benchmarks.science.paper_protocol import ORDINARY, SETS, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
@@ -58,7 +57,7 @@ def twenty(bench: Bench) -> None:
 
 def ordinary_before(bench: Bench) -> list[dict[str, float]]:
     """Of each seed, scores of ordinary prompts on the untaught model."""
-    lab, scores = bench.lab, Scores(bench.lab.folder / f"untaught-{bench.lab.judges}.json")
+    lab, scores = bench.lab, bench.lab.scores("untaught")
     return [
         scores.of(f"{s} ordinary", lambda s=s: measure(lab, None, bench.own(s), ordinary_tests(ORDINARY, s), 1, s))
         | scores.of(f"{s} ordinary error", lambda s=s: error_of_ordinary(lab, None, s))
