@@ -55,4 +55,4 @@ def _c_lora(lesson: Lesson) -> Mapping[str, object]:
     return {WEIGHTS: kv, PREVIOUS_TERM: SelfRegularization, TOKEN_START: start}
 
 
-CONTINUAL_DIFFUSION = Method("Continual Diffusion", settings={"prev_weight": None}, parts=_c_lora)
+CONTINUAL_DIFFUSION = Method("Continual Diffusion", settings={"neuron_lr": 0.003, "prev_weight": None}, parts=_c_lora)

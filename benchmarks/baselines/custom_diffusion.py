@@ -26,5 +26,6 @@ def constrained_least_squares(pretrained: Tensor, tuned: list[Tensor], features:
     return (base + multipliers @ directions.T).float()
 
 
-CUSTOM_DIFFUSION = Method("Custom Diffusion")
-CUSTOM_DIFFUSION_MERGED = Method("Custom Diffusion, merged", fuse=constrained_least_squares)
+_SETTINGS: dict[str, object] = {"neuron_lr": 0.001}
+CUSTOM_DIFFUSION = Method("Custom Diffusion", settings=_SETTINGS)
+CUSTOM_DIFFUSION_MERGED = Method("Custom Diffusion, merged", settings=_SETTINGS, fuse=constrained_least_squares)

@@ -44,4 +44,4 @@ def gradient_fusion(pretrained: Tensor, tuned: list[Tensor], features: list[Tens
         return fused.detach()
 
 
-MIX_OF_SHOW = Method("Mix-of-Show", settings={"vectors": 2}, parts=_ed_lora, fuse=gradient_fusion)
+MIX_OF_SHOW = Method("Mix-of-Show", settings={"neuron_lr": 0.003, "vectors": 2}, parts=_ed_lora, fuse=gradient_fusion)

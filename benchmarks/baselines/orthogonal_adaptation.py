@@ -40,4 +40,4 @@ def total(pretrained: Tensor, tuned: list[Tensor], features: list[Tensor], ordin
     return pretrained + torch.stack([weight - pretrained for weight in tuned]).sum(0)
 
 
-ORTHOGONAL_ADAPTATION = Method("Orthogonal Adaptation", parts=_frozen_downs, fuse=total)
+ORTHOGONAL_ADAPTATION = Method("Orthogonal Adaptation", settings={"neuron_lr": 0.003}, parts=_frozen_downs, fuse=total)

@@ -90,7 +90,7 @@ def run(lab: Lab, sequence: Sequence) -> dict:
         last = after == count
         shown = names if last else dict.fromkeys((names[0], name) if sequence.every else (name,))
         shown = shown if sequence.scored else ()
-        row = scores.of(f"{after} weights", lambda after=after: _weights(state(after)))
+        row = dict(scores.of(f"{after} weights", lambda after=after: _weights(state(after))))
         row["concepts"] = {n: concept(after, n) for n in shown}
         if sequence.scored and (last or sequence.every):
             row["ordinary"] = ordinary(after)

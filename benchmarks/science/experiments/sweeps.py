@@ -42,9 +42,13 @@ _SWEEPS: dict[str, dict[Value, Variant]] = {
     "keep_tolerance": _settings(_KEPT, "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
     "keep_tolerance of all K/V": _settings(KEPT["keep_full"], "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
-_RATES = {f"{key}: neuron_lr": _around(variant, "neuron_lr", (0.1, 0.3, 1)) for key, variant in TABLE_1.items()}
+_FURTHER = {"custom_diffusion": (0.0003,), "custom_diffusion_merged": (0.0003,), "cns": (0.03,), "scns": (0.03,)}
+_RATES = {
+    f"{key}: neuron_lr": _settings(variant, "neuron_lr", tuple(sorted((0.001, 0.003, 0.01, *_FURTHER.get(key, ())))))
+    for key, variant in TABLE_1.items()
+    if variant.config(0).neuron_lr
+}
 _RATES["textual_inversion: token_lr"] = _around(TABLE_1["textual_inversion"], "token_lr", (0.3, 1, 3))
-del _RATES["textual_inversion: neuron_lr"]
 
 
 def sweeps(bench: Bench) -> None:
