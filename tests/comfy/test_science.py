@@ -22,7 +22,7 @@ from benchmarks.science.experiments import EXPERIMENTS, experiment
 from benchmarks.science.lab import Lab, contexts
 from benchmarks.science.report import mean_sd
 from benchmarks.science.sequences import Sequence, load_states, run
-from benchmarks.science.variants import DEMO, PAPER, Variant
+from benchmarks.science.variants import DEMO, PAPER, TABLE_1, Variant
 
 NAMES = ("robot", "candyland")
 FEWER = {  # of what a module has many of
@@ -39,9 +39,10 @@ FEWER = {  # of what a module has many of
     "experiments.tables": {"ORDINARY": 1, "PAPER": 3, "KEPT": 1, "_TABLE_2": 3, "_TWENTY": 1},
 }
 ONLY = {
-    "experiments.sweeps": ("_SWEEPS", "K"),  # and _RATES, below
-    "experiments.practice": ("_PRACTICE", "token starts at"),
-    "experiments.table1": ("TABLE_1", "mix_of_show", "cns"),  # fused, and in a row
+    ("experiments.sweeps", "_SWEEPS"): ("K",),
+    ("experiments.sweeps", "_RATES"): ("textual_inversion: token_lr",),
+    ("experiments.practice", "_PRACTICE"): ("token starts at",),
+    ("experiments.table1", "TABLE_1"): ("mix_of_show", "cns"),  # fused, and in a row
 }
 PRINTED = {  # some of what each says, where figures are small numbers of chance
     "table1": "| CNS | 74.88 | 76.95 | 67.21 | 79.22 |",
@@ -68,7 +69,7 @@ def _small(monkeypatch, tmp_path):
     for name, numbers in FEWER.items():
         for what, count in numbers.items():
             monkeypatch.setattr(module(name), what, some(getattr(module(name), what), count))
-    for name, (what, *keys) in ONLY.items():
+    for (name, what), keys in ONLY.items():
         monkeypatch.setattr(module(name), what, {key: some(getattr(module(name), what)[key], 2) for key in keys})
     for name in ("experiments.forgetting", "experiments.masks"):
         monkeypatch.setattr(module(name), "SETS", (NAMES,))
@@ -115,9 +116,14 @@ def test_two_concepts_are_taught_measured_and_kept(lab):
     assert first["ordinary"]["error"] > 0
     states = load_states(lab, sequence)
     assert [[concept.token for concept in state.concepts] for state in states] == [["<new1>"], ["<new1>", "<new2>"]]
-    files = {path: path.stat().st_mtime_ns for path in sequence.folder(lab).iterdir()}
+    folder = sequence.folder(lab)
+    files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert run(lab, sequence) == result
-    assert {path: path.stat().st_mtime_ns for path in sequence.folder(lab).iterdir()} == files  # nothing was done again
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == files  # nothing was done again
+    moved = folder.rename(folder.with_name("elsewhere"))
+    assert run(lab, sequence) == result
+    assert not folder.exists()  # the scores are enough
+    moved.rename(folder)
 
 
 @pytest.mark.usefixtures("_small")
@@ -149,8 +155,11 @@ def test_word_rows_are_without_start_end_and_padding(lab):
 
 
 def test_the_settings_in_use_are_among_those_tried():
-    tried = module("experiments.sweeps")._SWEEPS
-    assert all(DEMO[name] in tried[name] for name in ("neuron_lr", "token_lr", "steps"))
+    tried, rates = module("experiments.sweeps")._SWEEPS, module("experiments.sweeps")._RATES
+    assert all(DEMO[name] in tried[name] for name in ("token_lr", "steps"))
+    for name, variant in TABLE_1.items():
+        which = "neuron_lr" if variant.config(0).neuron_lr else "token_lr"
+        assert getattr(variant.config(0), which) in rates[f"{name}: {which}"]
 
 
 def test_means_with_their_spread():
