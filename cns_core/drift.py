@@ -1,37 +1,72 @@
-"""How far K and V of a state's concepts have moved since they were taught, as their trainings and removals measured it."""
+"""How far K and V of concepts are from where they were when they were taught, as later trainings and removals found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import torch
+from torch import Tensor
+
+from .history import recorded, steps_back
 from .state import CNSState, LearnedConcept
 
-# In a concept's figures: what its training moved others by, and a list of what moved it later and is in no training's figures.
-MOVED, MOVED_BY_REMOVALS = "moved", "moved_by_removals"
+# In a concept's figures: how far others are after its training; and since which number of concepts it is measured itself, with
+# how far it was then, where a removal has moved it.
+OFF, MEASURED_FROM = "off", "measured_from"
 
 
 def drift(state: CNSState) -> dict[str, float]:
-    """Token -> by which share of their size K and V of its prompts have moved since it was taught, at most: the sum of what
-    later trainings and removals moved them by. Concepts that one of these did not measure are left out, and those without any.
+    """Token -> by which share of their size K and V of its prompts are, at most, from where they were when it was taught.
+    Left out: concepts after which nothing was taught or removed, and those that the last training did not measure.
     """
-    sums: dict[str, float] = {}
+    found = {}
     for number, concept in enumerate(state.concepts):
-        moves = [other.figures.get(MOVED, {}).get(concept.name) for other in state.concepts[number + 1 :]]
-        moves += concept.figures.get(MOVED_BY_REMOVALS, [])
-        if moves and None not in moves:
-            sums[concept.token] = sum(moves)
-    return sums
+        share = _off(state, number)
+        if share is not None and (number + 1 < len(state.concepts) or MEASURED_FROM in concept.figures):
+            found[concept.token] = share
+    return found
 
 
-def with_removal(state: CNSState, removed: LearnedConcept, index: int, moved: Sequence[float]) -> CNSState:
-    """The state after ``removed``, its concept number ``index``, was taken out, which moved K and V of each other concept's
-    prompts by ``moved``; what the removed one's own training had moved stays in the sum.
+def _off(state: CNSState, number: int) -> float | None:
+    concept = state.concepts[number]
+    start, before = concept.figures.get(MEASURED_FROM, (0, 0.0))
+    later = state.concepts[max(number + 1, start) :]
+    since = later[-1].figures.get(OFF, {}).get(concept.name) if later else 0.0
+    return None if before is None or since is None else before + since
+
+
+def measured(state: CNSState) -> list[bool]:
+    """For each concept whether it is known what the weights changed by since it is measured."""
+    known, start = recorded(state), _start(state)
+    return [all(known[max(number + 1, start) :]) for number in range(len(known))]
+
+
+def changes_since_taught(state: CNSState) -> Iterator[tuple[LearnedConcept, Tensor]]:
+    """From the last concept to the first, those that are :func:`measured`: it, and what the weights changed by since then,
+    float32 (layout.size,): one tensor that goes on changing, so use it before the next.
     """
-    by_training = removed.figures.get(MOVED, {})
+    steps, change, start, known = steps_back(state), torch.zeros(state.layout.size), _start(state), measured(state)
+    for number in reversed(range(len(known))):
+        if not known[number]:
+            return  # nor is what comes before it
+        yield state.concepts[number], change
+        if number >= start and any(known[:number]):
+            concept, after, before = next(steps)
+            change[concept.mask.indices] += after - before
+
+
+def _start(state: CNSState) -> int:
+    """So many concepts the state had after the last removal: what came before is not undone to measure what came since."""
+    return max((concept.figures.get(MEASURED_FROM, (0,))[0] for concept in state.concepts), default=0)
+
+
+def with_removal(state: CNSState, before: CNSState, moved: Sequence[float]) -> CNSState:
+    """``state``, which a removal made of ``before``, moving K and V of each remaining concept's prompts by ``moved``."""
+    shares = {concept.token: _off(before, number) for number, concept in enumerate(before.concepts)}
     concepts = []
-    for number, (concept, share) in enumerate(zip(state.concepts, moved, strict=True)):
-        more = [by_training.get(concept.name), share] if number < index else [share]
-        known = concept.figures.get(MOVED_BY_REMOVALS, [])
-        concepts.append(replace(concept, figures=concept.figures | {MOVED_BY_REMOVALS: [*known, *more]}))
+    for concept, share in zip(state.concepts, moved, strict=True):
+        known = shares[concept.token]
+        start = len(state.concepts), None if known is None else known + share
+        concepts.append(replace(concept, figures=concept.figures | {MEASURED_FROM: list(start)}))
     return replace(state, concepts=tuple(concepts))

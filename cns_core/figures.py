@@ -85,16 +85,20 @@ def _few_priors(count: int) -> list[str]:
 
 
 def _moved(state: CNSState, result: TrainingResult) -> list[str]:
-    """By how much what was held has moved, and since each concept was taught where that is more and known."""
+    """How far what was held is from where it was: ordinary prompts in the checkpoint, concepts when they were taught."""
     if not result.moved:
         return [] if result.prev_weight is None else [f"λ_prev found from the gradients: {result.prev_weight:.3g}"]
     tolerance, since = _tolerance(state), drift(state)
-    lines = [f"K and V of {ORDINARY} moved by {result.moved[ORDINARY]:.1%}"] if ORDINARY in result.moved else []
+    lines = []
+    if ORDINARY in result.moved:
+        lines.append(f"K and V of {ORDINARY} are {result.moved[ORDINARY]:.1%} from the checkpoint's")
     for concept in state.concepts[:-1]:
-        moved, total = result.moved[concept.name], since.get(concept.token, 0.0)
-        warning = ": more than twice the tolerance, so look at its pictures" if total > 2 * tolerance else ""
-        longer = f", at most {total:.1%} since it was taught{warning}" if total > moved else ""
-        lines.append(f"K and V of {_name(concept)} moved by {moved:.1%}{longer}")
+        if concept.token not in since:
+            lines.append(f"K and V of {_name(concept)} moved by {result.moved[concept.name]:.1%}")
+            continue
+        off = since[concept.token]
+        warning = ": more than twice the tolerance, so look at its pictures" if off > 2 * tolerance else ""
+        lines.append(f"K and V of {_name(concept)} are {off:.1%} from where they were when it was taught{warning}")
     if result.kept_share < 1:
         lines.append(f"the change was scaled to {result.kept_share:.0%} to stay within keep_tolerance")
     return lines

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .atomic_write import replacing
-from .drift import MOVED, MOVED_BY_REMOVALS
+from .drift import MEASURED_FROM, OFF
 from .errors import CNSError
 from .fingerprint import Fingerprint, Projections
 from .kv_layers import KVLayout
@@ -194,15 +194,22 @@ def _state(metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> CNSSta
 
 
 def _figures(record: dict[str, Any]) -> dict[str, Any]:
-    """Checks those that later calculations use: what moved while the concept was taught, and since, if that is recorded."""
-    for name, share in _typed(record.get(MOVED, {}), dict, "record of what moved").items():
+    """Checks those that later calculations use: how far others were after the training, and the concept after a removal."""
+    for name, share in _typed(record.get(OFF, {}), dict, "record of what moved").items():
         _text(name, "name of what moved")
-        if not math.isfinite(_typed(share, float, "share that moved")):
-            raise CNSError("its record of what moved holds NaN or infinity.")
-    for share in _typed(record.get(MOVED_BY_REMOVALS, []), list, "record of what removals moved"):
-        if share is not None and not math.isfinite(_typed(share, float, "share that a removal moved")):
-            raise CNSError("its record of what removals moved holds NaN or infinity.")
+        _finite(share)
+    if MEASURED_FROM in record:
+        start = _typed(record[MEASURED_FROM], list, "record of a removal")
+        if len(start) != 2 or _typed(start[0], int, "number of concepts after a removal") < 0:
+            raise CNSError("its record of a removal is not a number of concepts and a share.")
+        if start[1] is not None:
+            _finite(start[1])
     return record
+
+
+def _finite(share: object) -> None:
+    if not math.isfinite(_typed(share, float, "share that moved")):
+        raise CNSError("its record of what moved holds NaN or infinity.")
 
 
 def _fingerprint_record(fingerprint: Fingerprint) -> dict[str, object]:

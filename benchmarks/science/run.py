@@ -20,7 +20,12 @@ def main() -> None:
     parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help="folder of the taught states; what is there is not taught again")
-    parser.add_argument("--scores", type=Path, default=SCORES, help="folder of each sequence's scores; what is there is not measured again (default: %(default)s)")
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        default=SCORES,
+        help="folder of each sequence's scores; what is there is not measured again (default: %(default)s)",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="how many (default: 3)")
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="sequences taught at a time")
     parser.add_argument("--ray", metavar="ADDRESS", help="teach them on this Ray cluster instead; 'auto' finds one")

@@ -29,6 +29,7 @@ from benchmarks.science.paper_protocol import (
     unseen,
 )
 from benchmarks.science.variants import Variant
+from cns_core.drift import OFF
 from cns_core.state import CNSState
 from demo.judges.recognizer import shows, unasked
 from demo.world.drawing import draw
@@ -60,8 +61,8 @@ class Sequence:
 
 def run(lab: Lab, sequence: Sequence) -> dict:
     """``after``: for each number of concepts taught, scores of the concepts and of ordinary prompts, share of K/V used so far
-    and by the new mask, and how far K and V of what is kept have moved. ``multi 2``, ``multi 3``: double and triple prompts at
-    the end. Scores are means over pictures. Nothing is taught that no missing score needs, but for a sequence that is not scored.
+    and by the new mask, and how far K and V of what is kept are from where they were. ``multi 2``, ``multi 3``: double and
+    triple prompts at the end. Scores are means over pictures. A sequence whose scores are all there is not taught again.
     """
     folder, names, seed, count = sequence.folder(lab), sequence.names, sequence.seed, len(sequence.names)
     tokens, scores = tokens_of(names), lab.scores(folder.name)
@@ -103,7 +104,7 @@ def run(lab: Lab, sequence: Sequence) -> dict:
 
 def _weights(state: CNSState) -> dict:
     concept = state.concepts[-1]
-    return {"used": state.used_neurons().share, "mask": concept.mask.share, "moved": concept.figures.get("moved", {})}
+    return {"used": state.used_neurons().share, "mask": concept.mask.share, "moved": concept.figures.get(OFF, {})}
 
 
 def multi_of(sequence: Sequence) -> dict[int, list[Test]]:

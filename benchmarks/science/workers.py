@@ -51,7 +51,7 @@ def processes(work: Path, results: Path, count: int) -> Iterator[Submit]:
 def ray_cluster(work: Path, results: Path, address: str) -> Iterator[Submit]:
     """A sequence for each GPU, or each core where there is none. All machines see this folder, ``work`` and
     ``results`` at the same paths.
-   """
+    """
     try:
         import ray
     except ImportError as error:

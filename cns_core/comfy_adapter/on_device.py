@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -15,6 +15,7 @@ from ..config import TrainConfig
 from ..errors import CNSError
 from ..training.checkpointing import checkpointed
 from ..training.frozen import lean_convolutions
+from ..training.keep_term import Held, bytes_of
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.normal_tensors import normal_tensors, out_of_place_norms
 from .static_copies import static_copies
@@ -24,7 +25,6 @@ GRADIENT_CHECKPOINTING = ("auto", "on", "off")
 # Activations a step keeps for its backward pass, per sample at 512 px in 16-bit precision, without and with checkpointing:
 # 0.63 GB and 0.09 GB by benchmarks/performance/activations.py, and 0.75 GB for what comes and goes within a block.
 _KEPT_BYTES, _KEPT_BYTES_CHECKPOINTED = 1.38e9, 0.84e9
-_KEEP_TERM_COPIES = 3  # of all K/V weights in float32, at once, while the term's gradient is computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,8 @@ class OnDevice:
             yield
 
 
-def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int, holds: bool = False) -> OnDevice:
-    """Puts the checkpoint on its devices for steps of so many samples. ``holds``: with the keep term.
+def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int, held: Sequence[Held] = ()) -> OnDevice:
+    """Puts the checkpoint on its devices for steps of so many samples. ``held``: by the keep term.
 
     Raises:
         CNSError: ComfyUI keeps it elsewhere, or it cannot be trained there.
@@ -66,7 +66,7 @@ def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int,
     scale = samples * (config.resolution / 512) ** 2 * dtype.itemsize / 2
     recompute = _recomputes(config.gradient_checkpointing, unet, scale)
     needed = scale * (_KEPT_BYTES_CHECKPOINTED if recompute else _KEPT_BYTES)
-    needed += _KEEP_TERM_COPIES * 4 * checkpoint.layout.size if holds else 0
+    needed += bytes_of(held, checkpoint.layout.size)
     memory.load_models_gpu([unet, text], memory_required=needed, force_full_load=True)
     _check_loaded(unet, dtype)
     return OnDevice(unet, text, dtype, recompute)

@@ -47,7 +47,7 @@ def remove(
     _check_ordinary(state.concepts[index].name, effect.ordinary)
     exactly = index == len(state.concepts) - 1 and recorded(state)[-1]
     if not exactly:
-        removed = with_removal(removed, state.concepts[index], index, effect.others)
+        removed = with_removal(removed, state, effect.others)
     return removed, _figures(state, index, exactly, effect)
 
 

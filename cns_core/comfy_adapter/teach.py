@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..concept import Concept, training_prompts
 from ..config import ORDINARY_TOLERANCE, TrainConfig
-from ..drift import MOVED
+from ..drift import OFF, changes_since_taught, measured
 from ..errors import CNSError
 from ..kept_prompts import ORDINARY, kept_prompts
 from ..state import CNSState, LearnedConcept
@@ -56,19 +56,21 @@ def teach(
     taught = replace(checkpoint, clip=with_tokens(checkpoint.clip, state.tokens))
     kept = _kept_prompts(state, lesson.neurons, config)
 
-    usual = ordinary_norm(checkpoint.clip)
+    unknown = {concept.name for concept, known in zip(state.concepts, measured(state), strict=True) if not known}
 
     def learned(result: TrainingResult) -> CNSState:
-        return state.with_concept(_learned(lesson, prompts, settings, result, usual), result.values)
+        off = {name: share for name, share in result.moved.items() if name not in unknown}
+        figures = {OFF: off, "ordinary_norm": ordinary_norm(checkpoint.clip)}
+        return state.with_concept(_learned(lesson, prompts, settings, result, figures), result.values)
 
     keeping = keeping or Keeping()
     unfinished = Unfinished.of(checkpoint, lesson, state, config) if keeping.cancelled else None
     keeper = Keeper(keeping, unfinished, learned, config.steps)
-    encoded = sum(len(set(prompts)) for _, prompts, _ in kept) + len(set(lesson.prior.prompts))
+    encoded = sum(len(set(prompts)) for prompts in kept.values()) + len(set(lesson.prior.prompts))
     advance = Progress(len(concept.images) * config.crops + len(lesson.prior.images) + encoded, display.node_id).advance
     try:
         data = _training_set(taught, lesson, prompts, config, advance)
-        start = Start(lesson.neurons.mask, state.delta, vectors, _held(taught.clip, kept, advance))
+        start = Start(lesson.neurons.mask, state.delta, vectors, _held(taught.clip, state, kept, config, advance))
         result = _train(taught, concept, start, data, config, display, keeper)
     except Exception as error:
         if not out_of_memory(error):
@@ -82,7 +84,11 @@ def teach(
 
 
 def _learned(
-    lesson: Lesson, prompts: list[tuple[str, ...]], settings: dict[str, object], result: TrainingResult, usual_norm: float
+    lesson: Lesson,
+    prompts: list[tuple[str, ...]],
+    settings: dict[str, object],
+    result: TrainingResult,
+    figures: dict[str, object],
 ) -> LearnedConcept:
     concept, neurons = lesson.concept, lesson.neurons
     return LearnedConcept(
@@ -98,8 +104,7 @@ def _learned(
             "final_loss": result.history[-1, :4].tolist(),
             "images": len(concept.images),
             "prior_images": len(lesson.prior.images),
-            MOVED: result.moved,
-            "ordinary_norm": usual_norm,
+            **figures,
             **({} if result.prev_weight is None else {"prev_weight": result.prev_weight}),
         },
     )
@@ -126,19 +131,33 @@ def _training_set(
     )
 
 
-_Kept = list[tuple[str, list[str], float]]  # name, prompts and tolerance of each set of prompts that is held
+def _kept_prompts(state: CNSState, neurons: Neurons, config: TrainConfig) -> dict[str, list[str]]:
+    """By name: each earlier concept's, and the calibration prompts."""
+    if not config.keep_tolerance:
+        return {}
+    ordinary = {ORDINARY: list(neurons.calibration)} if neurons.calibration else {}
+    return {concept.name: kept_prompts(concept) for concept in state.concepts} | ordinary
 
 
-def _kept_prompts(state: CNSState, neurons: Neurons, config: TrainConfig) -> _Kept:
-    """Each earlier concept, and the calibration prompts."""
-    tolerance = config.keep_tolerance / 100
-    kept = [(concept.name, kept_prompts(concept), tolerance) for concept in state.concepts]
-    kept.append((ORDINARY, list(neurons.calibration), ORDINARY_TOLERANCE * tolerance))
-    return [each for each in kept if each[1]] if tolerance else []
+def _held(
+    clip: CLIP, state: CNSState, kept: dict[str, list[str]], config: TrainConfig, advance: Callable[[], None]
+) -> tuple[Held, ...]:
+    """Each concept where it was when it was taught, or, if that is not recorded, where it is; ordinary prompts where the
+    checkpoint has them.
+    """
+    moments = {name: moment_of(clip, prompts, advance) for name, prompts in kept.items()}
+    found: dict[str, Held] = {}
 
+    def hold(name: str, change: Tensor, times: float = 1.0) -> None:
+        if name in moments and name not in found:
+            found[name] = Held.of(name, moments[name], times * config.keep_tolerance / 100, change)
 
-def _held(clip: CLIP, kept: _Kept, advance: Callable[[], None]) -> tuple[Held, ...]:
-    return tuple(Held(name, moment_of(clip, prompts, advance), tolerance) for name, prompts, tolerance in kept)
+    hold(ORDINARY, state.delta.flat(), ORDINARY_TOLERANCE)
+    for concept, change in changes_since_taught(state) if kept else ():
+        hold(concept.name, change)
+    for name in kept:
+        hold(name, torch.zeros(state.layout.size))
+    return tuple(found[name] for name in kept)
 
 
 def _train(
@@ -152,7 +171,7 @@ def _train(
 ) -> TrainingResult:
     weights = checkpoint.weights
     samples = config.batch_size * (2 if data.prior_contexts and config.prior_weight > 0 else 1)
-    loaded = load_for_training(checkpoint, config, samples, holds=bool(start.held))
+    loaded = load_for_training(checkpoint, config, samples, start.held)
     base, device = loaded.unet.model, loaded.unet.load_device
     predict, encode_prompts = predict_noise(base), PromptEncoder(checkpoint.clip, loaded.text.model, concept.token)
     prompt = display.preview_prompt.strip() or training_prompts(concept, "template", config.template)[0][0]
@@ -184,7 +203,7 @@ def _cloned(inputs: _Inputs) -> _Inputs:
         if isinstance(value, Tensor):
             return value.clone()
         if isinstance(value, Held):
-            return replace(value, moment=value.moment.clone())
+            return replace(value, factor=value.factor.clone(), offset=value.offset.clone())
         return tuple(map(copy, value)) if isinstance(value, tuple) else value
 
     return replace(inputs, **{field.name: copy(getattr(inputs, field.name)) for field in fields(inputs)})

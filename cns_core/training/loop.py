@@ -25,8 +25,8 @@ class TrainingResult:
     """``values`` float32 (mask.count,): ``W_m − W_0``; ``vectors`` (n, f); ``history``: see :class:`.TrainingRun`.
     ``resumed``: the steps of it that an earlier run had done; ``seconds``: of the others.
 
-    ``moved``: for what was held, the share of their size by which K and V moved; ``kept_share``: below 1 where the change was
-    scaled down for that, see :meth:`KeepTerm.kept_share`. ``prev_weight``: λ_prev where the training found it.
+    ``moved``: for what was held, by which share of their size K and V are from where they were; ``kept_share``: below 1 where
+    the change was scaled down for that, see :meth:`KeepTerm.kept_share`. ``prev_weight``: λ_prev where the training found it.
     """
 
     values: Tensor
@@ -115,7 +115,7 @@ def train_concept(
 def _result(run: TrainingRun, start: Start, resumed: int, seconds: float) -> TrainingResult:
     kv, keep_term = run.kv, run.keep_term
     share = keep_term.kept_share() if keep_term else 1.0
-    moved = (share * keep_term.moved).tolist() if keep_term else []
+    moved = keep_term.measure(share).tolist() if keep_term else []
     values = kv.delta if share == 1.0 else torch.lerp(kv.previous, kv.delta, share)
     return TrainingResult(
         values=values.detach().cpu().clone(),

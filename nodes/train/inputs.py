@@ -53,8 +53,8 @@ def hyper_parameters() -> list:
             0.0,
             100.0,
             0.1,
-            "Percent, with keep and custom: how far training may shift what earlier concepts' prompts read from the model, and "
-            "twice that for ordinary prompts. Lower keeps more, higher learns more, 0 sets no limit.",
+            "Percent, with keep and custom: how far all later trainings together may shift what a concept's prompts read from "
+            "the model, and twice that for ordinary prompts. Lower keeps more, higher learns more, 0 sets no limit.",
         ),
         io.Int.Input(
             "preview_every",

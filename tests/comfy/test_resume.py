@@ -182,7 +182,7 @@ def test_a_kept_step_is_within_the_tolerance_and_disturbs_nothing(studio, hat, d
     settings = {"keep_tolerance": 0.001, "neuron_lr": 1e-2}
     kept(studio, hat, dog_state, cancelled=False, at=frozenset({9}), **settings)
     (file,) = autosaves.iterdir()
-    assert max(load_state(file).concepts[1].figures["moved"].values()) < 2.1e-5
+    assert load_state(file).concepts[1].figures["off"]["<new1> dog"] < 1.11e-5
     disturbed = kept(studio, hat, dog_state, cancelled=False, at=frozenset({9}), **settings)[0]
     assert same_results(disturbed, kept(studio, hat, dog_state, cancelled=False, **settings)[0])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import comfy.model_management
 import pytest
 import torch
@@ -15,10 +17,13 @@ from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibr
 from cns_pack.cns_core.comfy_adapter.on_device import load_for_training
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.config import SelectionConfig, TrainConfig
+from cns_pack.cns_core.drift import drift
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import training_figures
+from cns_pack.cns_core.kept_prompts import ORDINARY
 from cns_pack.cns_core.state import CNSState
 from cns_pack.cns_core.training import run
+from cns_pack.cns_core.training.keep_term import Held, bytes_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.performance.activations import kept_bytes
@@ -197,10 +202,12 @@ def test_memory_for_the_keep_term_is_asked_for(studio, monkeypatch):
         "load_models_gpu",
         lambda models, memory_required=0, **more: asked.append(memory_required) or load(models, memory_required, **more),
     )
-    for holds in (False, True):
+    size = studio.checkpoint.layout.size
+    held = (Held.of("ordinary prompts", torch.eye(studio.checkpoint.layout.in_features), 0.02, torch.zeros(size)),)
+    for each in ((), held):
         with torch.inference_mode():
-            load_for_training(studio.checkpoint, TrainConfig(resolution=64), 1, holds)
-    assert asked[1] - asked[0] == 3 * 4 * studio.checkpoint.layout.size
+            load_for_training(studio.checkpoint, TrainConfig(resolution=64), 1, each)
+    assert asked[1] - asked[0] == bytes_of(held, size) > 4 * 4 * size
 
 
 def test_cancel_stops_within_a_step(studio, dog, monkeypatch):
@@ -373,7 +380,28 @@ def test_keep_tolerance_holds_k_and_v_of_earlier_prompts(studio, dog_state, hat)
     for prompt in (dog_state.concepts[0].prompts[0], "a <new1> dog on the moon"):  # the latter is no prompt that was held
         assert moved(studio, dog_state, kept, prompt) < 0.01
         assert moved(studio, dog_state, free, prompt) > 0.05
-    assert "K and V of `<new1> dog` moved by" in training_figures(kept, result)
+    share = f"{result.moved['<new1> dog']:.1%}"
+    assert f"K and V of `<new1> dog` are {share} from where they were when it was taught" in training_figures(kept, result)
+
+
+def test_a_concept_is_held_to_where_it_was_when_it_was_taught(studio, dog_state, hat):
+    """Each of three trainings moves it by most of the tolerance: together they stay within it."""
+    settings, state = {"steps": 60, "keep_tolerance": 0.1}, dog_state
+    for number in (2, 3, 4):
+        state, result = studio.teach(replace(hat, token=f"<new{number}>"), previous=state, seed=number, **settings)
+        assert all(share < 0.00111 for name, share in result.moved.items() if name != ORDINARY)
+    assert moved(studio, dog_state, state, state.concepts[0].prompts[0]) < 0.002
+    assert result.moved["<new1> dog"] > 0.0005
+    assert drift(state) == {concept.token: result.moved[concept.name] for concept in state.concepts[:-1]}
+
+
+def test_a_concept_without_history_is_held_where_it_is(studio, dog_state, hat):
+    state, _ = studio.teach(hat, previous=dog_state, steps=60, keep_tolerance=0.0)
+    old = state.without_history()
+    again, result = studio.teach(replace(hat, token="<new3>"), previous=old, steps=60, keep_tolerance=0.5)
+    assert result.moved["<new1> dog"] < 0.0056
+    assert again.concepts[-1].figures["off"].keys() == {"<new2> hat", ORDINARY}
+    assert "K and V of `<new1> dog` moved by" in training_figures(again, result)
 
 
 def test_ordinary_prompts_may_move_twice_as_far(studio, dog):

@@ -22,7 +22,8 @@ LAYERS = [
     {"cns_core.scoring", "cns_core.selection", "cns_core.overlaps"},
     {"cns_core.sparse_delta"},
     {"cns_core.training", "cns_core.state"},
-    {"cns_core.history", "cns_core.kept_prompts", "cns_core.drift"},
+    {"cns_core.history", "cns_core.kept_prompts"},
+    {"cns_core.drift"},
     {"cns_core.removal", "cns_core.state_file", "cns_core.figures"},
     *(
         {f"cns_core.comfy_adapter.{room}" for room in rooms}

@@ -24,7 +24,13 @@ def learned(token: str, seed: int) -> tuple[LearnedConcept, torch.Tensor]:
     mask = NeuronMask.from_flat(LAYOUT, generator.random(LAYOUT.size) < 0.2)
     vectors = torch.from_numpy(generator.standard_normal((2, 24)).astype(np.float32))
     concept = LearnedConcept(
-        token, "dog", mask, vectors, ("photo of a dog",), {"steps": 3}, {"final_loss": [0.5], "moved": {"a": 0.015625}}
+        token,
+        "dog",
+        mask,
+        vectors,
+        ("photo of a dog",),
+        {"steps": 3},
+        {"final_loss": [0.5], "off": {"a": 0.015625}, "measured_from": [2, None]},
     )
     return concept, torch.from_numpy(generator.standard_normal(mask.count).astype(np.float32))
 

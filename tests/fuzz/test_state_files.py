@@ -32,7 +32,15 @@ def a_state() -> CNSState:
     state = CNSState.empty(LAYOUT, Fingerprint(kv, text, 2, "some_checkpoint.safetensors"))
     for number, token in enumerate(("<new1>", "<hat>")):
         mask = NeuronMask.from_flat(LAYOUT, np.arange(27) % (number + 3) == 0)
-        concept = LearnedConcept(token, "dog", mask, torch.ones(2, 3), ("a dog",), {"steps": 3}, {"moved": {"<new1> dog": 0.5}})
+        concept = LearnedConcept(
+            token,
+            "dog",
+            mask,
+            torch.ones(2, 3),
+            ("a dog",),
+            {"steps": 3},
+            {"off": {"<new1> dog": 0.5}, "measured_from": [1, 0.5]},
+        )
         state = state.with_concept(concept, torch.arange(mask.count).float())
     return state
 

@@ -27,7 +27,7 @@ export default {
   neuronsHelp: "The weights this concept trains, and their share of all K/V weights.",
   overlapHelp: "Overlap (IoU) with:",
   movedSince: "moved {share}",
-  movedHelp: "How far, at most, K and V of its prompts have moved since it was taught.",
+  movedHelp: "How far, at most, K and V of its prompts are from where they were when it was taught.",
   mute: "mute",
   unmute: "unmute",
   muteHelp: "Leave {token} out of the pictures by setting it to 0 in concept_strengths.",

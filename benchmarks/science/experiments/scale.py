@@ -20,6 +20,7 @@ from benchmarks.science.sequences import Score, error_of_concept, measure
 from benchmarks.science.variants import KEPT, Variant
 from cns_core.atomic_write import replacing
 from cns_core.comfy_adapter.lesson import Lesson
+from cns_core.drift import OFF
 from cns_core.kept_prompts import ORDINARY
 from cns_core.masks import NeuronMask
 from cns_core.state import CNSState, LearnedConcept
@@ -108,8 +109,8 @@ def _measured(lab: Lab, title: str, condition: _Condition, names: tuple[str, str
 
 
 def _reached(learned: LearnedConcept, names: list[str]) -> float:
-    """The most that K and V of these have moved in its training, of the tolerance."""
-    return max(learned.figures["moved"][name] for name in names) / (learned.settings["keep_tolerance"] / 100)
+    """How far K and V of these are from where they were after its training, at most, of the tolerance."""
+    return max(learned.figures[OFF][name] for name in names) / (learned.settings["keep_tolerance"] / 100)
 
 
 def _taught(lab: Lab, condition: _Condition, names: tuple[str, ...], seed: int, folder: Path) -> Iterator[CNSState]:
