@@ -26,6 +26,5 @@ def constrained_least_squares(pretrained: Tensor, tuned: list[Tensor], features:
     return (base + multipliers @ directions.T).float()
 
 
-_SETTINGS: dict[str, object] = {"neuron_lr": 0.001}
-CUSTOM_DIFFUSION = Method("Custom Diffusion", settings=_SETTINGS)
-CUSTOM_DIFFUSION_MERGED = Method("Custom Diffusion, merged", settings=_SETTINGS, fuse=constrained_least_squares)
+CUSTOM_DIFFUSION = Method("Custom Diffusion", settings={"neuron_lr": 0.0003})
+CUSTOM_DIFFUSION_MERGED = Method("Custom Diffusion, merged", settings={"neuron_lr": 0.001}, fuse=constrained_least_squares)

@@ -19,9 +19,9 @@ TOKEN_START = "cns_core.comfy_adapter.teach.initial_vectors"
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """``strategy`` and ``settings``: which weights train, and how. ``parts``: for a lesson, what stands in for parts of the
-    training loop, by their dotted names. ``fuse``: for one K/V matrix, makes one of those of concepts that were taught each on
-    its own; None: concepts are taught one after another.
+    """``strategy`` and ``settings``: which weights train, and how; the learning rates are the best of ``science rates``.
+    ``parts``: for a lesson, what stands in for parts of the training loop, by their dotted names. ``fuse``: for one K/V matrix,
+    makes one of those of concepts that were taught each on its own; None: concepts are taught one after another.
     """
 
     title: str

@@ -2,4 +2,4 @@
 
 from .method import Method
 
-TEXTUAL_INVERSION = Method("Textual Inversion", "concept", {"neuron_lr": 0.0})
+TEXTUAL_INVERSION = Method("Textual Inversion", "concept", {"neuron_lr": 0.0, "token_lr": 0.009})

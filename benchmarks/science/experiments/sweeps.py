@@ -48,7 +48,7 @@ _RATES = {
     for key, variant in TABLE_1.items()
     if variant.config(0).neuron_lr
 }
-_RATES["textual_inversion: token_lr"] = _around(TABLE_1["textual_inversion"], "token_lr", (0.3, 1, 3))
+_RATES["textual_inversion: token_lr"] = _settings(TABLE_1["textual_inversion"], "token_lr", (0.009, 0.03, 0.09))
 
 
 def sweeps(bench: Bench) -> None:
