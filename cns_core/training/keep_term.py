@@ -83,9 +83,10 @@ def held_moment(contexts: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
 
 def factor_of(moment: Tensor) -> Tensor:
     """F of the least rank with ``F Fᵀ ≈ A``: float32 (features, rank)."""
-    values, vectors = torch.linalg.eigh(moment.double().cpu())  # ascending; Apple's GPUs have no float64
-    left_out = int((values.clamp_min(0).cumsum(0) < _LEFT_OUT * values.sum()).sum())
-    return (vectors * values.clamp_min(0).sqrt())[:, left_out:].float()
+    values, vectors = torch.linalg.eigh(moment)  # ascending
+    values = values.clamp_min(0)
+    left_out = int((values.cumsum(0) < _LEFT_OUT * values.sum()).sum())
+    return (vectors * values.sqrt())[:, left_out:]
 
 
 def bytes_of(held: Sequence[Held], weights: int) -> int:
