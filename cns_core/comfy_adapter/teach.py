@@ -149,13 +149,13 @@ def _held(
     found: dict[str, Held] = {}
 
     def hold(name: str, change: Tensor, times: float = 1.0) -> None:
-        if name in moments and name not in found:
-            found[name] = Held.of(name, moments[name], times * config.keep_tolerance / 100, change)
+        found[name] = Held.of(name, moments[name], times * config.keep_tolerance / 100, change)
 
-    hold(ORDINARY, state.delta.flat(), ORDINARY_TOLERANCE)
+    if ORDINARY in kept:
+        hold(ORDINARY, state.delta.flat(), ORDINARY_TOLERANCE)
     for concept, change in changes_since_taught(state) if kept else ():
         hold(concept.name, change)
-    for name in kept:
+    for name in kept.keys() - found.keys():
         hold(name, torch.zeros(state.layout.size))
     return tuple(found[name] for name in kept)
 

@@ -83,7 +83,7 @@ def held_moment(contexts: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
 
 def factor_of(moment: Tensor) -> Tensor:
     """F of the least rank with ``F Fᵀ ≈ A``: float32 (features, rank)."""
-    values, vectors = torch.linalg.eigh(moment)  # ascending
+    values, vectors = torch.linalg.eigh(moment.cpu())  # ascending
     values = values.clamp_min(0)
     left_out = int((values.cumsum(0) < _LEFT_OUT * values.sum()).sum())
     return (vectors * values.sqrt())[:, left_out:]
