@@ -200,7 +200,8 @@ class KeepTerm:
 
 def _row_weights(weights: Sequence[Tensor], factors: Sequence[Tensor]) -> Tensor:
     """``1 / (number of weights · tr(W Ā Wᵀ))`` for each row of each weight W: (rows, 1)."""
-    energies = [torch.stack([(weight @ factor).square().sum() for factor in factors]).mean() for weight in weights]
+    moment = torch.stack([factor @ factor.T for factor in factors]).mean(0)
+    energies = [((weight @ moment) * weight).sum() for weight in weights]
     shares = [(1 / (len(weights) * energy)).expand(len(weight)) for weight, energy in zip(weights, energies, strict=True)]
     return torch.cat(shares).unsqueeze(1)
 
