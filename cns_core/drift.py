@@ -67,6 +67,6 @@ def with_removal(state: CNSState, before: CNSState, moved: Sequence[float]) -> C
     concepts = []
     for concept, share in zip(state.concepts, moved, strict=True):
         known = shares[concept.token]
-        start = len(state.concepts), None if known is None else known + share
-        concepts.append(replace(concept, figures=concept.figures | {MEASURED_FROM: list(start)}))
+        start = [len(state.concepts), None if known is None else known + share]
+        concepts.append(replace(concept, figures=concept.figures | {MEASURED_FROM: start}))
     return replace(state, concepts=tuple(concepts))

@@ -141,6 +141,10 @@ def test_files_without_text_encoder_load_and_say_so(state, tmp_path):
         lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace('{"a": 0.015625}', "5")),
         lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("0.015625", '"much"')),
         lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("0.015625", "NaN")),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("[2, null]", "[2]")),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("[2, null]", "[-1, null]")),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("[2, null]", "[2, NaN]")),
+        lambda _, metadata: metadata.update(concepts=metadata["concepts"].replace("[2, null]", "2")),
     ],
 )
 def test_inconsistent_file_is_refused(state, tmp_path, change):

@@ -26,15 +26,10 @@ def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[Va
     return {value: variant.changed(f"{name} {value:g}", **{name: value}) for value in values}
 
 
-def _around(variant: Variant, name: str, factors: tuple[float, ...] = (0.1, 0.3, 1, 3)) -> dict[Value, Variant]:
-    """Multiples of the variant's own value."""
-    return _settings(variant, name, tuple(getattr(variant.config(0), name) * factor for factor in factors))
-
-
 _SWEEPS: dict[str, dict[Value, Variant]] = {
     "prev_weight": _settings(_CNS, "prev_weight", (0.0, 0.01, 0.1, 1.0)),
     "pretrained_weight": _settings(_CNS, "pretrained_weight", (0.0, 0.01, 0.1)),
-    "token_lr": _around(_CNS, "token_lr", (0, 0.3, 1, 3)),
+    "token_lr": _settings(_CNS, "token_lr", (0.0, 0.009, 0.03, 0.09)),
     "steps": _settings(_CNS, "steps", (50, 100, 200, 400)),
     "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
     "K": {k: replace(_CNS, title=f"K {k}", calibration_count=k) for k in (5, 20, 100)},
