@@ -54,18 +54,19 @@ def evaluate(arguments: argparse.Namespace) -> None:
     concepts = [subject.read(f"<new{number}>", config.resolution) for number, subject in enumerate(subjects, start=1)]
     judges = {"CLIP-I": load_judge(str(arguments.clip), arguments.download, print)}
     if arguments.dino:
-        judges["DINO"] = load_judge(str(arguments.dino.resolve()))
+        judges["DINO"] = load_judge(str(arguments.dino))
     with torch.inference_mode():
         loaded = comfy.sd.load_checkpoint_guess_config(str(arguments.checkpoint))[:3]
         checkpoint = Checkpoint(*loaded, arguments.checkpoint.name)
     names = [subject.name for subject in subjects]
     folder = arguments.out or arguments.base / "output" / "cns" / "evaluation" / _name(arguments, plan, names)
-    scores = f"scores-{_digest([str(arguments.clip), str(arguments.dino)])}.json"
-    results = Evaluation(checkpoint, concepts, judges, plan, folder, scores).run()
+    judged_by = [str(path) for path in (arguments.clip, arguments.dino) if path]
+    name = f"{'-'.join(Path(path).name for path in judged_by)}-{_digest(judged_by)}"
+    results = Evaluation(checkpoint, concepts, judges, plan, folder, f"scores-{name}.json").run()
     text = report(results, plan.images)
-    made = {"machine": machine(), "checkpoint": checkpoint.name, "concepts": names, "plan": asdict(plan)}
-    (folder / "results.json").write_text(json.dumps({**made, **results}, indent=1), encoding="utf-8")
-    (folder / "results.md").write_text(text, encoding="utf-8")
+    made = {"machine": machine(), "checkpoint": checkpoint.name, "concepts": names, "plan": asdict(plan), "judges": judged_by}
+    (folder / f"results-{name}.json").write_text(json.dumps({**made, **results}, indent=1), encoding="utf-8")
+    (folder / f"results-{name}.md").write_text(text, encoding="utf-8")
     print(f"states, pictures and figures are in {folder}")
 
 
@@ -112,6 +113,8 @@ def parse() -> argparse.Namespace:
         parser.error(f"there is no folder {arguments.concepts}")
     if Path(arguments.clip).is_dir():
         arguments.clip = Path(arguments.clip).resolve()
+    if arguments.dino:
+        arguments.dino = arguments.dino.resolve()
     return arguments
 
 

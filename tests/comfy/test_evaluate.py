@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
+import comfy.sd
 import folder_paths
 import numpy as np
 import pytest
@@ -139,6 +141,30 @@ def test_the_judges_do_not_name_the_folder_that_is_taught_into(monkeypatch, tmp_
 
     assert name() == name("--dino", str(tmp_path)) == name("--clip", str(tmp_path))
     assert name() != name("--preset", "keep")
+
+
+def test_the_command_keeps_what_each_judge_says(monkeypatch, tmp_path, capsys):
+    checkpoint = tmp_path / "sd15.safetensors"
+    checkpoint.touch()
+    monkeypatch.setattr(comfy.sd, "load_checkpoint_guess_config", lambda path: load_demo_model())
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", deepcopy(folder_paths.folder_names_and_paths))
+    for name in ("dog", "hat"):
+        picture(tmp_path / "photographs" / name / "1.png")
+    given = ["evaluate", "--comfyui", ".", "--base", str(tmp_path), "--checkpoint", str(checkpoint)]
+    given += ["--concepts", str(tmp_path / "photographs"), "--prompts", "1", "1", "0", "--resolution", "64"]
+    given += [text for name in ("steps", "priors", "images", "sampling-steps") for text in (f"--{name}", "1")]
+    tiny_clip(tmp_path / "clip")
+    tiny_dino(tmp_path / "dino")
+    for more in ([], ["--dino", str(tmp_path / "dino")]):
+        monkeypatch.setattr("sys.argv", [*given, "--clip", str(tmp_path / "clip"), *more])
+        assert run.main() == 0
+    assert "CLIP-I after" in capsys.readouterr().out
+    found = [json.loads(file.read_text()) for file in tmp_path.rglob("results-*.json")]
+    judges = {tuple(results["ceilings"]): [Path(judge).name for judge in results["judges"]] for results in found}
+    assert judges == {("CLIP-I",): ["clip"], ("CLIP-I", "DINO"): ["clip", "dino"]}
+    assert len(list(tmp_path.rglob("results-*.md"))) == len(list(tmp_path.rglob("scores-*.json"))) == 2
+    assert [results["concepts"] for results in found] == [["dog", "hat"]] * 2
 
 
 def test_prompts_are_as_many_as_in_the_paper(evaluation):
