@@ -11,14 +11,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from demo.judges.pixels import as_input
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.palette import COLORS, PATTERNS, SIZES
 from demo.world.places import PLACES
 from demo.world.styles import STYLES
 from demo.world.things import KINDS, THINGS
 
-from .trunk import FEATURES, Trunk
+from .trunk import FEATURES, Trunk, as_input
 
 FILE = Path(__file__).with_name("image_text.safetensors")
 _WIDTH, _LENGTH = 128, 48

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from demo.judges.pixels import as_input
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
 from demo.world.palette import COLORS
@@ -20,7 +19,7 @@ from demo.world.scene import Scene
 from demo.world.styles import STYLES
 from demo.world.things import NEW_THINGS, THINGS
 
-from .trunk import FEATURES, Trunk
+from .trunk import FEATURES, Trunk, as_input
 
 FILE = Path(__file__).with_name("recognizer.safetensors")
 PRESENT = [*THINGS, *NEW_THINGS, *((thing, color) for thing in THINGS for color in COLORS)]

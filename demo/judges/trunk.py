@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 FEATURES = 128
+
+
+def as_input(pixels: np.ndarray) -> Tensor:
+    """uint8 (b, h, w, 3) -> float32 (b, 3, h, w) in -1..1."""
+    return torch.from_numpy(pixels.astype(np.float32)).movedim(-1, 1) / 127.5 - 1
 
 
 class _Residual(nn.Module):

@@ -49,10 +49,11 @@ def judged(seed: int) -> tuple[np.ndarray, dict]:
     colored = [what for what in asked_for(scene) if isinstance(what, tuple)]
     record = {
         "caption": prompt(scene, words, joined=rng.random() < 0.3),
-        "things": [PRESENT.index(name) for name in named],
+        "count": len(named),
         "present": [PRESENT.index(what) for what in (*named, *colored)],
         "background": BACKGROUNDS.index(scene.background) if told and scene.background in BACKGROUNDS else UNKNOWN,
         "style": ALL_STYLES.index(scene.style) if scene.style in ALL_STYLES else UNKNOWN,
+        "new": bool(NEW_CONCEPTS.keys() & {*named, scene.background, scene.style}),
         "nameless": world is not EXTENDED_WORLD,
     }
     return picture, record

@@ -12,10 +12,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from demo.judges.image_text import ImageText, numbers
-from demo.judges.pixels import as_input, as_pixels
-from demo.judges.recognizer import ALL_STYLES, BACKGROUNDS, PRESENT, Recognition, Recognizer
-from demo.world.new_concepts import NEW_CONCEPTS
-from demo.world.new_surroundings import NEW_PLACES
+from demo.judges.recognizer import PRESENT, Recognition, Recognizer
+from demo.judges.trunk import as_input
 
 from .extended import EXTENDED
 from .latents import encode
@@ -61,7 +59,7 @@ def _decoded(vae: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
     for latents in tqdm(encode(vae, pixels).split(500), "decoding"):
         with mixed_precision():
             output = vae.decode(latents.to(DEVICE, memory_format=torch.channels_last))
-        seen.append(as_pixels(output.float().cpu()))
+        seen.append(((output.float().clamp(-1, 1) + 1) * 127.5).round().byte().movedim(1, -1).cpu().numpy())
     return np.concatenate(seen)
 
 
@@ -125,9 +123,8 @@ def _accuracies(model: Recognizer, pixels: np.ndarray, records: list[dict]) -> d
         for start in range(0, len(pixels), 200)
     ]
     things, background, style = torch.cat(parts, 1)
-    whole, counts = things * background * style, torch.tensor([len(record["things"]) for record in records])
-    nameless = torch.tensor([record["nameless"] for record in records])
-    new = torch.tensor([_has_new(record) for record in records])
+    whole = things * background * style
+    counts, nameless, new = (torch.tensor([record[what] for record in records]) for what in ("count", "nameless", "new"))
     ours = ~new & ~nameless
     shares = {
         "background": background,
@@ -140,12 +137,6 @@ def _accuracies(model: Recognizer, pixels: np.ndarray, records: list[dict]) -> d
         "with something nameless": whole[nameless],
     }
     return {name: right.mean().item() for name, right in shares.items()}
-
-
-def _has_new(record: dict) -> bool:
-    named = {PRESENT[number] for number in record["things"]}
-    styles = {ALL_STYLES[record["style"]]} if record["style"] >= 0 else set()
-    return record["background"] >= BACKGROUNDS.index(next(iter(NEW_PLACES))) or bool((named | styles) & set(NEW_CONCEPTS))
 
 
 def train_image_text(folder: Path, pictures: Pictures) -> tuple[ImageText, dict[str, float]]:

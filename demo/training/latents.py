@@ -13,7 +13,7 @@ from comfy.latent_formats import SD15
 from torch import Tensor
 from tqdm import tqdm
 
-from demo.judges.pixels import as_input
+from demo.judges.trunk import as_input
 from demo.world.drawing import render
 from demo.world.palette import COLORS, PATTERNS
 from demo.world.styles import STYLES
@@ -33,11 +33,8 @@ _BATCH = 16  # no more pictures at a time than the caches hold
 
 def latents_of(pictures: PictureSet, folder: Path, vae: torch.nn.Module) -> Tensor:
     """As the UNet sees them: float16 (n, 4, 16, 16). Made once."""
-
-    def made() -> np.ndarray:
-        return SD15().process_in(encode(vae, pictures.pixels(folder))).half().numpy()
-
-    return torch.from_numpy(made_once(folder / f"{pictures.name}_latents.npy", made))
+    file = folder / f"{pictures.name}_latents.npy"
+    return torch.from_numpy(made_once(file, lambda: SD15().process_in(encode(vae, pictures.pixels(folder))).half().numpy()))
 
 
 def tokens_of(pictures: PictureSet, folder: Path, clip: comfy.sd.CLIP) -> Tensor:

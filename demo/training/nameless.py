@@ -20,8 +20,8 @@ import numpy as np
 from demo.world.drawing import World, captioned
 from demo.world.places import PLACES, Place
 from demo.world.scene import Scene, Thing, held_in_scene
-from demo.world.styles import STYLES, Style
-from demo.world.things import THINGS, Part
+from demo.world.styles import STYLES
+from demo.world.things import THINGS
 
 from .nameless_surroundings import nameless_landscape, nameless_room, nameless_style
 from .nameless_things import nameless_thing
@@ -44,56 +44,24 @@ def render_nameless(seed: int) -> tuple[np.ndarray, str]:
 def render_look(seed: int) -> tuple[np.ndarray, str]:
     """The same of a scene with at least one look in it."""
     rng = random.Random(seed)
-    scene, world, words = _scene_with(_Looks(rng), (7, 3, 1), rng)
+    scene, world, words = _scene_with(True, (7, 3, 1), rng)
     return captioned(scene, rng, world, words)
 
 
 def nameless_scene(rng: random.Random) -> NamelessScene:
-    return _scene_with(_Nameless(rng), (6, 3, 2), rng)
+    return _scene_with(False, (6, 3, 2), rng)
 
 
-class _Nameless:
-    """Each method gives a new one by an internal name, and how it is called."""
+def _scene_with(looks: bool, shares: tuple[int, int, int], rng: random.Random) -> NamelessScene:
+    """``shares``: how often things, the place or the style are new. A look's name seeds it: it is the same at any time."""
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
+    def new(name: str, first: int, count: int) -> tuple[str, str, random.Random]:
+        """An internal name, how it is said before the class noun, and what it is made with."""
+        if not looks:
+            return name, "", rng
+        name = f"look{first + rng.randrange(count)}"
+        return name, f"{name} ", random.Random(name)
 
-    def thing(self, index: int) -> tuple[str, list[Part], str]:
-        parts, noun = nameless_thing(self._rng)
-        return f"nameless {index}", parts, noun
-
-    def place(self) -> tuple[str, Place, str]:
-        words = self._rng.choice((LANDSCAPE, LANDSCAPE, ROOM))
-        return "nameless", Place(words, _PAINTED[words]), words
-
-    def style(self) -> tuple[str, Style, str]:
-        return "nameless", nameless_style(self._rng), ART
-
-
-class _Looks(_Nameless):
-    """Each gives one of the looks, which are the same at any time: the name seeds them."""
-
-    def thing(self, index: int) -> tuple[str, list[Part], str]:
-        name = self._one_of(0, _THINGS)
-        parts, noun = nameless_thing(random.Random(name))
-        return name, parts, f"{name} {noun}"
-
-    def place(self) -> tuple[str, Place, str]:
-        name = self._one_of(_THINGS, _PLACES)
-        class_words = LANDSCAPE if random.Random(name).random() < 2 / 3 else ROOM
-        paint, words = _PAINTED[class_words], class_words.replace("a ", f"a {name} ")
-        return name, Place(words, lambda pen, size, _: paint(pen, size, random.Random(f"{name} drawn"))), words
-
-    def style(self) -> tuple[str, Style, str]:
-        name = self._one_of(_THINGS + _PLACES, _STYLES)
-        return name, nameless_style(random.Random(name)), f"{name} {ART}"
-
-    def _one_of(self, first: int, count: int) -> str:
-        return f"look{first + self._rng.randrange(count)}"
-
-
-def _scene_with(new: _Nameless, shares: tuple[int, int, int], rng: random.Random) -> NamelessScene:
-    """``shares``: how often things, the place or the style are new."""
     scene = held_in_scene(rng)
     things, places, styles = dict(THINGS), dict(PLACES), dict(STYLES)
     words: dict[str, str] = {}
@@ -101,13 +69,27 @@ def _scene_with(new: _Nameless, shares: tuple[int, int, int], rng: random.Random
     if what == "things":
         shown = list(scene.things)
         for index in rng.sample(range(len(shown)), rng.choice((1, len(shown)))):
-            name, things[name], words[name] = new.thing(index)
+            name, said, own = new(f"nameless {index}", 0, _THINGS)
+            things[name], noun = nameless_thing(own)
+            words[name] = said + noun
             shown[index] = Thing(name, "", size=shown[index].size)
         scene = replace(scene, things=tuple(shown))
     elif what == "place":
-        name, places[name], words[name] = new.place()
+        name, said, own = new("nameless", _THINGS, _PLACES)
+        places[name] = _place(name, said, own, looks)
+        words[name] = places[name].words
         scene = replace(scene, background=name)
     else:
-        name, styles[name], words[name] = new.style()
+        name, said, own = new("nameless", _THINGS + _PLACES, _STYLES)
+        styles[name], words[name] = nameless_style(own), said + ART
         scene = replace(scene, style=name)
     return scene, World(things, places, styles), words
+
+
+def _place(name: str, said: str, rng: random.Random, looks: bool) -> Place:
+    if not looks:
+        words = rng.choice((LANDSCAPE, LANDSCAPE, ROOM))
+        return Place(words, _PAINTED[words])
+    words = LANDSCAPE if rng.random() < 2 / 3 else ROOM
+    paint = _PAINTED[words]
+    return Place(words.replace("a ", f"a {said}"), lambda pen, size, _: paint(pen, size, random.Random(f"{name} drawn")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from demo.world.palette import Color, any_color, shade
-from demo.world.things import KINDS, THINGS, Part, box, ellipse, line, polygon, ring
+from demo.world.things import KINDS, THINGS, Part, box, ellipse, ring
 
 _SHAPES = ("ellipse", "ellipse", "box", "triangle", "trapezoid", "bar", "ring")
 _DETAILS = ("#18181c", "#fafafa")
@@ -80,12 +80,12 @@ def _part(tone: str, rng: random.Random, x: float, y: float, rx: float, ry: floa
     if shape == "box":
         return box(tone, x - rx, y - ry, x + rx, y + ry)
     if shape == "triangle":
-        return polygon(tone, x - rx, y + up * ry, x + rx, y + up * ry, x + side * lean * rx, y - up * ry)
+        return tone, "polygon", [x - rx, y + up * ry, x + rx, y + up * ry, x + side * lean * rx, y - up * ry]
     if shape == "trapezoid":
         top = rx * rng.uniform(0.3, 0.8)
-        return polygon(tone, x - rx, y + up * ry, x + rx, y + up * ry, x + top, y - up * ry, x - top, y - up * ry)
+        return tone, "polygon", [x - rx, y + up * ry, x + rx, y + up * ry, x + top, y - up * ry, x - top, y - up * ry]
     if shape == "bar":
-        return line(tone, rng.uniform(0.06, 0.2), x - side * rx, y - lean * ry, x + side * rx, y + lean * ry)
+        return tone, "line", [rng.uniform(0.06, 0.2), x - side * rx, y - lean * ry, x + side * rx, y + lean * ry]
     return ring(tone, x, y, rx, ry, rng.uniform(0.05, 0.14))
 
 

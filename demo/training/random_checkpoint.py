@@ -28,18 +28,8 @@ UNET_CONFIG = {
     "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
     "context_dim": 768,
 }
-VAE_CONFIG = {
-    "double_z": True,
-    "z_channels": 4,
-    "resolution": 256,
-    "in_channels": 3,
-    "out_ch": 3,
-    "ch": 128,
-    "ch_mult": [1, 2, 4, 4],
-    "num_res_blocks": 2,
-    "attn_resolutions": [],
-    "dropout": 0.0,
-}
+_VAE_LEVELS = {"ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": []}
+VAE_CONFIG = {**_VAE_LEVELS, "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3}
 _EMBEDDING_STD = 0.02
 
 

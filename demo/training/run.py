@@ -14,12 +14,7 @@ def main() -> None:
     parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help="folder for the working files")
-    parser.add_argument(
-        "--stage",
-        choices=("vae", "model", "judges", "all"),
-        default="all",
-        help="stop after this one; judges: only the judges, for the model in demo/",
-    )
+    parser.add_argument("--only-judges", action="store_true", help="for the model in demo/")
     arguments = parser.parse_args()
     from comfy.cli_args import args
 
@@ -30,22 +25,17 @@ def main() -> None:
 
     work = arguments.work or arguments.base / "demo_model_training"
     work.mkdir(parents=True, exist_ok=True)
-    if arguments.stage != "judges":
+    if not arguments.only_judges:
         autoencoder = vae.train(work)
-    if arguments.stage in ("model", "all"):
         model, seen = unet.train(work, autoencoder)
-        about = {
-            "unet_steps": unet.STEPS,
-            "vae_steps": len(vae.RATES) + len(vae.DECODER_RATES),
-            "scenes": sum(one.count for one in latents.SETS),
-        }
+        steps = {"unet_steps": unet.STEPS, "vae_steps": len(vae.RATES) + len(vae.DECODER_RATES)}
+        about = {**steps, "scenes": sum(one.count for one in latents.SETS)}
         export.export_model(model, autoencoder, seen, MODEL_FILE, about)
-    if arguments.stage in ("judges", "all"):
-        _, _, shipped = load_demo_model()
-        pictures = judges.Pictures.of(work, shipped.first_stage_model)
-        for file, train in ((recognizer.FILE, judges.train_recognizer), (image_text.FILE, judges.train_image_text)):
-            judge, accuracies = train(work, pictures)
-            export.write(judge.state_dict(), file, accuracies)
+    _, _, shipped = load_demo_model()
+    pictures = judges.Pictures.of(work, shipped.first_stage_model)
+    for file, train in ((recognizer.FILE, judges.train_recognizer), (image_text.FILE, judges.train_image_text)):
+        judge, accuracies = train(work, pictures)
+        export.write(judge.state_dict(), file, accuracies)
 
 
 if __name__ == "__main__":

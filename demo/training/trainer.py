@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from cns_core.atomic_write import replacing
@@ -42,11 +43,11 @@ def optimize(
     rates: list[float],
     loss_of: Callable[[int], Tensor],
     adam_rate: float = 1.0,
-    after: Callable[[int], None] = lambda step: None,
-    average: nn.Module | None = None,
+    average: AveragedModel | None = None,
+    averaged_from: int = 0,
 ) -> None:
     """Takes a step with each of the learning rates ``rates``, from wherever ``file`` says. ``loss_of(step)`` must depend on the
-    step alone, so that a resumed run equals an unbroken one. ``after(step)`` may keep up an ``average``: it is saved too.
+    step alone, so that a resumed run equals an unbroken one. ``average``: of the weights since step ``averaged_from``.
     """
     model.train().requires_grad_(True)
     optimizer = MuonWithAdam(model, adam_rate)
@@ -60,7 +61,8 @@ def optimize(
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(rates[step])
-        after(step)
+        if average and step >= averaged_from:
+            average.update_parameters(model)
         smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
         steps.set_postfix(loss=smooth, refresh=False)
         if time.monotonic() - saved > _SAVE_SECONDS or step + 1 == len(rates):

@@ -98,9 +98,5 @@ def _optimize(model: UNetAndText, latents: Tensor, prompts: Tensor, empty: Tenso
         weights = (_MAX_SNR * (1 - signal) / signal).clamp(max=1)
         return (weights * (predicted.float() - noise).square()).mean()
 
-    def average(step: int) -> None:
-        if step >= _COOLED_FROM:
-            averaged.update_parameters(model)
-
-    optimize(file, model, _RATES, loss_of, after=average, average=averaged)
+    optimize(file, model, _RATES, loss_of, average=averaged, averaged_from=_COOLED_FROM)
     model.load_state_dict(averaged.module.state_dict())

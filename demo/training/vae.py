@@ -10,6 +10,7 @@ normalize each channel by itself and so take a flat background's colour away.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from comfy.taesd.taesd import TAESD
 from torch import Tensor, nn
 from torch.nn import functional
 
-from demo.judges.pixels import as_input
+from demo.judges.trunk import as_input
 from demo.model import new_vae
 
 from .extended import EXTENDED
@@ -29,7 +30,6 @@ from .trainer import DEVICE, mixed_precision, one_cycle, optimize
 RATES = one_cycle(3_000, 1e-3) + one_cycle(6_000, 6e-4)  # warm restarts: Loshchilov & Hutter 2017
 DECODER_RATES = one_cycle(900, 5e-4)
 _BIAS_RATE = 0.25
-_OF_EACH = 1  # picture of each set in a step; the decoder alone learns from twice as many
 _MOMENT_WEIGHT = 0.02  # holds each latent channel at mean 0 and spread 1, which SD-1.5's sampler expects
 _LATENT_NOISE = 0.05  # the decoder learns to cope with what a sampler leaves
 
@@ -40,25 +40,17 @@ def train(folder: Path) -> TAESD:
     encoder, decoder = vae.taesd_encoder, vae.taesd_decoder
     both = nn.ModuleList([encoder, decoder]).to(DEVICE, memory_format=torch.channels_last)
 
-    def loss_of_both(step: int) -> Tensor:
-        x = _batch(sets, step, _OF_EACH)
+    def loss_of(step: int, of_each: int = 1) -> Tensor:
+        x = _batch(sets, step, of_each)
         with mixed_precision():
             latents = encoder(x * 0.5 + 0.5)
-            output = decoder(_noised(latents))
+            output = decoder(latents + _LATENT_NOISE * torch.randn_like(latents))
         moments = latents.mean((0, 2, 3)).square().sum() + (latents.std((0, 2, 3)) - 1).square().sum()
         return _error(output, x) + _MOMENT_WEIGHT * moments
 
-    def loss_of_decoder(step: int) -> Tensor:
-        x = _batch(sets, step, 2 * _OF_EACH)
-        with mixed_precision():
-            with torch.no_grad():
-                latents = encoder(x * 0.5 + 0.5)
-            output = decoder(_noised(latents))
-        return _error(output, x)
-
-    optimize(folder / "vae_training.safetensors", both, RATES, loss_of_both, _BIAS_RATE)
-    encoder.eval()
-    optimize(folder / "decoder_training.safetensors", decoder, DECODER_RATES, loss_of_decoder, _BIAS_RATE)
+    optimize(folder / "vae_training.safetensors", both, RATES, loss_of, _BIAS_RATE)
+    encoder.eval().requires_grad_(False)  # of the moments nothing is learned any more
+    optimize(folder / "decoder_training.safetensors", decoder, DECODER_RATES, partial(loss_of, of_each=2), _BIAS_RATE)
     return vae.to(DEVICE).eval().requires_grad_(False)
 
 
@@ -68,10 +60,6 @@ def _batch(sets: list[np.ndarray], step: int, of_each: int) -> Tensor:
     rng = np.random.default_rng(step)
     data = np.concatenate([pixels[np.sort(rng.integers(len(pixels), size=of_each))] for pixels in sets])
     return as_input(data).to(DEVICE, memory_format=torch.channels_last)
-
-
-def _noised(latents: Tensor) -> Tensor:
-    return latents + _LATENT_NOISE * torch.randn_like(latents)
 
 
 def _edges(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,7 @@ def draw(scene: Scene, rng: random.Random, world: World) -> Image.Image:
     shapes = Image.new("L", (size, size))
     for thing, (x, y, radius) in zip(scene.things, _layout(scene, rng), strict=True):
         scale = radius * SIZES[thing.size] * rng.uniform(0.95, 1.05) * size
-        _draw_thing(picture, shapes, thing, world.things[thing.name], (x * size, y * size), scale, rng.uniform(-8, 8))
+        _draw_thing(picture, shapes, thing, world.things[thing.name], (x * size, y * size, scale), rng.uniform(-8, 8))
     return world.styles[scene.style](picture, shapes, rng)
 
 
@@ -76,14 +76,10 @@ def _layout(scene: Scene, rng: random.Random) -> list[tuple[float, float, float]
 
 
 def _draw_thing(
-    picture: Image.Image,
-    shapes: Image.Image,
-    thing: Thing,
-    parts: list[Part],
-    centre: tuple[float, float],
-    radius: float,
-    degrees: float,
+    picture: Image.Image, shapes: Image.Image, thing: Thing, parts: list[Part], at: tuple[float, float, float], degrees: float
 ) -> None:
+    """``at``: centre and radius in pixels."""
+    x, y, radius = at
     side = 2 * math.ceil(radius) + 4
     layer, body = Image.new("RGBA", (side, side)), Image.new("L", (side, side))
     color = COLORS.get(thing.color, (0, 0, 0))  # what has no colour of its own has fixed ones only
@@ -97,7 +93,7 @@ def _draw_thing(
         layer.paste(paint, (0, 0), mask)
         body = ImageChops.lighter(body, mask)
     layer, body = layer.rotate(degrees, Image.Resampling.BICUBIC), body.rotate(degrees, Image.Resampling.BICUBIC)
-    corner = (round(centre[0] - side / 2), round(centre[1] - side / 2))
+    corner = (round(x - side / 2), round(y - side / 2))
     picture.paste(layer, corner, body)
     shapes.paste(255, corner, body)
 

@@ -22,14 +22,6 @@ def box(tone: str, left: float, top: float, right: float, bottom: float) -> Part
     return tone, "polygon", [left, top, right, top, right, bottom, left, bottom]
 
 
-def polygon(tone: str, *points: float) -> Part:
-    return tone, "polygon", list(points)
-
-
-def line(tone: str, width: float, *points: float) -> Part:
-    return tone, "line", [width, *points]
-
-
 def ring(tone: str, x: float, y: float, rx: float, ry: float, width: float) -> Part:
     return tone, "ring", [x - rx, y - ry, x + rx, y + ry, width]
 
@@ -60,9 +52,9 @@ def _part(element: ElementTree.Element) -> Part:
             left, top, width, height = numbers("x", "y", "width", "height")
             return box(tone, left, top, left + width, top + height)
         case "polygon":
-            return polygon(tone, *numbers("points"))
+            return tone, "polygon", numbers("points")
         case "polyline":
-            return line(tone, *numbers("stroke-width", "points"))
+            return tone, "line", numbers("stroke-width", "points")
         case "path":  # from the left over the top to the right: the upper half of a disc
             left, y, radius, *_ = numbers("d")
             return tone, "pie", [left, y - radius, left + 2 * radius, y + radius, 180, 360]

@@ -26,7 +26,7 @@ def test_setup_says_what_is_used(comfyui):
     ("command", "takes"),
     [
         ("demo", "--checkpoint CHECKPOINT"),
-        ("train-demo-model", "--stage {vae,model,judges,all}"),
+        ("train-demo-model", "--only-judges"),
         ("science", "--seeds SEEDS"),
         ("evaluate", "--concepts CONCEPTS"),
         ("bench", "--pixels PIXELS"),

@@ -42,11 +42,7 @@ def run(file, steps: int | None = None) -> nn.ModuleList:
             raise KeyboardInterrupt
         return model(torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(step))).square().mean()
 
-    def average(step: int) -> None:
-        if step >= 5:
-            averaged.update_parameters(model)
-
-    trainer.optimize(file, model, [1e-2] * 20, loss_of, after=average, average=averaged)
+    trainer.optimize(file, model, [1e-2] * 20, loss_of, average=averaged, averaged_from=5)
     return nn.ModuleList([model, averaged.module])
 
 

@@ -18,8 +18,8 @@ from benchmarks.science.sequences import Sequence, load_states
 from benchmarks.science.variants import KEPT
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
-from demo.judges.pixels import as_input
 from demo.judges.recognizer import PRESENT
+from demo.judges.trunk import as_input
 from demo.model import PIXELS
 from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.palette import COLORS
