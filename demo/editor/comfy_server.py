@@ -41,10 +41,9 @@ class Result:
     """What one queued prompt led to. ``error`` is the ``execution_error`` message; ``interrupted`` after a Cancel."""
 
     prompt_id: str
-    seconds: float
+    seconds: float = 0.0
     outputs: dict = field(default_factory=dict)
     messages: list[dict] = field(default_factory=list)
-    texts: list[tuple[str, str]] = field(default_factory=list)  # (node id, progress text)
     error: dict | None = None
     interrupted: bool = False
 
@@ -64,11 +63,10 @@ class ComfyServer:
         self,
         comfyui: Path,
         base: Path,
-        python: str = sys.executable,
         options: tuple[str, ...] = ("--cpu",),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.comfyui, self.base, self.python, self.options = comfyui, base, python, options
+        self.comfyui, self.base, self.options = comfyui, base, options
         own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # dev.py's, which users have not
         self._environment = {**own, "PYTHONUTF8": "1", **(environment or {})}
         with socket.socket() as probe:
@@ -82,16 +80,9 @@ class ComfyServer:
         self._messages: queue.Queue = queue.Queue()
 
     def __enter__(self) -> ComfyServer:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         command = [
-            *(self.python, str(self.comfyui / "main.py"), "--port", str(self.port), "--base-directory", str(self.base)),
+            *(sys.executable, str(self.comfyui / "main.py"), "--port", str(self.port), "--base-directory", str(self.base)),
             *("--disable-auto-launch", "--use-pytorch-cross-attention", "--database-url", "sqlite:///:memory:"),
             *("--temp-directory", str(self._temp)),  # a server empties its temp when it starts: not another one's
             *self.options,
@@ -103,6 +94,10 @@ class ComfyServer:
         except BaseException:  # Ctrl-C too
             self.stop()
             raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -165,22 +160,16 @@ class ComfyServer:
         """A picture a node reported, as PNG bytes."""
         return self.get("/view?" + urllib.parse.urlencode(file))
 
-    def queue(self, prompt: dict) -> str:
-        return self.post("/prompt", {"prompt": prompt, "client_id": self.client_id})["prompt_id"]
-
     def run(self, prompt: dict, timeout: float = 600, on_message: Callable[[dict], None] = lambda message: None) -> Result:
         """Queues a prompt and waits until it is done, failed or interrupted. ``on_message`` hears everything at once."""
         started = time.monotonic()
-        result = Result(self.queue(prompt), 0.0)
+        result = Result(self.post("/prompt", {"prompt": prompt, "client_id": self.client_id})["prompt_id"])
         while True:
             try:
                 message = self._messages.get(timeout=max(0.0, timeout - (time.monotonic() - started)))
             except queue.Empty as error:
                 raise TimeoutError(f"The prompt was not done after {timeout} s:\n{self.log()[-2000:]}") from error
             on_message(message)
-            if message["type"] == "progress_text":
-                result.texts.append((message["data"]["node"], message["data"]["text"]))
-                continue
             data = message.get("data", {})
             if data.get("prompt_id") not in (result.prompt_id, None):
                 continue
@@ -192,16 +181,8 @@ class ComfyServer:
             if finished or result.error or result.interrupted:
                 break
         result.seconds = time.monotonic() - started
-        result.outputs = self._history(result.prompt_id).get("outputs", {})
+        result.outputs = {data["node"]: data["output"] for data in result.of("executed") if data["output"]}
         return result
-
-    def _history(self, prompt_id: str) -> dict:
-        for _ in range(50):  # the record is written just after the last message
-            history = json.loads(self.get(f"/history/{prompt_id}"))
-            if prompt_id in history:
-                return history[prompt_id]
-            time.sleep(0.1)
-        return {}
 
     async def _listen(self) -> None:
         async with aiohttp.ClientSession() as session:

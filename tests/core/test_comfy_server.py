@@ -21,6 +21,6 @@ def test_a_server_whose_websocket_says_nothing_is_stopped(tmp_path, monkeypatch)
     (tmp_path / "queue").write_text("{}", encoding="utf-8")
     monkeypatch.setattr(comfy_server, "_FIRST_MESSAGE_SECONDS", 0.1)
     server = comfy_server.ComfyServer(tmp_path, tmp_path)
-    with pytest.raises(queue.Empty):
-        server.start()
+    with pytest.raises(queue.Empty), server:
+        pytest.fail("it has started")
     assert server._process.poll() is not None

@@ -98,7 +98,7 @@ def test_losses_reach_the_page_once(taught):
     assert all(instance > 0 and prior > 0 and regularization >= 0 for instance, prior, regularization, _ in rows)
     assert all(0 <= moved < 1 for *_, moved in rows)
     assert [message["progress"] for message in messages][-2:] == ["running", "done"]
-    assert node not in {owner for owner, _ in result.texts}
+    assert node not in {data["node"] for data in result.of("progress_text")}
     assert result.of("preview") == []
 
 

@@ -38,7 +38,7 @@ def test_the_node_shows_what_it_loaded_and_left_out(server, folder):
         "1.jfif, 2.gif, 10.png: scaled down to 64 px on the shorter side.\n"
         "1.caption: only the first of 2 captions (one per line) is used."
     )
-    assert (stored, report) in result.texts  # what the node shows
+    assert (stored, report) in [(data["node"], data["text"]) for data in result.of("progress_text")]  # what the node shows
 
 
 def test_one_caption_in_a_folder_of_prior_images_and_a_name_with_placeholders(server, base, folder, pictures):
