@@ -93,6 +93,7 @@ class Graph:
     def add(
         self, kind: str, at: tuple[int, int] = (0, 0), title: str = "", size: tuple[int, int] = (300, 0), **inputs: object
     ) -> Node:
+        inputs = {name: value for name, value in inputs.items() if value is not None}
         info = self.object_info[kind]
         known = {one.name: one for one in inputs_of(info)}
         if unknown := inputs.keys() - known.keys():
@@ -118,10 +119,6 @@ class Graph:
     def box_of(self, node: str) -> str:
         """The subgraph's node that a node is in; empty where it is in none."""
         return next((host for host, box in self.boxes.items() if node in box.nodes), "")
-
-    def note(self, at: tuple[int, int], size: tuple[int, int], text: str) -> None:
-        node = Node(len(self.places) + 1, [])
-        self.places[node], self.notes[node] = Place(at, size, "Read me"), text
 
     def group(self, title: str, bounding: tuple[int, int, int, int], color: str = BLUE) -> None:
         box = {"id": len(self.groups) + 1, "title": title, "bounding": list(bounding), "color": color}

@@ -17,7 +17,6 @@ from playwright.sync_api import Page, sync_playwright
 from demo.editor.canvas.workflow_file import FOLDER, document
 from demo.editor.comfy_server import ComfyServer
 from demo.editor.graph import Graph
-from demo.editor.workflows import using
 from docs.build.on_demo_model import TEXTS
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +35,6 @@ SHOWN_IN = {
     "edit_and_export": ("CNS_RemoveConcept", "CNS_ExportState"),
     "evaluate": ("CNS_EvaluateImages",),
 }
-NO_TEMPLATES = {"evaluate": using.evaluate}
 RUN = ("no_gpu_tour", "inspect")
 _FRAME = 40  # pixels around what is shown
 # Nothing opens over the nodes, which are drawn on the canvas.
@@ -95,10 +93,20 @@ def make(server: ComfyServer) -> None:
 
 
 def _workflow(name: str, server: ComfyServer) -> dict:
-    if name not in NO_TEMPLATES:
-        return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    if name == "evaluate":
+        return _evaluate(server)
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _evaluate(server: ComfyServer) -> dict:
+    """No template, as it needs a judge."""
     flow = Graph(server.object_info())
-    NO_TEMPLATES[name](flow)
+    pictures = flow.add("LoadImage", (0, 0), size=(300, 300))
+    concept = flow.add("CNS_CaptionConceptImages", (340, 0), images=pictures("IMAGE"), noun="dog")
+    made = flow.add("LoadImage", (0, 380), size=(300, 300))
+    wired = {"images": made("IMAGE"), "concept": concept("concept")}
+    scores = flow.add("CNS_EvaluateImages", (760, 0), prompts="a <new1> dog on a beach", **wired)
+    flow.add("PreviewAny", (1160, 0), size=(320, 260), source=scores("summary"))
     return document(flow)
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from playwright.sync_api import ElementHandle, Page
 
-from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Material, applied, choose, sampled, train
+from demo.editor.canvas.parts import DEMO, DEMO_TRAINING, Flow, Material
 from demo.editor.canvas.workflow_file import document
-from demo.editor.graph import Graph
 
 LITEGRAPH, NODES_2 = "litegraph", "nodes_2"
 SCREENSHOTS = Path(os.environ["CNS_BASE"]).parent / "screenshots"
@@ -103,7 +102,7 @@ def prompt_box(page: Page) -> ElementHandle:
 
 def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] = ("robot",), **training: object) -> dict:
     """The demo model learns concepts; a prompt with their tokens is sampled. No two have a seed in common: none is cached."""
-    flow = Graph(object_info)
+    flow = Flow(object_info)
     demo = flow.add("CNS_LoadDemoModel", (0, 0))
     loaded = demo("MODEL"), demo("CLIP"), demo("VAE")
     general = flow.add(
@@ -116,17 +115,17 @@ def teaching_workflow(object_info: dict, steps: int, concepts: tuple[str, ...] =
         settings = {**DEMO_TRAINING, "steps": steps, "seed": next(_seeds), "preview_every": 0, **training}
         state = teach(flow, (800, 1200 * row), loaded, general, material, state, **settings)
     saved = flow.add("CNS_SaveState", (2200, 0), state=state, filename_prefix="cns/browser")
-    taught = applied(flow, (2200, 200), loaded, saved())
-    image = sampled(flow, (2600, 200), taught, "a <new1> toy on a beach", 1, 1, DEMO)
+    taught = flow.applied((2200, 200), loaded, saved())
+    image = flow.sampled((2600, 200), taught, "a <new1> toy on a beach", 1, 1, DEMO)
     flow.add("SaveImage", (3300, 200), images=image, filename_prefix="cns/browser")
     return {"id": str(uuid.uuid4()), **document(flow)}  # as a workflow that was saved
 
 
-def teach(flow: Graph, at: tuple[int, int], loaded, general, material: Material, previous=None, **training: object):
+def teach(flow: Flow, at: tuple[int, int], loaded, general, material: Material, previous=None, **training: object):
     """Captions to state: the column of selection nodes, Train CNS Step, and what it says."""
     x, y = at
-    described, chosen = choose(flow, at, loaded, general, material, previous)
-    trained = train(flow, (x + 380, y), loaded, described, chosen, material, previous, **training)
+    described, chosen = flow.choose(at, loaded, general, material, previous)
+    trained = flow.train((x + 380, y), loaded, described, chosen, material, previous, **training)
     flow.add("PreviewAny", (x + 780, y), f"{material.token}: summary", (420, 300), source=trained("summary"))
     return trained()
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from demo.editor.graph import Graph
+from demo.editor.canvas.parts import Flow
 
 from . import on_the_demo_model, regional, teaching, using
 
-_BUILDERS: tuple[Callable[[Graph], None], ...] = (
+_BUILDERS: tuple[Callable[[Flow], None], ...] = (
     on_the_demo_model.no_gpu_tour,
     teaching.first_steps,
     teaching.continual_training,
@@ -23,7 +23,7 @@ _BUILDERS: tuple[Callable[[Graph], None], ...] = (
 WORKFLOWS = {build.__name__: build for build in _BUILDERS}
 
 
-def graph_of(name: str, object_info: dict) -> Graph:
-    graph = Graph(object_info, name)
+def graph_of(name: str, object_info: dict) -> Flow:
+    graph = Flow(object_info, name)
     WORKFLOWS[name](graph)
     return graph
