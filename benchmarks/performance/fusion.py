@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.baselines import METHODS
-from benchmarks.performance.setting import peak_memory, seconds
+from benchmarks.performance.setting import peak_resident_memory, seconds
 
 _WIDTH, _ROWS, _ORDINARY = 768, 7, 2_000  # text features; of a concept; of 200 prompts
 _BLOCKS = {320: 5, 640: 5, 1280: 6}  # SD 1.5's cross-attention blocks by their width, with K and V each
 
 
 def measure(base: Path, method: str) -> dict[str, object]:
-    """``memory``: what it takes beside the pretrained weights, the concepts' own included."""
+    """On the CPU, also where there is a GPU. ``memory``: bytes beside the pretrained weights, the concepts' own included."""
     how, generator = METHODS[method], torch.Generator().manual_seed(0)
     assert how.fuse is not None
     fuse = how.fuse
@@ -23,7 +23,7 @@ def measure(base: Path, method: str) -> dict[str, object]:
         return torch.randn(rows, _WIDTH, generator=generator)
 
     pretrained = [random(width) for width, count in _BLOCKS.items() for _ in range(2 * count)]
-    before = peak_memory()
+    before = peak_resident_memory()
     tuned = [[weight + 0.01 * random(len(weight)) for _ in range(7)] for weight in pretrained]
     features, ordinary = [random(_ROWS) for _ in range(7)], random(_ORDINARY)
 
@@ -31,4 +31,4 @@ def measure(base: Path, method: str) -> dict[str, object]:
         for weight, own in zip(pretrained, tuned, strict=True):
             fuse(weight, own, features, ordinary)
 
-    return {"title": how.title, "time": seconds(fuse_all), "memory": peak_memory() - before}
+    return {"title": how.title, "time": seconds(fuse_all), "memory": peak_resident_memory() - before}

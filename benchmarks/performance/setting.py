@@ -86,8 +86,11 @@ def costs(train: Callable[[int], object], steps: int) -> dict[str, float]:
 
 def peak_memory() -> int:
     """Bytes: the device's highest allocation, or the process's highest resident memory where there is no GPU."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_resident_memory()
+
+
+def peak_resident_memory() -> int:
+    """Bytes of RAM, whatever a GPU holds."""
     if sys.platform == "win32":
         import psutil
 
