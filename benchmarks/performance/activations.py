@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -10,17 +11,25 @@ from comfy.supported_models import SD15
 
 from cns_core.kv_layers import find_kv_modules
 from cns_core.training.checkpointing import checkpointed
+from cns_core.training.frozen import lean_convolutions
 from demo.training.random_checkpoint import UNET_CONFIG
 
 
-def measure(base: Path) -> dict[str, int]:
+def measure(base: Path) -> dict[str, dict[str, int]]:
     """Bytes of a sample at 256 px in float32."""
     unet = SD15(UNET_CONFIG).get_model({}, "", device="cpu").diffusion_model.requires_grad_(False)
     for parameter in unet.parameters():
         parameter.data.normal_(std=0.01)
     for module in find_kv_modules(unet).values():
         module.weight.requires_grad_(True)
-    return {"kept": kept_bytes(unet, checkpointing=False), "checkpointed": kept_bytes(unet, checkpointing=True)}
+    kept = {}
+    for title, convolutions in {
+        "as torch keeps them": nullcontext(),
+        "without the inputs of frozen convolutions": lean_convolutions(unet),
+    }.items():
+        with convolutions:
+            kept[title] = {"all kept": kept_bytes(unet, False), "gradient checkpointing": kept_bytes(unet, True)}
+    return kept
 
 
 def kept_bytes(unet: torch.nn.Module, checkpointing: bool, width: int = 768) -> int:
