@@ -4,45 +4,43 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cns_core.comfy_adapter.pictures.folders import (
-    PICTURE_SUFFIXES,
-    PictureFile,
-    PictureFolder,
-    load_pictures,
-    natural_order,
-)
+from cns_core.comfy_adapter.pictures.folders import PictureFile, load_pictures, pictures_in, subfolders_in
 from cns_core.comfy_adapter.teach_folder import noun_of
 from cns_core.concept import Concept
 from cns_core.contexts import undescribed
 from cns_core.errors import CNSError
 
-_CLASSES = "prompts_and_classes.txt"
-
 
 @dataclass(frozen=True)
 class Subject:
-    """A concept on disk. ``captions``: the folder of text files named like the pictures."""
+    """A concept on disk. ``captions``: a folder of text files named like the pictures, if they do not lie beside them."""
 
     name: str
     noun: str
     pictures: Path
-    captions: Path
+    captions: Path | None = None
 
     def read(self, token: str, resolution: int) -> Concept:
-        """Raises CNSError where no picture can be read."""
-        paths = _in_order(filter(_is_picture, self.pictures.iterdir()))
-        files = tuple(PictureFile(path, self._caption(path), None) for path in paths)
-        loaded = load_pictures(PictureFolder(self.pictures, files, ()), resolution, lambda: None)
-        captions = tuple(text or undescribed(self.noun, number) for number, text in enumerate(loaded.captions))
-        return Concept(token, self.noun, tuple(image[0] for image in loaded.images), captions)
+        """With captions and masks, as Teach Folder reads them; prints what was read and what was left out.
 
-    def _caption(self, picture: Path) -> Path | None:
-        file = self.captions / f"{picture.stem}.txt"
-        return file if file.is_file() else None
+        Raises:
+            CNSError: no picture can be read, or a caption cannot.
+        """
+        folder = pictures_in(self.pictures)
+        folder = replace(folder, pictures=tuple(map(self._with_caption, folder.pictures)))
+        loaded = load_pictures(folder, resolution, lambda: None)
+        print(f"{self.name}: {loaded.report}", flush=True)
+        images = tuple(image[0] for image in loaded.images)
+        captions = tuple(text or undescribed(self.noun, number) for number, text in enumerate(loaded.captions))
+        masks = tuple(None if mask is None else mask[0] for mask in loaded.masks)
+        return Concept(token, self.noun, images, captions, masks)
+
+    def _with_caption(self, picture: PictureFile) -> PictureFile:
+        file = self.captions / f"{picture.path.stem}.txt" if self.captions else None
+        return replace(picture, captions=file) if file and file.is_file() else picture
 
 
 def find_subjects(root: Path) -> list[Subject]:
@@ -52,15 +50,12 @@ def find_subjects(root: Path) -> list[Subject]:
         CNSError: there are none.
     """
     if (root / "dataset.json").is_file():
-        found = _custom_concept_101(root)
-    elif (root / "images").is_dir():
-        found = [_subject(folder, root / "caption" / folder.name) for folder in _folders(root / "images")]
-    else:
-        classes = _dreambench_classes(root / _CLASSES)
-        found = [_subject(folder, folder, classes.get(folder.name)) for folder in _folders(root)]
-    if not found:
-        raise CNSError(f"{root} holds no folders with pictures: give CustomConcept101's, CIFC's or DreamBench's, or your own.")
-    return found
+        return _custom_concept_101(root)
+    if (root / "images").is_dir():
+        names = subfolders_in(root / "images")
+        return [Subject(name, _noun(name), root / "images" / name, root / "caption" / name) for name in names]
+    classes = _dreambench_classes(root / "prompts_and_classes.txt")
+    return [Subject(name, classes.get(name) or _noun(name), root / name) for name in subfolders_in(root)]
 
 
 def chosen(subjects: list[Subject], names: list[str], count: int) -> list[Subject]:
@@ -78,8 +73,11 @@ def chosen(subjects: list[Subject], names: list[str], count: int) -> list[Subjec
 
 def _custom_concept_101(root: Path) -> list[Subject]:
     entries = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
-    folders = [(entry, root / entry["instance_data_dir"]) for entry in entries]
-    return [_subject(folder, folder, entry["class_prompt"]) for entry, folder in folders if folder.is_dir()]
+    known = [(root / entry["instance_data_dir"], entry["class_prompt"]) for entry in entries]
+    found = [Subject(folder.name, noun, folder) for folder, noun in known if folder.is_dir()]
+    if not found:
+        raise CNSError(f"{root} holds none of the folders that its dataset.json names: download their pictures too.")
+    return found
 
 
 def _dreambench_classes(file: Path) -> dict[str, str]:
@@ -87,19 +85,6 @@ def _dreambench_classes(file: Path) -> dict[str, str]:
     return dict(line.split(",") for line in lines if re.fullmatch(r"\w+,[\w ]+", line))
 
 
-def _subject(pictures: Path, captions: Path, noun: str | None = None) -> Subject:
-    """Without a noun the folder's name tells it: ``duck_toy2`` is a duck toy."""
-    spoken = re.sub(r"\d+$", "", noun_of(pictures.name)).replace("_", " ").strip()
-    return Subject(pictures.name, noun or spoken, pictures, captions)
-
-
-def _folders(root: Path) -> list[Path]:
-    return _in_order(path for path in root.iterdir() if path.is_dir() and any(map(_is_picture, path.iterdir())))
-
-
-def _in_order(paths: Iterable[Path]) -> list[Path]:
-    return sorted(paths, key=lambda path: natural_order(path.name))
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES
+def _noun(folder: str) -> str:
+    """``duck_toy2`` holds pictures of a duck toy."""
+    return re.sub(r"\d+$", "", noun_of(folder)).replace("_", " ").strip()

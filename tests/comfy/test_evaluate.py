@@ -64,6 +64,36 @@ def test_custom_concept_101(tmp_path):
     ]
     (tmp_path / "dataset.json").write_text(json.dumps(entries))
     assert told(tmp_path) == [("scene_barn", "barn")]
+    (tmp_path / "dataset.json").write_text(json.dumps(entries[1:]))
+    with pytest.raises(CNSError, match="none of the folders that its dataset.json names: download their pictures"):
+        find_subjects(tmp_path)
+
+
+def test_masks_and_captions_are_read_as_the_nodes_read_them(tmp_path, capsys):
+    """01 has a mask and captions of both kinds, 02 has none; what else is there is named."""
+    dog = tmp_path / "dog"
+    for name in ("01.png", "01-condlabel.png", "02.png"):
+        picture(dog / name)
+    mask = Image.new("L", (90, 70))
+    mask.paste(255, (0, 0, 45, 70))
+    mask.save(dog / "01-masklabel.png")
+    (dog / "01.txt").write_text("a dog on grass")
+    (dog / "01.caption").write_text("not this")
+    (dog / "02.caption").write_text("a dog in snow")
+    (subject,) = find_subjects(tmp_path)
+    concept = subject.read("<new1>", 64)
+    assert concept.captions == ("a dog on grass", "a dog in snow")
+    assert [image.shape for image in concept.images] == [(64, 82, 3)] * 2
+    assert concept.masks[1] is None
+    assert concept.masks[0].shape == (64, 82)
+    assert concept.masks[0][:, :40].min() == 1
+    assert concept.masks[0][:, 42:].max() == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "dog: 2 pictures, 2 with a caption, 1 with a mask: 01.png, 02.png.",
+        "01.png, 02.png: scaled down to 64 px on the shorter side.",
+        "01-condlabel.png: left out (conditioning image).",
+        "01.caption: left out (01.txt takes precedence).",
+    ]
 
 
 def test_what_is_taught_can_be_chosen(tmp_path):

@@ -1,4 +1,4 @@
-"""Folders of pictures inside ComfyUI's ``input``: which files are pictures, captions and masks, and what else is there."""
+"""Folders of pictures: which files are pictures, captions and masks, and what else is there."""
 
 from __future__ import annotations
 
@@ -116,12 +116,20 @@ def collections() -> list[str]:
 
 
 def subfolders(folder: str) -> list[str]:
-    """The names of the folders of pictures in a folder inside ComfyUI's input, in natural order.
+    """:func:`subfolders_in` a folder inside ComfyUI's input.
 
     Raises:
         CNSError: no such folder, outside of input, or without any.
     """
-    path = _inside_input(folder)
+    return subfolders_in(_inside_input(folder))
+
+
+def subfolders_in(path: Path) -> list[str]:
+    """The names of the folders of pictures in a folder, in natural order.
+
+    Raises:
+        CNSError: there are none, or it cannot be read.
+    """
     try:
         below = [entry.name for entry in path.iterdir() if os.path.isdir(entry) and not _of_the_system(entry.name)]
         names = [name for name in below if any(_is_picture(file) for file in os.listdir(path / name))]
@@ -142,12 +150,20 @@ def natural_order(name: str) -> tuple[list[str | int], str]:
 
 
 def find_pictures(folder: str) -> PictureFolder:
-    """The pictures of a folder inside ComfyUI's input in natural order, with their captions; notes say what is left out.
+    """:func:`pictures_in` a folder inside ComfyUI's input.
 
     Raises:
         CNSError: no such folder, outside of input, or without pictures.
     """
-    path = _inside_input(folder)
+    return pictures_in(_inside_input(folder))
+
+
+def pictures_in(path: Path) -> PictureFolder:
+    """The pictures of a folder in natural order, with their captions and masks; notes say what is left out.
+
+    Raises:
+        CNSError: there are none, or it cannot be read.
+    """
     try:
         names = sorted((file.name for file in path.iterdir() if not _of_the_system(file.name)), key=natural_order)
     except OSError as error:
