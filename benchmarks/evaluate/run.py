@@ -111,6 +111,8 @@ def parse() -> argparse.Namespace:
         parser.error(f"there is no checkpoint {arguments.checkpoint}")
     if not arguments.concepts.is_dir():
         parser.error(f"there is no folder {arguments.concepts}")
+    if min(arguments.count, arguments.images) < 1:
+        parser.error("--count and --images are at least 1")
     if Path(arguments.clip).is_dir():
         arguments.clip = Path(arguments.clip).resolve()
     if arguments.dino:

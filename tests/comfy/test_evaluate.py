@@ -205,6 +205,15 @@ def test_prompts_are_as_many_as_in_the_paper(evaluation):
     assert single_prompts(evaluation.concepts[1], Counts(1))[0].text == "a <new2> red hat on the beach"
 
 
+def test_no_prompt_is_drawn_twice(evaluation):
+    most = Counts(5, 4, 4)
+    prompts = single_prompts(evaluation.concepts[0], most) + multi_prompts([evaluation.concepts[0]] * 3, most)
+    assert len({prompt.text for prompt in prompts}) == len(prompts) == 13
+    for counts in ((6, 4, 3), (5, 5, 3), (5, 4, 5), (5, -1, 3)):
+        with pytest.raises(CNSError, match="at most 5 different prompts for each concept, 4 with two and 4 with three"):
+            Counts(*counts)
+
+
 def test_the_report_by_hand():
     one = {"CLIP-T": [0.5, 1.0], "CLIP-I": [0.8, 0.4]}  # the second is better in all: 1.4 against 1.3
     two = {"CLIP-T": [0.75, 0.75], "CLIP-I": [0.6, 0.8]}
