@@ -65,7 +65,7 @@ def test_custom_concept_101(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps(entries))
     assert told(tmp_path) == [("scene_barn", "barn")]
     (tmp_path / "dataset.json").write_text(json.dumps(entries[1:]))
-    with pytest.raises(CNSError, match="none of the folders that its dataset.json names: download their pictures"):
+    with pytest.raises(CNSError, match="holds none of the folders that its dataset"):
         find_subjects(tmp_path)
 
 
