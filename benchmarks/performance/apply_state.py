@@ -22,9 +22,9 @@ _ROUNDS = 3
 
 
 def measure(base: Path, dynamic: bool) -> dict[str, object]:
-    """Seconds and bytes copied to the card of each switch first → second → none → first, means over three rounds; ``again`` is
-    the same without a switch. Dynamic VRAM copies when a layer needs its weights: a pass of the UNet is in it. Without a card
-    only its bytes are counted.
+    """Of each switch first → second → none → first, seconds, the mean over three rounds, and bytes copied to the card, counted
+    in a round of its own, as counting takes time; ``again`` is the same without a switch. Dynamic VRAM copies when a layer
+    needs its weights: a pass of the UNet is in it. Without a card only its bytes are counted.
     """
     if not dynamic or _start_dynamic_vram():
         return _measured(open_checkpoint(base), dynamic)
@@ -78,15 +78,17 @@ def _patched(checkpoint: Checkpoint):
 
 
 def _switches(models: dict[str, ModelPatcher], dynamic: bool) -> dict[str, dict[str, float]]:
-    measured: dict[str, list[tuple[float, int]]] = {}
+    switches = {"to second": "second", "to none": "none", "to first": "first", "again": "first"}
+    measured: dict[str, dict[str, float]] = {switch: {"seconds": 0.0, "bytes": 0} for switch in switches}
     _loaded(models["first"], dynamic)
     for _ in range(_ROUNDS):
-        for name in ("second", "none", "first", "again"):
-            with host_vram.counted() if dynamic else _Copies() as copied:
-                taken = seconds(lambda name=name: _loaded(models.get(name, models["first"]), dynamic))
-            measured.setdefault(f"to {name}" if name in models else name, []).append((taken, copied.bytes))
-    means = {name: [sum(values) / _ROUNDS for values in zip(*pairs, strict=True)] for name, pairs in measured.items()}
-    return {name: {"seconds": taken, "bytes": copied} for name, (taken, copied) in means.items()}
+        for switch, name in switches.items():
+            measured[switch]["seconds"] += seconds(lambda name=name: _loaded(models[name], dynamic)) / _ROUNDS
+    for switch, name in switches.items():
+        with host_vram.counted() if dynamic else _Copies() as copied:
+            _loaded(models[name], dynamic)
+        measured[switch]["bytes"] = copied.bytes
+    return measured
 
 
 def _loaded(model: ModelPatcher, dynamic: bool) -> None:
