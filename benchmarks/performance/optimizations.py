@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -11,8 +10,7 @@ from unittest.mock import patch
 import torch
 from comfy.model_base import BaseModel
 
-from benchmarks.performance.setting import concept, costs, lesson, open_checkpoint, prior, seconds
-from cns_core.comfy_adapter import on_device
+from benchmarks.performance.setting import concept, costs, lesson, open_checkpoint, prior
 from cns_core.comfy_adapter import teach as teaching
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.checkpoint.conditioning import encode_all
@@ -80,7 +78,6 @@ class Way:
     prediction: Callable[[PredictNoise, Checkpoint, int, BaseModel], PredictNoise] | None = None
     strategy: str = "concept"
     gradient_checkpointing: str = "off"
-    lean_convolutions: bool = True
     channels_last: bool = False
 
 
@@ -91,7 +88,6 @@ WAYS = {
     "nothing cached": Way(_nothing_cached),
     "all K/V trained, not the selected": Way(strategy="all K/V"),
     "gradient checkpointing": Way(gradient_checkpointing="on"),
-    "inputs of frozen convolutions kept": Way(lean_convolutions=False),
     "channels last": Way(channels_last=True),
     "torch.compile": Way(_compiled),
     **({"CUDA graphs": Way(_graphed)} if torch.cuda.is_available() else {}),
@@ -99,7 +95,7 @@ WAYS = {
 
 
 def measure(base: Path, pixels: int, steps: int, way: str = AS_IT_IS) -> dict[str, float]:
-    """:func:`.costs`, and ``first``: seconds of the first training of two steps, compiling included."""
+    """:func:`.costs` of Train CNS Step, one thing changed."""
     checkpoint, chosen = open_checkpoint(base), WAYS[way]
     predicting = teaching.predict_noise
 
@@ -116,8 +112,5 @@ def measure(base: Path, pixels: int, steps: int, way: str = AS_IT_IS) -> dict[st
         taught = lesson(checkpoint, pixels, chosen.strategy)
         if chosen.channels_last:
             checkpoint.model.model.diffusion_model.to(memory_format=torch.channels_last)
-    with ExitStack() as replaced:
-        replaced.enter_context(patch.object(teaching, "predict_noise", changed))
-        if not chosen.lean_convolutions:
-            replaced.enter_context(patch.object(on_device, "lean_convolutions", lambda unet: nullcontext()))
-        return {"first": seconds(lambda: train(2)), **costs(train, steps)}
+    with patch.object(teaching, "predict_noise", changed):
+        return costs(train, steps)
