@@ -11,8 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.performance import host_vram
-from benchmarks.performance.setting import open_checkpoint, seconds
-from benchmarks.performance.states import random_state
+from benchmarks.performance.setting import open_checkpoint, random_state, seconds
 from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
 from cns_core.comfy_adapter.sparse_adapter import SparseDeltaAdapter

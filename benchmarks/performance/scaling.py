@@ -10,8 +10,7 @@ from pathlib import Path
 import comfy.model_management as memory
 import torch
 
-from benchmarks.performance.setting import lesson, open_checkpoint, seconds, set_up_and_step
-from benchmarks.performance.states import with_random_concept
+from benchmarks.performance.setting import lesson, open_checkpoint, seconds, set_up_and_step, with_random_concept
 from cns_core.calibration import shipped_prompts
 from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""A full-size SD 1.5 with random weights, pictures and neurons, and clocks: what every benchmark here starts from."""
+"""A full-size SD 1.5 with random weights, pictures, neurons and states, and clocks: what every benchmark here starts from."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from cns_core.comfy_adapter.neurons import compute_neurons, select_neurons
 from cns_core.comfy_adapter.prior import Prior
 from cns_core.concept import Concept
 from cns_core.config import SelectionConfig
+from cns_core.masks import NeuronMask
+from cns_core.state import CNSState, LearnedConcept
 from demo.training.random_checkpoint import NAME, make
 
 CAPTIONS = ("a dog on a green field", "a dog in front of a wall", "a small dog", "a dog by a lake", "a dog at night")
+_PROMPTS = ("photo of a {} dog", "a {} dog on a green field", "a {} dog in front of a wall")
 
 
 def open_checkpoint(base: Path, **options: object) -> Checkpoint:
@@ -55,6 +58,22 @@ def prior(pixels: int) -> Prior:
     return Prior(pictures(8, pixels, 2), ("photo of a dog",) * 8)
 
 
+def with_random_concept(state: CNSState, mask: NeuronMask, number: int) -> CNSState:
+    """As a training leaves a state: one more concept, whose neurons moved by about a thousandth."""
+    generator, token = torch.Generator().manual_seed(number), f"<new{number}>"
+    vectors = torch.randn(1, state.layout.in_features, generator=generator) * 0.02
+    learned = LearnedConcept(token, "dog", mask, vectors, tuple(prompt.format(token) for prompt in _PROMPTS))
+    return state.with_concept(learned, torch.randn(mask.count, generator=generator) * 1e-3)
+
+
+def random_state(checkpoint: Checkpoint, number: int) -> CNSState:
+    """One concept on 5 % of the K/V weights, drawn at random."""
+    layout = checkpoint.layout
+    drawn = torch.rand(layout.size, generator=torch.Generator().manual_seed(number)) < 0.05
+    mask = NeuronMask.from_flat(layout, drawn.numpy())
+    return with_random_concept(CNSState.empty(layout, checkpoint.fingerprint), mask, number)
+
+
 def synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -78,8 +97,8 @@ def set_up_and_step(train: Callable[[int], object], steps: int) -> tuple[float, 
 
 
 def costs(train: Callable[[int], object], steps: int) -> dict[str, float]:
-    """``first``: seconds of the first training, of two steps, compiling included; then ``step``: of each, ``all``: of a training
-    with its set-up, loading apart; ``memory``: bytes.
+    """``first``: seconds of the first training, of two steps, compiling included; ``step``: of each step after that; ``all``:
+    of a training with its set-up, loading apart; ``memory``: bytes.
     """
     first = seconds(lambda: train(2))
     set_up, step = set_up_and_step(train, steps)

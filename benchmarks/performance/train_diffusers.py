@@ -15,21 +15,15 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks.performance.setting import concept, costs, prior
 
-_UNET = {
-    "cross_attention_dim": 768,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "attention_head_dim": 8,
-    "layers_per_block": 2,
-    "sample_size": 64,
-}
+# Where they differ from diffusers' and transformers' defaults.
+_UNET = {"cross_attention_dim": 768}
 _VAE = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "block_out_channels": (128, 256, 512, 512),
     "layers_per_block": 2,
-    "latent_channels": 4,
 }
-_CLIP = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+_CLIP = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
 
 
 def measure(base: Path, pixels: int, steps: int) -> dict[str, float]:
@@ -38,7 +32,7 @@ def measure(base: Path, pixels: int, steps: int) -> dict[str, float]:
     unet = UNet2DConditionModel(**_UNET).to(device).requires_grad_(False)
     vae = AutoencoderKL(**_VAE).to(device).requires_grad_(False)
     text = CLIPTextModel(CLIPTextConfig(**_CLIP)).to(device).requires_grad_(False)
-    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000)
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     keys = (".attn2.to_k.weight", ".attn2.to_v.weight")
     trained = [parameter.requires_grad_() for name, parameter in unet.named_parameters() if name.endswith(keys)]
     table = text.get_input_embeddings().weight.requires_grad_()
