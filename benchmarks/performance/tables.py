@@ -80,7 +80,7 @@ def _switch(one: dict[str, float], counted_only: bool) -> str:
 def scoring(measure: Measure, pixels: int, steps: int) -> None:
     """Finding a concept's neurons."""
     result = measure("scoring")
-    rows = [[name, value if isinstance(value, bool | int) else _time(value)] for name, value in result.items()]
+    rows = [[name, _time(result[name])] for name in ("encoding", "scoring")]
     table(["5 captions, 20 calibration prompts, 32 matrices", ""], rows)
     write("scoring", result)
 
