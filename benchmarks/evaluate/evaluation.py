@@ -89,11 +89,11 @@ class Evaluation:
     def _taught(self, state: CNSState | None, concept: Concept) -> CNSState:
         plan, prior = self.plan, Prior()
         config = replace(plan.config, seed=plan.config.seed + (len(state.concepts) if state else 0))
+        base = compute_neurons(self.checkpoint, list(concept.descriptions), self._general.top_fraction, "base", None)
+        neurons = select_neurons(base, self._general, plan.strategy, config.seed, state)  # first, in case it is misspelt
         if plan.priors:
             settings = PriorConfig(plan.priors, config.resolution, plan.sampling_steps)
             prior = make_priors(self.checkpoint, concept.noun, CLASS_CONTEXTS, settings, None)[0]
-        base = compute_neurons(self.checkpoint, list(concept.descriptions), self._general.top_fraction, "base", None)
-        neurons = select_neurons(base, self._general, plan.strategy, config.seed, state)
         return teach(self.checkpoint, Lesson(concept, neurons, prior, state), config, Display())[0]
 
     def _scored(self, scores: Scores, state: CNSState, prompt: Prompt) -> Values:

@@ -26,12 +26,12 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)  # a single measurement in this process: module and keywords as JSON
     arguments = parser.parse_args()
     if arguments.one:
-        return measure_here(arguments)
+        measure_here(arguments)
+        return
     on_gpu = torch.cuda.is_available()
     pixels, steps = arguments.pixels or (512 if on_gpu else 128), arguments.steps or (500 if on_gpu else 6)
     for goal in arguments.goals or TABLES:
         TABLES[goal](lambda module, **keywords: measure_apart(arguments, module, keywords), pixels, steps)
-    return None
 
 
 def measure_apart(arguments: argparse.Namespace, module: str, keywords: dict) -> dict:
