@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks import reporting
@@ -17,7 +17,7 @@ from demo.contact_sheet import contact_sheet
 if TYPE_CHECKING:
     from benchmarks.science.bench import Bench
 
-__all__ = ["mean_sd", "save_grid", "save_plot", "sd", "table", "table_of", "write"]
+__all__ = ["collected", "mean_sd", "save_grid", "save_plot", "sd", "table", "table_of", "write"]
 PICTURES = ROOT / "docs" / "science"
 
 
@@ -33,6 +33,12 @@ def sd(values: np.ndarray, axis: int = 0) -> np.ndarray:
     return values.std(axis, ddof=min(1, values.shape[axis] - 1))
 
 
+def collected(scores: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Of each figure its values in all of ``scores``."""
+    scores = list(scores)
+    return {name: [score[name] for score in scores] for name in scores[0]}
+
+
 def table_of(head: Sequence[str], figures: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     """A row for each title, with its figures in percent."""
     table(head, [[title, *map(mean_sd, values.values())] for title, values in figures.items()])
@@ -45,7 +51,7 @@ def write(bench: Bench, name: str, values: dict[str, object]) -> None:
 
 
 def save_plot(figure: Figure, name: str) -> None:
-    _save(lambda path: FigureCanvasAgg(figure).print_png(path), name)
+    _save(figure.savefig, name)
 
 
 def save_grid(pictures: Sequence[Sequence[np.ndarray | None]], rows: Sequence[str], columns: Sequence[str], name: str) -> None:
@@ -53,7 +59,7 @@ def save_grid(pictures: Sequence[Sequence[np.ndarray | None]], rows: Sequence[st
     _save(contact_sheet(pictures, rows, columns).save, name)
 
 
-def _save(write_to, name: str) -> None:
+def _save(write_to: Callable[[Path], None], name: str) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     path = PICTURES / f"{name}.png"
     write_to(path)
