@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.baselines.fusion import fused
-from benchmarks.kept import kept, kept_state
+from benchmarks.kept import Scores, kept, kept_state
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import (
     IMAGE_COUNTS,
@@ -43,8 +43,8 @@ class Sequence:
     """Concepts to teach in this order, one seed for pictures, training and the noise of the tests.
 
     After each concept it is measured, with ``every`` also the first one and the error on ordinary pictures; at the end all are,
-    and pictures of ordinary prompts.
-    ``multi``: measure prompts with two and three concepts at the end. ``scored`` off: only the states are wanted.
+    and pictures of ordinary prompts. ``multi``: measure prompts with two and three concepts at the end. ``scored`` off: only
+    the states are wanted, and there is no result.
     """
 
     variant: Variant
@@ -54,9 +54,25 @@ class Sequence:
     multi: bool = True
     scored: bool = True
 
-    def folder(self, lab: Lab) -> Path:
+    @property
+    def key(self) -> str:
+        """What its states and its scores are found by."""
         order = hashlib.sha256("-".join(self.names).encode()).hexdigest()[:8]
-        return lab.folder / f"{self.variant.digest()}-{order}-{self.seed}"
+        return f"{self.variant.digest()}-{order}-{self.seed}"
+
+    def folder(self, lab: Lab) -> Path:
+        return lab.folder / self.key
+
+    def file(self, lab: Lab, count: int) -> Path:
+        """Of the state after ``count`` concepts."""
+        return self.folder(lab) / f"{count}.safetensors"
+
+
+def scores_of(lab: Lab, sequence: Sequence) -> Scores:
+    """Their file also says what they are of."""
+    scores = lab.scores(sequence.key)
+    scores.of("of", lambda: {"variant": sequence.variant.title, "concepts": sequence.names, "seed": sequence.seed})
+    return scores
 
 
 def run(lab: Lab, sequence: Sequence) -> dict:
@@ -65,11 +81,11 @@ def run(lab: Lab, sequence: Sequence) -> dict:
     triple prompts at the end. Scores are means over pictures. A sequence whose scores are all there is not taught again.
     """
     folder, names, seed, count = sequence.folder(lab), sequence.names, sequence.seed, len(sequence.names)
-    tokens, scores = tokens_of(names), lab.scores(folder.name)
-
-    @cache
-    def state(after: int) -> CNSState:
-        return taught(lab, sequence, state(after - 1) if after > 1 else None, after)
+    tokens, state = tokens_of(names), cache(partial(taught, lab, sequence))
+    if not sequence.scored:
+        state(count)
+        return {}
+    scores = scores_of(lab, sequence)
 
     def measured(what: str, after: int, tests: list[Test], copies: int) -> Score:
         return scores.of(what, lambda: measure(lab, state(after), names, tests, copies, seed, folder / f"{what}.npz"))
@@ -83,20 +99,18 @@ def run(lab: Lab, sequence: Sequence) -> dict:
         error = scores.of(f"{after} ordinary error", lambda: error_of_ordinary(lab, state(after), seed))
         return error | (measured(f"{after} ordinary", after, ordinary_tests(ORDINARY, seed), 1) if after == count else {})
 
-    if not sequence.scored:
-        state(count)
     result: dict = {"names": names, "seed": seed, "after": []}
-    scores.of("of", lambda: {"variant": sequence.variant.title, "concepts": names, "seed": seed})
     for after, name in enumerate(names, start=1):
         last = after == count
         shown = names if last else dict.fromkeys((names[0], name) if sequence.every else (name,))
-        shown = shown if sequence.scored else ()
         row = dict(scores.of(f"{after} weights", lambda after=after: _weights(state(after))))
         row["concepts"] = {n: concept(after, n) for n in shown}
-        if sequence.scored and (last or sequence.every):
+        if last or sequence.every:
             row["ordinary"] = ordinary(after)
         result["after"].append(row)
-    for amount, tests in multi_of(sequence).items() if sequence.multi and sequence.scored else ():
+    several = multi_tests(names, tokens, seed) if sequence.multi else []
+    for amount in (2, 3):
+        tests = [test for test in several if len(test.concepts) == amount]
         if tests:
             result[f"multi {amount}"] = measured(f"multi {amount}", count, tests, IMAGE_COUNTS[amount])
     return result
@@ -107,32 +121,27 @@ def _weights(state: CNSState) -> dict:
     return {"used": state.used_neurons().share, "mask": concept.mask.share, "moved": concept.figures.get(OFF, {})}
 
 
-def multi_of(sequence: Sequence) -> dict[int, list[Test]]:
-    tests = multi_tests(sequence.names, tokens_of(sequence.names), sequence.seed)
-    return {amount: [test for test in tests if len(test.concepts) == amount] for amount in (2, 3)}
+def taught(lab: Lab, sequence: Sequence, count: int) -> CNSState:
+    """The state after ``count`` concepts; from its file where there is one, else taught after those before."""
+    fuse = sequence.variant.how.fuse
 
+    def lesson(number: int, before: CNSState | None) -> CNSState:
+        name = sequence.names[number - 1]
+        return lab.teach(before, name, tokens_of(sequence.names)[name], sequence.variant, sequence.seed)
 
-def taught(lab: Lab, sequence: Sequence, state: CNSState | None, count: int) -> CNSState:
-    """The state after ``count`` concepts, ``state`` the one before; from its file where there is one."""
-    folder, fuse = sequence.folder(lab), sequence.variant.how.fuse
-    if fuse is None:
-        return _lesson(lab, sequence, state, count, folder / f"{count}.safetensors")
-    alone = [_lesson(lab, sequence, None, number, folder / f"alone {number}.safetensors") for number in range(1, count + 1)]
-    return kept_state(folder / f"{count}.safetensors", lambda: fused(lab.checkpoint, alone, fuse, calibration_prompts()))
+    def made() -> CNSState:
+        if fuse is None:
+            return lesson(count, taught(lab, sequence, count - 1) if count > 1 else None)
+        files = {number: sequence.folder(lab) / f"alone {number}.safetensors" for number in range(1, count + 1)}
+        alone = [kept_state(file, partial(lesson, number, None)) for number, file in files.items()]
+        return fused(lab.checkpoint, alone, fuse, calibration_prompts())
 
-
-def _lesson(lab: Lab, sequence: Sequence, state: CNSState | None, number: int, file: Path) -> CNSState:
-    name = sequence.names[number - 1]
-    token = tokens_of(sequence.names)[name]
-    return kept_state(file, lambda: lab.teach(state, name, token, sequence.variant, sequence.seed))
+    return kept_state(sequence.file(lab, count), made)
 
 
 def load_states(lab: Lab, sequence: Sequence) -> list[CNSState]:
     """States after each concept; those that have no file are taught."""
-    states: list[CNSState] = []
-    for count in range(1, len(sequence.names) + 1):
-        states.append(taught(lab, sequence, states[-1] if states else None, count))
-    return states
+    return [taught(lab, sequence, count) for count in range(1, len(sequence.names) + 1)]
 
 
 def error_of_concept(lab: Lab, state: CNSState | None, name: str, token: str, seed: int) -> Score:

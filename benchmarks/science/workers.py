@@ -9,29 +9,23 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from benchmarks.science.lab import Lab
-    from benchmarks.science.sequences import Sequence
+from benchmarks.science.lab import Lab
+from benchmarks.science.sequences import Sequence, run
 
-Submit = Callable[["Sequence"], Future]
+Submit = Callable[[Sequence], Future]
 Workers = Callable[[], AbstractContextManager[Submit]]
 
 
 @lru_cache(1)
 def _lab(work: Path, results: Path, threads: int) -> Lab:
-    from benchmarks.science.lab import Lab
-
     torch.set_num_threads(threads)
     return Lab.open(work, results)
 
 
 def _run(work: Path, results: Path, threads: int, sequence: Sequence) -> dict:
-    from benchmarks.science.sequences import run
-
     return run(_lab(work, results, threads), sequence)
 
 
@@ -75,8 +69,6 @@ def run_all(sequences: list[Sequence], workers: Workers) -> list[dict]:
         for job in as_completed(jobs):
             index = jobs[job]
             results[index] = job.result()
-            sequence = sequences[index]
-            print(
-                f"{len(results)}/{len(sequences)}  {sequence.variant.title}: {', '.join(sequence.names)}; seed {sequence.seed}"
-            )
+            done = sequences[index]
+            print(f"{len(results)}/{len(sequences)}  {done.variant.title}: {', '.join(done.names)}; seed {done.seed}")
     return [results[index] for index in range(len(sequences))]

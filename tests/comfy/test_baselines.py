@@ -151,9 +151,6 @@ def lab(tmp_path_factory) -> Lab:
 @pytest.mark.parametrize("name", METHODS)
 def test_each_method_leaves_states_to_draw_with(lab, name):
     sequence = Sequence(short(BASELINES[name]), NAMES, seed=0)
-    state = None
-    for count in (1, 2):
-        state = taught(lab, sequence, state, count)
     one, two = load_states(lab, sequence)
     assert [concept.token for concept in two.concepts] == ["<new1>", "<new2>"]
     rows = [1, 1] if name != "mix_of_show" else [2, 2]
@@ -173,7 +170,7 @@ def test_each_method_leaves_states_to_draw_with(lab, name):
 def test_merged_concepts_get_the_k_of_their_own_training(lab):
     """Custom Diffusion's constraint, on the demo model: it holds for the words of both concepts."""
     sequence = Sequence(short(BASELINES["custom_diffusion_merged"]), NAMES, seed=0)
-    both = taught(lab, sequence, None, 2)
+    both = taught(lab, sequence, 2)
     clip = with_tokens(lab.checkpoint.clip, both.tokens)
     layer, pretrained = lab.checkpoint.layout.layers[0], next(iter(lab.checkpoint.weights.values())).float()
 

@@ -9,11 +9,11 @@ import numpy as np
 from safetensors import safe_open
 
 from benchmarks.science.bench import Bench
-from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import Test, ordinary_tests
-from benchmarks.science.report import save_grid, table, table_of, write
-from benchmarks.science.sequences import Sequence, load_states, pictures_of
+from benchmarks.science.report import collected, save_grid, table, table_of, write
+from benchmarks.science.sequences import Score, Sequence, pictures_of
 from benchmarks.science.variants import TOUR
+from cns_core.state import CNSState
 from demo.editor.workflows.on_the_demo_model import CONCEPTS
 from demo.judges import image_text, recognizer
 from demo.judges.recognizer import shows
@@ -27,17 +27,7 @@ def base(bench: Bench) -> None:
     """Share of pictures with all things, colours, background and style asked for, by number of things; what the tour's two
     concepts change of it, on the same noise; and a contact sheet.
     """
-    lab, sequences = bench.lab, [Sequence(TOUR, CONCEPTS, seed, scored=False) for seed in bench.seeds]
-    bench.teach([TOUR], (CONCEPTS,))
-    figures = {}
-    for things in (1, 2, 3):
-        tests = ordinary_tests(PROMPTS, 7, things=things)
-        plain = np.array([not test.scene.style for test in tests])
-        before, after = (
-            np.array([_right(lab, tests, sequence, things, taught) for sequence in sequences]) for taught in (False, True)
-        )
-        right = {"all": before.mean(1), "without style": before[:, plain].mean(1), "lost": before.mean(1) - after.mean(1)}
-        figures[str(things)] = {name: values.tolist() for name, values in right.items()}
+    figures = {str(things): _right(bench, ordinary_tests(PROMPTS, 7, things=things), things) for things in (1, 2, 3)}
     table_of([*_HEAD, f"lost by teaching {' and '.join(CONCEPTS)}, % points"], figures)
     accuracies = {file.stem: _held_out(file) for file in (recognizer.FILE, image_text.FILE)}
     cells = [(judge, what, f"{100 * share:.1f}") for judge, shares in accuracies.items() for what, share in shares.items()]
@@ -46,13 +36,22 @@ def base(bench: Bench) -> None:
     _sheet(bench, [test for things in (1, 2, 3) for test in ordinary_tests(_SHOWN, 11, things=things)])
 
 
-def _right(lab: Lab, tests: list[Test], sequence: Sequence, things: int, taught: bool) -> list[bool]:
-    """For each test, whether its picture shows all that; the pictures are kept."""
-    state = load_states(lab, sequence)[-1] if taught else None
-    folder = sequence.folder(lab) if taught else lab.folder
-    file = folder / f"ordinary {things} {len(tests)} {sequence.seed}.npz"
-    recognition = lab.recognizer.recognize(pictures_of(lab, state, tests, 1, sequence.seed, file))
-    return [shows(recognition[number : number + 1], test.scene)[1].item() for number, test in enumerate(tests)]
+def _right(bench: Bench, tests: list[Test], things: int) -> dict[str, list[float]]:
+    """For each seed, shares of the pictures that show all that is asked for, and what of it teaching loses."""
+    lab, plain, what = bench.lab, np.array([not test.scene.style for test in tests]), f"ordinary {things} {len(tests)}"
+
+    def shares(state: CNSState | None, seed: int, folder: Path) -> Score:
+        seen = lab.recognizer.recognize(pictures_of(lab, state, tests, 1, seed, folder / f"{what} {seed}.npz"))
+        right = np.array([shows(seen[number : number + 1], test.scene)[1].item() for number, test in enumerate(tests)])
+        return {"all": float(right.mean()), "without style": float(right[plain].mean())}
+
+    def taught(sequence: Sequence) -> Score:
+        return shares(bench.state(sequence), sequence.seed, sequence.folder(lab))
+
+    untaught = lab.scores("untaught")
+    before = collected(untaught.of(f"{seed} {what}", lambda s=seed: shares(None, s, lab.folder)) for seed in bench.seeds)
+    after = bench.measured(bench.every([TOUR], [CONCEPTS]), what, taught)
+    return before | {"lost": np.subtract(before["all"], after["all"]).tolist()}
 
 
 def _held_out(file: Path) -> dict[str, float]:

@@ -33,7 +33,6 @@ def practice(bench: Bench) -> None:
     bench = bench.validating()
     sweeps = sweep(bench, "practice", _PRACTICE, _ALONE)
     starts = _PRACTICE["token starts at"]
-    bench.teach(starts.values(), PAIRS)
     pairs = {str(title): pairs_apart(bench, variant, PAIRS) for title, variant in starts.items()}
     table_of(["two of one class, token starts at", "both there, %", "the other one instead, %"], pairs)
     write(bench, "practice", {"sweeps": sweeps, "two of one class": pairs})

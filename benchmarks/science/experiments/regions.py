@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor
 
 from benchmarks.kept import kept
 from benchmarks.science.bench import Bench
-from benchmarks.science.lab import Lab, contexts
+from benchmarks.science.lab import contexts
 from benchmarks.science.paper_protocol import noise_seed
 from benchmarks.science.report import save_grid, table_of, write
-from benchmarks.science.sequences import Sequence, load_states
+from benchmarks.science.sequences import Score, Sequence
 from benchmarks.science.variants import KEPT
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
@@ -37,34 +38,23 @@ Way = Callable[[ModelPatcher, Said], tuple[ModelPatcher, list]]  # the model and
 
 def regions(bench: Bench) -> None:
     """Two taught things of one class in one picture: does each stand in its half, and is it itself."""
-    bench.teach([_VARIANT], PAIRS)
-    figures, lines = {}, {}
-    for title in WAYS:
-        found: dict[str, list[float]] = {name: [] for name in _OUTCOMES}
-        for seed in bench.seeds:
-            drawn = {names: _pictures(bench, names, seed, title) for names in PAIRS}
-            judged = np.concatenate([_judged(bench.lab, pictures, names) for names, pictures in drawn.items()])
-            for name, values in zip(_OUTCOMES, judged.T, strict=True):
-                found[name].append(float(values.mean()))
-            for names in PAIRS if seed == bench.seeds[0] else ():
-                lines[names, title] = drawn[names][:8]
-        figures[title] = found
-    table_of(["of pictures, %", *_OUTCOMES], figures)
-    order = [(names, title) for names in PAIRS for title in WAYS]
-    labels = [f"{title}: {' and '.join(names)}" for names, title in order]
-    save_grid([lines[key] for key in order], labels, [""] * 8, "regions")
+    sequences = bench.every([_VARIANT], PAIRS)
+    figures = {title: bench.measured(sequences, f"regions, {title}", partial(_judged, bench, title)) for title in WAYS}
+    table_of(["of pictures, %", *next(iter(figures.values()))], figures)
+    drawn = {(names, title): Sequence(_VARIANT, names, bench.seeds[0]) for names in PAIRS for title in WAYS}
+    lines = [_pictures(bench, title, sequence)[:8] for (_, title), sequence in drawn.items()]
+    save_grid(lines, [f"{title}: {' and '.join(names)}" for names, title in drawn], [""] * 8, "regions")
     write(bench, "regions", {"pairs": PAIRS, "pictures of each seed": PICTURES * len(PAIRS), "ways": figures})
 
 
-def _pictures(bench: Bench, names: tuple[str, str], seed: int, title: str) -> np.ndarray:
+def _pictures(bench: Bench, title: str, sequence: Sequence) -> np.ndarray:
     """The same prompts and noise for every way to draw them; kept in a file."""
-    sequence = Sequence(_VARIANT, names, seed)
-    return kept(sequence.folder(bench.lab) / f"{title}.npz", lambda: _drawn(bench.lab, sequence, WAYS[title]))
+    return kept(sequence.folder(bench.lab) / f"{title}.npz", lambda: _drawn(bench, title, sequence))
 
 
 @torch.inference_mode()
-def _drawn(lab: Lab, sequence: Sequence, way: Way) -> np.ndarray:
-    model, clip = lab.applied(load_states(lab, sequence)[-1])
+def _drawn(bench: Bench, title: str, sequence: Sequence) -> np.ndarray:
+    model, clip = bench.lab.applied(bench.state(sequence))
     first, second = (
         with_article(f"<new{number}> {NEW_CONCEPTS[name].noun}") for number, name in enumerate(sequence.names, start=1)
     )
@@ -77,8 +67,8 @@ def _drawn(lab: Lab, sequence: Sequence, way: Way) -> np.ndarray:
     }
     where = [background_words(name) for name in [*COLORS, *PLACES][:PICTURES]]
     said = {name: contexts(clip, [f"{text} {place}" for place in where]) for name, text in texts.items()}
-    changed, positive = way(model, said)
-    return lab.drawn(changed, clip, positive, [noise_seed(sequence.seed, number) for number in range(len(where))])
+    changed, positive = WAYS[title](model, said)
+    return bench.lab.drawn(changed, clip, positive, [noise_seed(sequence.seed, number) for number in range(len(where))])
 
 
 def _with_one_prompt(which: str) -> Way:
@@ -108,18 +98,18 @@ WAYS = {
     "A and B, with regions": _with_regions,
     "Conditioning Set Mask": _with_masks,
 }
-_OUTCOMES = ("each recognized in its half", "each half more like its own", "both recognized, anywhere")
 
 
 @torch.inference_mode()
-def _judged(lab: Lab, pictures: np.ndarray, names: tuple[str, str]) -> np.ndarray:
-    """Bool (pictures, outcomes), by the recognizer's best position of each thing in each half."""
-    maps = lab.recognizer.things(lab.recognizer.trunk(as_input(pictures)))
-    first, second = (_of_halves(maps[:, PRESENT.index(name)]) for name in names)
+def _judged(bench: Bench, title: str, sequence: Sequence) -> Score:
+    """Shares of the pictures, by the recognizer's best position of each thing in each half."""
+    recognizer = bench.lab.recognizer
+    maps = recognizer.things(recognizer.trunk(as_input(_pictures(bench, title, sequence))))
+    first, second = (_of_halves(maps[:, PRESENT.index(name)]) for name in sequence.names)
     recognized = (first[0] > 0) & (second[1] > 0) & (first[0] > first[1]) & (second[1] > second[0])
     alike = (first[0] > second[0]) & (second[1] > first[1])
-    anywhere = (torch.stack(first).amax(0) > 0) & (torch.stack(second).amax(0) > 0)
-    return torch.stack([recognized, alike, anywhere], dim=1).numpy()
+    outcomes = {"each recognized in its half": recognized, "each half more like its own": alike}
+    return {name: values.double().mean().item() for name, values in outcomes.items()}
 
 
 def _of_halves(logits: Tensor) -> tuple[Tensor, Tensor]:
