@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from benchmarks.science.bench import Bench
 from benchmarks.science.paper_protocol import SETS, single_tests, tokens_of
-from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
+from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.sequences import Sequence, load_states
 from benchmarks.science.variants import KEPT, PAPER, Variant
 
-from .tables import ordinary_before
+from .tables import ordinary_before, state_grid
 
 _COMPARED = {**PAPER, **{key: KEPT[key] for key in ("keep_concept", "keep_full")}}
 
@@ -22,8 +22,13 @@ _COMPARED = {**PAPER, **{key: KEPT[key] for key in ("keep_concept", "keep_full")
 def fig5(bench: Bench) -> None:
     """The first concept's scores after each concept, and ordinary prompts beside it; pictures of one set."""
     first_concept(bench, _COMPARED, "fig5")
-    for key, variant in _COMPARED.items():
-        _grid(bench, variant, key)
+    seed, names = bench.seeds[0], bench.own(bench.seeds[0])
+    tests = [single_tests(name, tokens_of(names), seed)[0] for name in names]
+    sequences = {key: Sequence(variant, names, seed) for key, variant in _COMPARED.items()}
+    bench.teach(sequences.values())
+    for key, sequence in sequences.items():
+        states = dict(zip([f"after {name}" for name in names], load_states(bench.lab, sequence), strict=True))
+        state_grid(bench.lab, states, names, tests, f"forgetting_{key}")
 
 
 def first_concept(bench: Bench, variants: dict[str, Variant], name: str) -> None:
@@ -63,13 +68,3 @@ def _curves(
         for key, results in runs.items()
     }
     return curves if start is None else {key: np.column_stack([start, values]) for key, values in curves.items()}
-
-
-def _grid(bench: Bench, variant: Variant, key: str) -> None:
-    """Rows: the concepts of the first set; columns: after the first, second, … was taught. The same noise all along a row."""
-    seed, names = bench.seeds[0], bench.own(bench.seeds[0])
-    states = load_states(bench.lab, Sequence(variant, names, seed))
-    tests = [single_tests(name, tokens_of(names), seed)[0] for name in names]
-    columns = [bench.lab.pictures([test.prompt for test in tests], list(range(len(tests))), state) for state in states]
-    lines = [[columns[taught][row] if taught >= row else None for taught in range(len(names))] for row in range(len(names))]
-    save_grid(lines, [test.prompt for test in tests], [f"after {name}" for name in names], f"forgetting_{key}")

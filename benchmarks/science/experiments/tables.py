@@ -7,10 +7,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.reporting import PAPERS_CNS
 from benchmarks.science.bench import Bench, Order
-from benchmarks.science.paper_protocol import ORDINARY, SETS, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
+from benchmarks.science.lab import Lab
+from benchmarks.science.paper_protocol import ORDINARY, SETS, Test, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
 from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
-from benchmarks.science.sequences import Sequence, error_of_ordinary, load_states, measure
+from benchmarks.science.sequences import Sequence, error_of_ordinary, measure
 from benchmarks.science.variants import KEPT, PAPER, Variant
+from cns_core.state import CNSState
 
 _TABLE_2 = {**PAPER, "keep_full": KEPT["keep_full"]}
 _TWENTY = {"cns": PAPER["cns"], **{key: KEPT[key] for key in ("keep_base", "keep_full")}}
@@ -79,7 +81,7 @@ def compare(
         ordinary = np.array([result["after"][-1]["ordinary"]["rest"] for result in results])
         counted = {
             "first one, new": new[:, 0],
-            "later ones, new": new[:, 1:].mean(1),
+            "all, new": new.mean(1),
             "first one, at the end": end[:, 0],
             "it lost": new[:, 0] - end[:, 0],
             "all, at the end": end.mean(1),
@@ -121,11 +123,22 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 
 def multi_grid(bench: Bench, variants: dict[str, Variant], name: str) -> None:
-    """Rows: variants after all seven concepts of the first set; columns: its prompts with two and three concepts."""
+    """Each variant after all seven concepts of the first set: its prompts with two and three concepts."""
     seed, names = bench.seeds[0], bench.own(bench.seeds[0])
-    tests, lines = multi_tests(names, tokens_of(names), seed), []
-    for variant in variants.values():
-        state = load_states(bench.lab, Sequence(variant, names, seed))[-1]
-        lines.append(bench.lab.pictures([test.prompt for test in tests], list(range(len(tests))), state))
-    titles = [variant.title for variant in variants.values()]
-    save_grid(lines, titles, [" + ".join(test.concepts) for test in tests], f"{name}_multi")
+    sequences = {variant.title: Sequence(variant, names, seed) for variant in variants.values()}
+    bench.teach(sequences.values())
+    states = {title: bench.state(sequence) for title, sequence in sequences.items()}
+    state_grid(bench.lab, states, names, multi_tests(names, tokens_of(names), seed), f"{name}_multi")
+
+
+def state_grid(lab: Lab, states: dict[str, CNSState], names: Order, tests: list[Test], name: str) -> None:
+    """Rows: states, of the first so many of ``names``. Columns: tests, on the same noise all down a column, left empty where a
+    state does not know all of its concepts.
+    """
+    lines = []
+    for state in states.values():
+        known = names[: len(state.concepts)]
+        shown = {number: test.prompt for number, test in enumerate(tests) if set(test.concepts) <= set(known)}
+        drawn = dict(zip(shown, lab.pictures(list(shown.values()), list(shown), state), strict=True))
+        lines.append([drawn.get(number) for number in range(len(tests))])
+    save_grid(lines, list(states), [" + ".join(test.concepts) for test in tests], name)
