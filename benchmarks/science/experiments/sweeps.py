@@ -19,7 +19,7 @@ from .tables import there
 Value = float | str
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
 _CNS, _KEPT = PAPER["cns"], KEPT["keep_concept"]
-_IN_USE = {variant.digest() for variant in (*PAPER.values(), *KEPT.values(), *TABLE_1.values())}
+_IN_USE = {variant.digest() for variant in (_KEPT, *TABLE_1.values())}
 
 
 def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[Value, Variant]:
@@ -27,7 +27,7 @@ def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[Va
 
 
 _SWEEPS: dict[str, dict[Value, Variant]] = {
-    "prev_weight": _settings(_CNS, "prev_weight", (0.0, 0.01, 0.1, 1.0)),
+    "prev_weight": {"found by itself": _CNS, **_settings(_CNS, "prev_weight", (0.0, 0.01, 0.1, 1.0))},
     "pretrained_weight": _settings(_CNS, "pretrained_weight", (0.0, 0.01, 0.1)),
     "token_lr": _settings(_CNS, "token_lr", (0.0, 0.009, 0.03, 0.09)),
     "steps": _settings(_CNS, "steps", (50, 100, 200, 400)),
@@ -37,13 +37,13 @@ _SWEEPS: dict[str, dict[Value, Variant]] = {
     "keep_tolerance": _settings(_KEPT, "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
     "keep_tolerance of all K/V": _settings(KEPT["keep_full"], "keep_tolerance", (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
-_FURTHER = {"custom_diffusion": (0.0003,), "custom_diffusion_merged": (0.0003,), "cns": (0.03,), "scns": (0.03,)}
+_FURTHER = {"custom_diffusion": (0.0001, 0.0003), "custom_diffusion_merged": (0.0003,), "cns": (0.03,), "scns": (0.03,)}
 _RATES = {
     f"{key}: neuron_lr": _settings(variant, "neuron_lr", tuple(sorted((0.001, 0.003, 0.01, *_FURTHER.get(key, ())))))
     for key, variant in TABLE_1.items()
     if variant.config(0).neuron_lr
 }
-_RATES["textual_inversion: token_lr"] = _settings(TABLE_1["textual_inversion"], "token_lr", (0.009, 0.03, 0.09))
+_RATES["textual_inversion: token_lr"] = _settings(TABLE_1["textual_inversion"], "token_lr", (0.003, 0.009, 0.03, 0.09))
 
 
 def sweeps(bench: Bench) -> None:
