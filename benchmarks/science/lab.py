@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from benchmarks.kept import Scores, kept
 from benchmarks.science import paper_protocol
-from benchmarks.science.paper_protocol import calibration_prompts, material, priors_of
+from benchmarks.science.paper_protocol import calibration_prompts, material, priors_of, reworded
 from benchmarks.science.selections import SELECTIONS, Candidates
 from benchmarks.science.variants import Variant
 from cns_core.comfy_adapter.apply.apply import apply_state
@@ -45,7 +45,6 @@ from cns_core.training.keep_term import Row
 from demo.judges import image_text, recognizer
 from demo.model import MODEL_FILE, PIXELS, load_demo_model
 from demo.world.new_concepts import NEW_CONCEPTS, teaching_masks
-from demo.world.scene import with_article
 
 STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
 _BATCH = 64 if torch.cuda.is_available() else 8  # what a core's caches hold: larger ones take longer for each picture
@@ -55,8 +54,8 @@ _ERROR_TIMESTEPS = 8  # not in the digest: raise the protocol's _VERSION with it
 
 @dataclass
 class Lab:
-    """One checkpoint and two judges. ``digest`` changes with the checkpoint, the protocol and the sampler: what is taught and
-    drawn under one is kept in ``folder`` and may be judged again. Scores are kept in ``results``.
+    """One checkpoint and two judges. What is taught and drawn under one ``digest`` is kept in ``folder`` and may be judged
+    again; scores are kept in ``results``.
     """
 
     checkpoint: Checkpoint
@@ -69,10 +68,8 @@ class Lab:
     def open(work: Path, results: Path | None = None, path: Path = MODEL_FILE) -> Lab:
         """Without ``results``, scores are kept in ``work`` too."""
         comfy.utils.set_progress_bar_enabled(False)
-        sampler = f"{STEPS} {GUIDANCE} {SAMPLER} {SCHEDULER} {_FISHER_SAMPLES} {paper_protocol.digest()}"
-        digest = hashlib.sha256(path.read_bytes() + sampler.encode()).hexdigest()[:12]
         with torch.inference_mode():
-            return Lab(Checkpoint(*load_demo_model(path)), digest, work, results or work)
+            return Lab(Checkpoint(*load_demo_model(path)), digest_of(path), work, results or work)
 
     @property
     def folder(self) -> Path:
@@ -92,8 +89,7 @@ class Lab:
 
     @cached_property
     def judges(self) -> str:
-        """Changes with either judge's file."""
-        return hashlib.sha256(recognizer.FILE.read_bytes() + image_text.FILE.read_bytes()).hexdigest()[:12]
+        return judges_digest()
 
     @torch.inference_mode()
     def pictures(self, prompts: list[str], seeds: list[int], state: CNSState | None = None) -> np.ndarray:
@@ -138,8 +134,7 @@ class Lab:
     def concept(self, name: str, token: str, seed: int, variant: Variant) -> Concept:
         pictures, captions = material(name, seed, variant.background)
         images = tuple(torch.from_numpy(picture).float() / 255 for picture in pictures)
-        if variant.captions == "short":
-            captions = (with_article(NEW_CONCEPTS[name].noun),) * len(captions)
+        captions = tuple(reworded(caption, NEW_CONCEPTS[name].noun, variant.captions) for caption in captions)
         masks = teaching_masks(name, len(pictures), seed) if variant.masked else None
         return Concept(token, NEW_CONCEPTS[name].noun, images, captions, tuple(map(torch.from_numpy, masks or ())))
 
@@ -237,6 +232,17 @@ class Lab:
     def teaching_features(self, name: str, seed: int) -> Tensor:
         """Unit vectors (pictures, width) of what the concept was taught with."""
         return self.image_text.of_pictures(np.stack(material(name, seed)[0]))
+
+
+def digest_of(checkpoint: Path) -> str:
+    """Changes with the checkpoint's file, the protocol and the sampler."""
+    sampler = f"{STEPS} {GUIDANCE} {SAMPLER} {SCHEDULER} {_FISHER_SAMPLES} {paper_protocol.digest()}"
+    return hashlib.sha256(checkpoint.read_bytes() + sampler.encode()).hexdigest()[:12]
+
+
+def judges_digest() -> str:
+    """Changes with either judge's file."""
+    return hashlib.sha256(recognizer.FILE.read_bytes() + image_text.FILE.read_bytes()).hexdigest()[:12]
 
 
 def contexts(clip: CLIP, prompts: list[str]) -> Tensor:

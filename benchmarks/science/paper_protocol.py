@@ -19,7 +19,7 @@ from demo.world.new_concepts import NEW_CONCEPTS, prior_prompts, teaching_pictur
 from demo.world.new_surroundings import NEW_PLACES, NEW_STYLES
 from demo.world.palette import COLORS
 from demo.world.places import PLACES
-from demo.world.scene import Scene, Thing, held_in_scene, is_held_out, prompt, random_scene
+from demo.world.scene import Scene, Thing, held_in_scene, is_held_out, prompt, random_scene, with_article
 from demo.world.things import NEW_THINGS, THINGS
 
 # Things, places and styles in turn, so that each kind is early and late somewhere. 20 concepts; the teapot is in two sets.
@@ -35,6 +35,7 @@ LATER_IMAGES = 2  # in place of 7 where the concept is not the first of its sequ
 ORDINARY = 80  # pictures of ordinary prompts
 UNSEEN = 16  # pictures for the error of the noise prediction; not in the digest: raise _VERSION with it
 PRIOR_IMAGES = DEMO_PRIORS["count"]
+_FILLER = "with soft light from the left and a clear view of everything that can be seen in it from near and from far away"
 _VERSION = 2  # raise it where what is taught or measured changes and the digest's prompts and numbers do not tell
 
 
@@ -76,6 +77,17 @@ def material(name: str, seed: int, background: str = "") -> tuple[tuple[np.ndarr
     count = 4 + (list(NEW_CONCEPTS).index(name) + seed) % 3
     pictures, captions = teaching_pictures(name, count, seed, background)
     return tuple(pictures), tuple(captions)
+
+
+def reworded(caption: str, noun: str, how: str) -> str:
+    """``whole``: as it is. ``short``: only what is taught. ``4 words``, or as many as it says: cut off, or filled up with words
+    that say nothing of the picture.
+    """
+    if how == "whole":
+        return caption
+    if how == "short":
+        return with_article(noun)
+    return " ".join([*caption.split(), *_FILLER.split(), *_FILLER.split()][: int(how.split()[0])])
 
 
 def unseen(name: str, words: str, seed: int) -> tuple[np.ndarray, list[str]]:

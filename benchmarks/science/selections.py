@@ -6,7 +6,7 @@ of ordinary pictures; ``coverage`` covers all caption tokens, greedily by gain o
 letter, of SCNS (ICML 2026), which has no public code: Fisher risk, facility location, cost-aware greedy.
 
 Two are the paper's choice from less: ``words`` scores without the start of text, the end and the padding of each prompt, ``one
-caption`` with a single caption.
+caption`` with a single caption. ``every second layer`` is whatever the strategy chooses, in half of the layers.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from cns_core.scoring import common_mask, feature_norms
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What a selection sees. ``weights`` are W0; ``chosen`` is base ∧ ¬general; ``captions`` and ``others`` (calibration and
-    earlier concepts' prompts) are text features (tokens, features) each, ``words`` and ``calibration_words`` those rows of them
-    that are words; ``fisher`` mean squared gradients of the concept's loss, like ``weights``, ``ordinary_fisher`` of ordinary
-    prompts' loss.
+    """What a selection sees. ``weights`` are W0; ``chosen`` is the strategy's choice; ``captions`` and ``others`` (calibration
+    and earlier concepts' prompts) are text features (tokens, features) each, ``words`` and ``calibration_words`` those rows of
+    them that are words; ``fisher`` mean squared gradients of the concept's loss, like ``weights``, ``ordinary_fisher`` of
+    ordinary prompts' loss.
     """
 
     weights: Mapping[str, Tensor]
@@ -86,6 +86,12 @@ def one_caption(candidates: Candidates) -> NeuronMask:
     return common_mask(candidates.weights, candidates.captions[:1], candidates.top_fraction).without(candidates.general)
 
 
+def every_second_layer(candidates: Candidates) -> NeuronMask:
+    chosen = candidates.chosen
+    picked = {layer.name: chosen.layer(layer) & (number % 2 == 0) for number, layer in enumerate(chosen.layout.layers)}
+    return NeuronMask.from_layers(chosen.layout, picked)
+
+
 def _greedy(magnitude: Tensor, tokens: Tensor, cost: Tensor, allowed: Tensor, counts: Tensor) -> Tensor:
     value = magnitude.unsqueeze(1) * tokens  # (out, tokens, in)
     covered = value.new_zeros(value.shape[:2])
@@ -113,4 +119,4 @@ def _best(candidates: Candidates, scores: Mapping[str, Tensor], barred: NeuronMa
 
 SAME_SIZE = {"unowned": unowned, "fisher": fisher, "coverage": coverage}
 FROM_LESS = {"words": words, "one caption": one_caption}
-SELECTIONS = {**SAME_SIZE, **FROM_LESS}
+SELECTIONS = {**SAME_SIZE, **FROM_LESS, "every second layer": every_second_layer}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
 
 from benchmarks.baselines import METHODS
 from benchmarks.baselines.method import Method
 from benchmarks.science.paper_protocol import PRIOR_IMAGES
 from benchmarks.science.selections import SAME_SIZE
 from cns_core.config import SelectionConfig, TrainConfig
+from cns_core.training.objective import Losses, concept_loss
 from demo.editor.canvas.parts import DEMO_TRAINING
 
 # The demo model's own: SD-1.5's learning rates are for weights that 500 steps at a batch of 1 should barely move.
@@ -18,7 +22,18 @@ DEMO = {name: value for name, value in DEMO_TRAINING.items() if name != "preview
 FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_tolerance": 0.0}
 
 
-_OURS = Method("CNS")
+def _loss_times(factor: float) -> Method:
+    """CNS whose loss of the noise prediction counts more, or less, beside what holds earlier concepts."""
+    root = factor**0.5
+
+    def scaled(predicted: Tensor, noise: Tensor, *rest: Any) -> Losses:
+        return concept_loss(predicted * root, noise * root, *rest)
+
+    return Method(f"loss × {factor:g}", parts=lambda lesson: {"cns_core.training.run.concept_loss": scaled})
+
+
+LOSSES = {method.title: method for method in map(_loss_times, (0.1, 10))}
+_HOW = {"": Method("CNS"), **METHODS, **LOSSES}
 
 
 @dataclass(frozen=True)
@@ -27,9 +42,9 @@ class Variant:
     strategy: str = "concept"
     settings: dict[str, object] = field(default_factory=dict)
     selection: str = ""  # one of selections.SELECTIONS in place of the strategy's weights
-    method: str = ""  # one of METHODS in place of CNS
+    method: str = ""  # one of METHODS or LOSSES in place of CNS
     background: str = ""  # behind all teaching pictures
-    captions: str = "whole"  # or "short", which say only what is taught
+    captions: str = "whole"  # see paper_protocol.reworded
     masked: bool = False  # the loss counts the concept itself, and little around it
     priors: int = PRIOR_IMAGES  # of the class
     priors_around: int = 0  # of anything else
@@ -41,7 +56,7 @@ class Variant:
 
     @property
     def how(self) -> Method:
-        return METHODS.get(self.method, _OURS)
+        return _HOW[self.method]
 
     def changed(self, title: str, **settings: object) -> Variant:
         return replace(self, title=title, settings={**self.settings, **settings})
