@@ -23,19 +23,20 @@ from benchmarks.science.lab import Lab, contexts
 from benchmarks.science.report import mean_sd
 from benchmarks.science.sequences import Sequence, load_states, run
 from benchmarks.science.variants import DEMO, PAPER, TABLE_1, Variant
+from cns_core.training import run as training
 
 NAMES = ("robot", "candyland")
 FEWER = {  # of what a module has many of
     "paper_protocol": {"SINGLE_PROMPTS": 1, "UNSEEN": 1},
     "sequences": {"ORDINARY": 1, "UNSEEN": 1, "LATER_IMAGES": 1},
     "experiments.base_model": {"PROMPTS": 6, "_SHOWN": 1},
-    "experiments.failures": {"_ONE_CLASS": 1, "_TWO_CLASSES": 1, "_ALONE": 1, "_COMPARED": 1, "_COPIES": 1, "_BESIDE": 6},
+    "experiments.failures": {"_ONE_CLASS": 1, "_TWO_CLASSES": 1, "_ALONE": 1, "_COMPARED": 1, "_COPIES": 1, "_SHOWN": 1},
     "experiments.forgetting": {"_COMPARED": 1},
     "experiments.masks": {"COUNTS": 3},
     "experiments.practice": {"PAIRS": 1, "_ALONE": 1},
     "experiments.regions": {"PAIRS": 1, "PICTURES": 1},
     "experiments.removal": {"VARIANTS": 1, "_ORDINARY": 1, "_COPIES": 1, "_SHOWN": 1},
-    "experiments.scale": {"_CONDITIONS": 2, "_EARLIER": 1},
+    "experiments.scale": {"_CONDITIONS": 2, "_WEIGHTS": 1, "_EARLIER": 1},
     "experiments.tables": {"ORDINARY": 1, "PAPER": 3, "KEPT": 1, "_TABLE_2": 3, "_TWENTY": 1},
 }
 ONLY = {
@@ -127,6 +128,32 @@ def test_two_concepts_are_taught_measured_and_kept(lab):
 
 
 @pytest.mark.usefixtures("_small")
+def test_states_alone_leave_no_scores(lab):
+    sequence = Sequence(PAPER["cns"], ("owl",), seed=0, scored=False)
+    assert run(lab, sequence) == {}
+    assert sequence.file(lab, 1).is_file()
+    assert not lab.scores(sequence.key).path.exists()
+
+
+@pytest.mark.usefixtures("_small")
+def test_kept_scores_need_no_states(lab):
+    """Means over the orders of a seed, 0.2 and 0.6; the second time nothing is taught, and nothing measured."""
+    bench, asked = here(lab), []
+    sequences = bench.every([PAPER["no_reg"]], [("robot",), ("owl",)])
+
+    def measure(sequence: Sequence) -> dict[str, float]:
+        asked.append(bench.state(sequence).concepts[0].name)
+        return {"there": 0.2 if sequence.names == ("robot",) else 0.6}
+
+    assert bench.measured(sequences, "a test", measure) == {"there": [pytest.approx(0.4)]}
+    for sequence in sequences:
+        sequence.file(lab, 1).unlink()
+    assert bench.measured(sequences, "a test", measure) == {"there": [pytest.approx(0.4)]}
+    assert len(asked) == 2
+    assert not any(sequence.file(lab, 1).exists() for sequence in sequences)
+
+
+@pytest.mark.usefixtures("_small")
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_in_small(lab, tmp_path, capsys, name):
     experiment(name)(here(lab))
@@ -137,7 +164,7 @@ def test_experiment_in_small(lab, tmp_path, capsys, name):
     assert figures["checkpoint"] == lab.digest
     assert printed.count("|") > 10  # a table
     assert PRINTED.get(name, "") in printed
-    assert name == "scale" or list(tmp_path.glob("*.png")), "no picture"
+    assert name in {"fig3", "scale"} or list(tmp_path.glob("*.png")), "no picture"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -154,12 +181,40 @@ def test_word_rows_are_without_start_end_and_padding(lab):
     torch.testing.assert_close(words, features[1:4])
 
 
+def test_a_loss_times_ten():
+    """Of the noise prediction alone: (3² + 1²) / 2 and 2² become ten times as much, the regularization stays."""
+    predicted, noise = torch.tensor([[3.0, 1.0], [2.0, 2.0]]).view(2, 2, 1, 1), torch.zeros(2, 2, 1, 1)
+    with Variant("ten times", method="loss × 10").how.teaching(None):
+        losses = training.concept_loss(predicted, noise, 1, 0.5, torch.tensor(7.0))
+    assert losses.detached().tolist() == pytest.approx([50, 40, 7, 50 + 20 + 7])
+    assert training.concept_loss(predicted, noise, 1, 0.5, torch.tensor(7.0)).total == 5 + 2 + 7
+
+
+def test_captions_of_so_many_words():
+    caption = "a small red star on grass"
+    assert paper_protocol.reworded(caption, "star", "whole") == caption
+    assert paper_protocol.reworded(caption, "star", "short") == "a star"
+    assert paper_protocol.reworded(caption, "star", "4 words") == "a small red star"
+    longer = paper_protocol.reworded(caption, "star", "40 words")
+    assert longer.startswith(f"{caption} with soft light")
+    assert len(longer.split()) == 40
+
+
 def test_the_settings_in_use_are_among_those_tried():
     tried, rates = module("experiments.sweeps")._SWEEPS, module("experiments.sweeps")._RATES
     assert all(DEMO[name] in tried[name] for name in ("token_lr", "steps"))
     for name, variant in TABLE_1.items():
         which = "neuron_lr" if variant.config(0).neuron_lr else "token_lr"
         assert getattr(variant.config(0), which) in rates[f"{name}: {which}"]
+
+
+def test_each_setting_has_one_value_in_use():
+    """The differences of its table are against that one."""
+    sweeps, practice = module("experiments.sweeps"), module("experiments.practice")
+    for setting, variants in (sweeps._SWEEPS | sweeps._RATES | practice._PRACTICE).items():
+        in_use = [value for value, variant in variants.items() if variant.digest() in sweeps._IN_USE]
+        assert len(in_use) == 1, setting
+    assert sweeps._SWEEPS["prev_weight"]["found by itself"].digest() == PAPER["cns"].digest()
 
 
 def test_means_with_their_spread():
