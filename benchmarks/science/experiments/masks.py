@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from benchmarks.science.bench import Bench
 from benchmarks.science.lab import Lab
 from benchmarks.science.paper_protocol import SETS, calibration_prompts, tokens_of
-from benchmarks.science.report import mean_sd, save_plot, sd, table, write
+from benchmarks.science.report import mean_sd, save_plot, table, write
 from benchmarks.science.selections import FROM_LESS
 from benchmarks.science.variants import PAPER, Variant
 from cns_core.comfy_adapter.neurons import prompt_masks
@@ -50,17 +50,8 @@ def fig3(bench: Bench) -> None:
     shared = {count: shares[:, count - 1] for count in COUNTS}
     rows = [[count, mean_sd(values)] for count, values in shared.items()]
     table(["prompts", "of a prompt's selection in common, % (paper: about 53 of many)"], rows)
-    figure = Figure((6, 4), layout="constrained")
-    axes = figure.subplots()
-    percent = 100 * np.array(list(shared.values()))
-    axes.errorbar(COUNTS, percent.mean(1), sd(percent, 1), marker="o")
-    axes.set(xscale="log", xlabel="prompts", ylabel="% of a prompt's selection in common", ylim=(0, 105))
-    save_plot(figure, "fig3")
-    write(
-        bench,
-        "fig3",
-        {"shared": {str(count): values.tolist() for count, values in shared.items()}, "concepts": _concepts(bench)},
-    )
+    figures = {str(count): values.tolist() for count, values in shared.items()}
+    write(bench, "fig3", {"shared": figures, "concepts": _concepts(bench)})
 
 
 def _concepts(bench: Bench) -> dict[str, dict[str, list[float]]]:
