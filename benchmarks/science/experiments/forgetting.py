@@ -32,7 +32,9 @@ def fig5(bench: Bench) -> None:
 
 
 def first_concept(bench: Bench, variants: dict[str, Variant], name: str) -> None:
-    """What is left of it after each concept, and of ordinary pictures: tables, a plot, and the figures."""
+    """What is left of it after each concept, and of ordinary pictures: tables, and a plot of what changes on the same concepts
+    and noise, as the concepts themselves differ more.
+    """
     runs, before = bench.runs(variants), [scores["error"] for scores in ordinary_before(bench)]
     curves = {
         "first concept is there": _curves(runs, lambda row, names: row["concepts"][names[0]]["concept"]),
@@ -40,21 +42,21 @@ def first_concept(bench: Bench, variants: dict[str, Variant], name: str) -> None
         "error on its unseen pictures": _curves(runs, lambda row, names: row["concepts"][names[0]]["error"]),
         "error on ordinary pictures": _curves(runs, lambda row, _: row["ordinary"]["error"], before),
     }
-    figure = Figure((16, 4), layout="constrained")
+    figure = Figure((16, 4.5), layout="constrained")
     drawn = figure.subplots(1, len(curves))
     for axes, (title, of_variants) in zip(drawn, curves.items(), strict=True):
         first = 0 if "ordinary" in title else 1
-        for key, values in of_variants.items():
-            taught = np.arange(values.shape[1]) + first
-            axes.errorbar(taught, values.mean(0), sd(values), label=variants[key].title, capsize=2)
-        axes.set(title=title, xlabel="concepts taught")
+        for number, (key, values) in enumerate(of_variants.items()):
+            taught, change = np.arange(values.shape[1]) + first + 0.06 * number, values - values[:, :1]
+            axes.errorbar(taught, change.mean(0), sd(change), label=variants[key].title, capsize=2)
+        axes.set(title=f"{title}: change", xlabel="concepts taught")
         shown = partial(mean_sd, digits=4, scale=1) if "error" in title else mean_sd
         rows = [
             [variants[key].title, *map(shown, values.T), shown(values[:, -1] - values[:, 0])]
             for key, values in of_variants.items()
         ]
         table([f"{title}, after", *range(first, len(SETS[0]) + 1), "change"], rows)
-    drawn[0].legend(fontsize=8)
+    figure.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(variants))
     save_plot(figure, name)
     write(bench, name, {title: {key: c.tolist() for key, c in part.items()} for title, part in curves.items()})
 
