@@ -15,11 +15,13 @@ from cns_core.state_file import load_state, save_state
 
 
 class Scores:
-    """What was measured, plain JSON values by name."""
+    """What was measured, plain JSON values by name. Their file is written with the first of them; it begins with ``about``,
+    what they are of.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **about: object) -> None:
         self.path = path
-        self.known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else about
 
     def of(self, name: str, compute: Callable[[], Any]) -> Any:
         if name not in self.known:

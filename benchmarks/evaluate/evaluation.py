@@ -90,7 +90,7 @@ class Evaluation:
         plan, prior = self.plan, Prior()
         config = replace(plan.config, seed=plan.config.seed + (len(state.concepts) if state else 0))
         base = compute_neurons(self.checkpoint, list(concept.descriptions), self._general.top_fraction, "base", None)
-        neurons = select_neurons(base, self._general, plan.strategy, config.seed, state)  # first, in case it is misspelt
+        neurons = select_neurons(base, self._general, plan.strategy, config.seed, state)  # fails before images are drawn
         if plan.priors:
             settings = PriorConfig(plan.priors, config.resolution, plan.sampling_steps)
             prior = make_priors(self.checkpoint, concept.noun, CLASS_CONTEXTS, settings, None)[0]

@@ -16,7 +16,7 @@ from cns_core.errors import CNSError
 
 @dataclass(frozen=True)
 class Subject:
-    """A concept on disk. ``captions``: a folder of text files named like the pictures, if they do not lie beside them."""
+    """A concept on disk. ``captions``: a folder of text files named like the pictures, unless they are beside them."""
 
     name: str
     noun: str

@@ -44,7 +44,7 @@ class Bench:
         results = iter(run_all(sequences, self.workers))
         return {key: [next(results) for _ in self.seeds] for key in variants}
 
-    def every(self, variants: Iterable[Variant], orders: Iterable[Order]) -> list[Sequence]:
+    def sequences(self, variants: Iterable[Variant], orders: Iterable[Order]) -> list[Sequence]:
         """Every order with every seed."""
         return [Sequence(variant, names, seed) for variant in variants for seed in self.seeds for names in orders]
 

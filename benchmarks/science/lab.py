@@ -75,9 +75,9 @@ class Lab:
     def folder(self) -> Path:
         return self.work / self.digest
 
-    def scores(self, name: str) -> Scores:
+    def scores(self, name: str, **about: object) -> Scores:
         """Of these judges."""
-        return Scores(self.results / self.digest / f"{name}-{self.judges}.json")
+        return Scores(self.results / self.digest / f"{name}-{self.judges}.json", **about)
 
     @cached_property
     def recognizer(self) -> recognizer.Recognizer:

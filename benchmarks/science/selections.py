@@ -6,7 +6,7 @@ of ordinary pictures; ``coverage`` covers all caption tokens, greedily by gain o
 letter, of SCNS (ICML 2026), which has no public code: Fisher risk, facility location, cost-aware greedy.
 
 Two are the paper's choice from less: ``words`` scores without the start of text, the end and the padding of each prompt, ``one
-caption`` with a single caption. ``every second layer`` is whatever the strategy chooses, in half of the layers.
+caption`` with a single caption. ``every second layer`` is the strategy's choice, in half of the layers.
 """
 
 from __future__ import annotations

@@ -69,10 +69,8 @@ class Sequence:
 
 
 def scores_of(lab: Lab, sequence: Sequence) -> Scores:
-    """Their file also says what they are of."""
-    scores = lab.scores(sequence.key)
-    scores.of("of", lambda: {"variant": sequence.variant.title, "concepts": sequence.names, "seed": sequence.seed})
-    return scores
+    of = {"variant": sequence.variant.title, "concepts": sequence.names, "seed": sequence.seed}
+    return lab.scores(sequence.key, of=of)
 
 
 def run(lab: Lab, sequence: Sequence) -> dict:

@@ -23,7 +23,7 @@ FREE = {"prev_weight": 0.0, "pretrained_weight": 0.0, "keep_tolerance": 0.0}
 
 
 def _loss_times(factor: float) -> Method:
-    """CNS whose loss of the noise prediction counts more, or less, beside what holds earlier concepts."""
+    """CNS with its noise-prediction loss times ``factor``; what holds earlier concepts stays as it is."""
     root = factor**0.5
 
     def scaled(predicted: Tensor, noise: Tensor, *rest: Any) -> Losses:

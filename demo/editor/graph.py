@@ -93,12 +93,12 @@ class Graph:
     def add(
         self, kind: str, at: tuple[int, int] = (0, 0), title: str = "", size: tuple[int, int] = (300, 0), **inputs: object
     ) -> Node:
-        inputs = {name: value for name, value in inputs.items() if value is not None}
         info = self.object_info[kind]
         known = {one.name: one for one in inputs_of(info)}
         if unknown := inputs.keys() - known.keys():
             raise TypeError(f"{kind} has no input {', '.join(unknown)}: it takes {', '.join(known)}.")
-        given = {name: inputs.get(name, one.default) for name, one in known.items() if name in inputs or one.is_widget}
+        wanted = {name: one for name, one in known.items() if one.is_widget or inputs.get(name) is not None}
+        given = {name: one.default if inputs.get(name) is None else inputs[name] for name, one in wanted.items()}
         node = Node(len(self.places) + 1, info["output_name"])
         self.prompt[node] = {"class_type": kind, "inputs": given, "_meta": {"title": title or kind}}
         self.places[node] = Place(at, size, title)

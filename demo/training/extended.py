@@ -45,15 +45,16 @@ def judged(seed: int) -> tuple[np.ndarray, dict]:
         words = {name: concept.pattern.format(name) if own else concept.words() for name, concept in NEW_CONCEPTS.items()}
     picture = np.asarray(draw(scene, rng, world))
     told = scene.style in ALL_STYLES and scene.style not in COLORLESS
+    background = scene.background if told and scene.background in BACKGROUNDS else ""
     named = [thing.name for thing in scene.things if thing.name in PRESENT]
     colored = [what for what in asked_for(scene) if isinstance(what, tuple)]
     record = {
         "caption": prompt(scene, words, joined=rng.random() < 0.3),
         "count": len(named),
         "present": [PRESENT.index(what) for what in (*named, *colored)],
-        "background": BACKGROUNDS.index(scene.background) if told and scene.background in BACKGROUNDS else UNKNOWN,
+        "background": BACKGROUNDS.index(background) if background else UNKNOWN,
         "style": ALL_STYLES.index(scene.style) if scene.style in ALL_STYLES else UNKNOWN,
-        "new": bool(NEW_CONCEPTS.keys() & {*named, scene.background, scene.style}),
+        "new": bool(NEW_CONCEPTS.keys() & {*named, background, scene.style}),
         "nameless": world is not EXTENDED_WORLD,
     }
     return picture, record

@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--comfyui", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--base", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help="folder for the working files")
-    parser.add_argument("--only-judges", action="store_true", help="for the model in demo/")
+    parser.add_argument("--only-judges", action="store_true", help="train only the judges, for the model already in demo/")
     arguments = parser.parse_args()
     from comfy.cli_args import args
 

@@ -49,7 +49,7 @@ def train(folder: Path) -> TAESD:
         return _error(output, x) + _MOMENT_WEIGHT * moments
 
     optimize(folder / "vae_training.safetensors", both, RATES, loss_of, _BIAS_RATE)
-    encoder.eval().requires_grad_(False)  # of the moments nothing is learned any more
+    encoder.eval().requires_grad_(False)  # the moments' loss is constant from here on
     optimize(folder / "decoder_training.safetensors", decoder, DECODER_RATES, partial(loss_of, of_each=2), _BIAS_RATE)
     return vae.to(DEVICE).eval().requires_grad_(False)
 

@@ -139,7 +139,7 @@ def test_states_alone_leave_no_scores(lab):
 def test_kept_scores_need_no_states(lab):
     """Means over the orders of a seed, 0.2 and 0.6; the second time nothing is taught, and nothing measured."""
     bench, asked = here(lab), []
-    sequences = bench.every([PAPER["no_reg"]], [("robot",), ("owl",)])
+    sequences = bench.sequences([PAPER["no_reg"]], [("robot",), ("owl",)])
 
     def measure(sequence: Sequence) -> dict[str, float]:
         asked.append(bench.state(sequence).concepts[0].name)

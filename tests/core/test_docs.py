@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from demo.editor.canvas.parts import NOTES
+from demo.editor.workflows import on_the_demo_model, regional
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "web" / "docs").rglob("*.md")])
 _TARGET = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|<(?:img|a)\s[^>]*(?:src|href)=\"([^\"]+)\"")
@@ -50,3 +53,15 @@ def test_every_node_has_its_help_page_with_a_picture():
 def test_every_template_has_a_thumbnail():
     folder = ROOT / "example_workflows"
     assert {path.stem for path in folder.glob("*.json")} == {path.stem for path in folder.glob("*.jpg")}
+
+
+@pytest.mark.parametrize(
+    ("workflow", "concepts"),
+    [
+        ("no_gpu_tour", on_the_demo_model.CONCEPTS),
+        ("with_and_without_l_reg", on_the_demo_model.HELD),
+        ("two_of_a_kind_no_gpu", regional.PAIR),
+    ],
+)
+def test_notes_name_what_is_taught(workflow, concepts):
+    assert re.findall(r"\*\*([a-z]+)\*\*", (NOTES / f"{workflow}.md").read_text(encoding="utf-8")) == list(concepts)

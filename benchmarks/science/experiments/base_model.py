@@ -50,7 +50,7 @@ def _right(bench: Bench, tests: list[Test], things: int) -> dict[str, list[float
 
     untaught = lab.scores("untaught")
     before = collected(untaught.of(f"{seed} {what}", lambda s=seed: shares(None, s, lab.folder)) for seed in bench.seeds)
-    after = bench.measured(bench.every([TOUR], [CONCEPTS]), what, taught)
+    after = bench.measured(bench.sequences([TOUR], [CONCEPTS]), what, taught)
     return before | {"lost": np.subtract(before["all"], after["all"]).tolist()}
 
 

@@ -59,7 +59,7 @@ def pairs_apart(bench: Bench, variant: Variant, pairs: tuple[Order, ...]) -> dic
             swapped.append(((found.of(other) > 0.5) & (found.of(name) <= 0.5)).float().mean().item())
         return {"both there": together["concept"], "the other one instead": float(np.mean(swapped))}
 
-    return bench.measured(bench.every([variant], pairs), "a pair", seen)
+    return bench.measured(bench.sequences([variant], pairs), "a pair", seen)
 
 
 def _side_by_side(names: Order, count: int) -> list[Test]:
@@ -89,7 +89,7 @@ def _background(bench: Bench) -> dict:
     for variant in _COMPARED.values():
         for background in ("", "beach"):
             title = f"{variant.title}, pictures {'all on a beach' if background else 'on many backgrounds'}"
-            sequences = bench.every([replace(variant, title=title, background=background)], _ALONE)
+            sequences = bench.sequences([replace(variant, title=title, background=background)], _ALONE)
             figures[title] = bench.measured(sequences, "elsewhere", seen)
             shown = [(sequence, _elsewhere(sequence)[:2]) for sequence in sequences if sequence.seed == bench.seeds[0]]
             lines.append(np.concatenate([_drawn(bench, sequence, tests) for sequence, tests in shown]))
@@ -109,7 +109,7 @@ def _attributes(bench: Bench) -> dict:
     figures, lines = {}, []
     first = next(iter(_COMPARED.values()))
     for title, variant in {"nothing taught": None, **{v.title: v for v in _COMPARED.values()}}.items():
-        sequences, taught = bench.every([variant or first], _ALONE), variant is not None
+        sequences, taught = bench.sequences([variant or first], _ALONE), variant is not None
         what = "beside" if taught else "beside, untaught"
         shares = bench.measured(sequences, what, partial(_colored, bench, taught))
         right = np.divide(shares["colored"], shares["there"])

@@ -38,7 +38,7 @@ Way = Callable[[ModelPatcher, Said], tuple[ModelPatcher, list]]  # the model and
 
 def regions(bench: Bench) -> None:
     """Two taught things of one class in one picture: does each stand in its half, and is it itself."""
-    sequences = bench.every([_VARIANT], PAIRS)
+    sequences = bench.sequences([_VARIANT], PAIRS)
     figures = {title: bench.measured(sequences, f"regions, {title}", partial(_judged, bench, title)) for title in WAYS}
     table_of(["of pictures, %", *next(iter(figures.values()))], figures)
     drawn = {(names, title): Sequence(_VARIANT, names, bench.seeds[0]) for names in PAIRS for title in WAYS}

@@ -43,13 +43,10 @@ _CONDITIONS = {
     )
 }
 _WEIGHTS = {"K and V × 3": 3.0, "K and V ÷ 3": 1 / 3}
-_COLUMNS = {
-    "reached": "reached of the tolerance, first concept",
-    "ordinary reached": "ordinary prompts",
-    "error": "the first one's error by the second training",
-    "lost": "of the first one lost, % points",
-    "learned": "second one there, %",
-}
+_HEAD = (
+    *("", "reached of the tolerance, first concept", "ordinary prompts", "the first one's error by the second training"),
+    *("of the first one lost, % points", "second one there, %"),
+)
 
 
 def scale(bench: Bench) -> None:
@@ -59,7 +56,7 @@ def scale(bench: Bench) -> None:
         lab = _rescaled(bench.lab, factor)
         results[title] = [run(lab, Sequence(_KEEP, bench.own(seed, _PAIRS), seed, multi=False)) for seed in bench.seeds]
     figures = {title: collected(map(_score, of_seeds)) for title, of_seeds in results.items()}
-    table_of(["", *_COLUMNS.values()], figures)
+    table_of(_HEAD, figures)
     write(bench, "scale", {"conditions": figures, "after": _by_number(bench)})
 
 

@@ -100,7 +100,8 @@ def compare(
         figures[key] = {title: values.tolist() for title, values in (counted | alike).items()}
     table(["%", *counted], rows["counted"])
     table(["similarity × 100", *alike], rows["alike"])
-    write(bench, name, {"orders": orders, "variants": figures})
+    own = {key: variant.settings for key, variant in variants.items()}
+    write(bench, name, {"orders": orders, "settings of its own": own, "variants": figures})
     return by_age
 
 
