@@ -19,6 +19,7 @@ from benchmarks.science.sequences import Score, Sequence
 from benchmarks.science.variants import KEPT
 from cns_core.comfy_adapter.regions.apply import apply_regions
 from cns_core.comfy_adapter.regions.region import Region
+from demo.editor.workflows.regional import SEAM
 from demo.judges.recognizer import PRESENT
 from demo.judges.trunk import as_input
 from demo.model import PIXELS
@@ -30,7 +31,6 @@ from demo.world.scene import background_words, with_article
 _VARIANT = KEPT["keep_full"]
 PAIRS = (("bee", "panda"), ("robot", "guitar"))  # two animals, two toys
 PICTURES = 18  # of each pair and seed
-_SEAM = 3 / 16  # of the width, over which one half fades into the other, as in the workflow two_of_a_kind
 
 Said = dict[str, Tensor]  # text features of a prompt for each picture
 Way = Callable[[ModelPatcher, Said], tuple[ModelPatcher, list]]  # the model and the conditioning to draw with
@@ -86,8 +86,8 @@ def _with_masks(model: ModelPatcher, said: Said) -> tuple[ModelPatcher, list]:
 
 
 def _halves() -> dict[str, Tensor]:
-    """Masks (1, 128, 128) that add up to one."""
-    seam = (0.5 - (torch.arange(PIXELS) + 0.5 - PIXELS / 2) / (_SEAM * PIXELS)).clamp(0, 1)
+    """Masks (1, 128, 128) that add up to one, as in the workflow two_of_a_kind."""
+    seam = (0.5 - (torch.arange(PIXELS) + 0.5 - PIXELS / 2) / (SEAM * PIXELS)).clamp(0, 1)
     left = seam.expand(1, PIXELS, PIXELS)
     return {"left": left, "right": 1 - left}
 

@@ -11,7 +11,7 @@ from demo.world.new_concepts import NEW_CONCEPTS
 from demo.world.scene import with_article
 
 PAIR = ("bee", "panda")  # both are animals
-_SEAM = 96  # pixels of 512 over which one half fades into the other
+SEAM = 3 / 16  # of the width, over which one half fades into the other
 
 
 def two_of_a_kind(flow: Flow) -> None:
@@ -83,9 +83,10 @@ def _regions(flow: Flow, at: tuple[int, int], model, clip, sides):
 def _halves(flow: Flow):
     """Masks of the left and the right half, with a soft seam."""
     nothing = flow.add("SolidMask", (0, 0), "Nothing", (220, 0), value=0.0, width=512, height=512)()
-    half = {"value": 1.0, "width": 256 + _SEAM // 2, "height": 512}
+    seam = round(SEAM * 512)
+    half = {"value": 1.0, "width": 256 + seam // 2, "height": 512}
     half = flow.add("SolidMask", (240, 0), "A half", (220, 0), **half)()
-    soft = flow.add("FeatherMask", (240, 180), size=(220, 0), mask=half, right=_SEAM)()
+    soft = flow.add("FeatherMask", (240, 180), size=(220, 0), mask=half, right=seam)()
     left = flow.add("MaskComposite", (0, 180), "Left", (220, 0), destination=nothing, source=soft, x=0, y=0, operation="add")()
     right = flow.add("InvertMask", (0, 380), "Right", (220, 0), mask=left)()
     return left, right
