@@ -1,4 +1,4 @@
-"""What fails: two concepts of one class, backgrounds learned along, attributes on the wrong thing."""
+"""What fails: two concepts of one class, backgrounds learned along, attributes on the wrong thing, concepts in a style."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ from benchmarks.science.variants import KEPT, PAPER, Variant
 from demo.judges.recognizer import Recognition
 from demo.world.palette import COLORS
 from demo.world.scene import Scene, Thing
+from demo.world.styles import STYLES
 from demo.world.things import THINGS
 
-_ONE_CLASS = (("robot", "guitar"), ("bee", "panda"), ("turtle", "bee"))
-_TWO_CLASSES = (("robot", "fox"), ("bee", "cactus"), ("turtle", "crown"))
-_COMPARED = {"cns": PAPER["cns"], "keep_concept": KEPT["keep_concept"]}
-_ALONE = (("robot",), ("owl",), ("cactus",))
+_ONE_CLASS = (("bee", "panda"), ("turtle", "bee"), ("snowman", "guitar"))
+_TWO_CLASSES = (("bee", "fox"), ("turtle", "balloon"), ("snowman", "fox"))
+_COMPARED = {"cns": PAPER["cns"], "keep_full": KEPT["keep_full"]}
+_ALONE = (("fox",), ("snowman",), ("bee",))
 _COPIES = 4  # pictures of a prompt
+_BACKGROUNDS = 4  # of prompts with pairs, and in styles
 _BESIDE = 24  # things beside a concept
 _SHOWN = 6  # pictures of a line
 
 
 def failures(bench: Bench) -> None:
-    """Two concepts of one class in one picture; a background all teaching pictures share; colours on the wrong thing."""
-    write(bench, "failures", {"classes": _classes(bench), "background": _background(bench), "attributes": _attributes(bench)})
+    """Two concepts of one class in one picture; a background all teaching pictures share; colours of other things; styles."""
+    parts = {"classes": _classes, "background": _background, "attributes": _attributes, "styles": _styles}
+    write(bench, "failures", {name: part(bench) for name, part in parts.items()})
 
 
 def _classes(bench: Bench) -> dict:
@@ -52,7 +55,7 @@ def pairs_apart(bench: Bench, variant: Variant, pairs: tuple[Order, ...]) -> dic
 
     def seen(sequence: Sequence) -> Score:
         state, names, seed = bench.state(sequence), sequence.names, sequence.seed
-        together = measure(bench.lab, state, names, _side_by_side(names, 4), _COPIES, seed)
+        together = measure(bench.lab, state, names, _side_by_side(names, _BACKGROUNDS), _COPIES, seed)
         swapped = []
         for name, other in (names, names[::-1]):
             found = _recognized(bench, sequence, single_tests(name, tokens_of(names), seed))
@@ -143,3 +146,30 @@ def _beside(name: str) -> list[Test]:
         Test.of(Scene((thing, Thing(name, "")), behind), {name: "<new1>"})
         for thing, behind in zip(things, backgrounds, strict=True)
     ]
+
+
+def _styles(bench: Bench) -> dict:
+    """``a <new1> dog on a beach, neon`` after lessons in no style: is the dog there, and are the style and all else."""
+    figures, lines = {}, []
+    for variant in _COMPARED.values():
+        sequences = bench.sequences([variant], _ALONE)
+        for style in STYLES:
+            what = f"in {style or 'no style'}"
+            scores = bench.measured(sequences, what, partial(_styled, bench, style))
+            figures[f"{variant.title}, {what}"] = {name: scores[name] for name in ("concept", "rest")}
+        tests = [_in_style(sequences[0].names[0], style)[0] for style in STYLES]
+        lines.append(_drawn(bench, sequences[0], tests))
+    table_of(["", "concept is there, %", "all else asked for, %"], figures)
+    titles = [variant.title for variant in _COMPARED.values()]
+    save_grid(lines, titles, [style or "no style" for style in STYLES], "failures_styles")
+    return figures
+
+
+def _styled(bench: Bench, style: str, sequence: Sequence) -> Score:
+    tests = _in_style(sequence.names[0], style)
+    return measure(bench.lab, bench.state(sequence), sequence.names, tests, _COPIES, sequence.seed)
+
+
+def _in_style(name: str, style: str) -> list[Test]:
+    backgrounds = list(COLORS)[:_BACKGROUNDS]
+    return [Test.of(Scene((Thing(name, ""),), background, style), {name: "<new1>"}) for background in backgrounds]
