@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmarks.evaluate.evaluation import Plan
+    from cns_core.concept import Concept
 
 
 def main() -> int:
@@ -59,7 +60,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         loaded = comfy.sd.load_checkpoint_guess_config(str(arguments.checkpoint))[:3]
         checkpoint = Checkpoint(*loaded, arguments.checkpoint.name)
     names = [subject.name for subject in subjects]
-    folder = arguments.out or arguments.base / "output" / "cns" / "evaluation" / _name(arguments, plan, names)
+    folder = arguments.out or arguments.base / "output" / "cns" / "evaluation" / _name(arguments, plan, concepts)
     judged_by = [str(path) for path in (arguments.clip, arguments.dino) if path]
     name = f"{'-'.join(Path(path).name for path in judged_by)}-{_digest(judged_by)}"
     results = Evaluation(checkpoint, concepts, judges, plan, folder, f"scores-{name}.json").run()
@@ -70,10 +71,18 @@ def evaluate(arguments: argparse.Namespace) -> None:
     print(f"states, pictures and figures are in {folder}")
 
 
-def _name(arguments: argparse.Namespace, plan: Plan, names: list[str]) -> str:
+def _name(arguments: argparse.Namespace, plan: Plan, concepts: list[Concept]) -> str:
     """A folder for each checkpoint, sequence and plan, so that what is kept there fits; other judges see the same pictures."""
-    made = [str(arguments.checkpoint.resolve()), str(arguments.concepts.resolve()), names, asdict(plan)]
+    made = [str(arguments.checkpoint.resolve()), asdict(plan), *map(_material, concepts)]
     return f"{arguments.checkpoint.stem}-{arguments.preset}-{_digest(made)}"
+
+
+def _material(concept: Concept) -> list:
+    """What a concept is taught with; pictures and masks by their contents."""
+    pixels = hashlib.sha256()
+    for picture in (*concept.images, *(mask for mask in concept.masks if mask is not None)):
+        pixels.update(picture.numpy().tobytes())
+    return [concept.name, concept.captions, pixels.hexdigest()]
 
 
 def _digest(values: list) -> str:

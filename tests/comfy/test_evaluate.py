@@ -21,6 +21,7 @@ from benchmarks.evaluate.prompts import Counts, multi_prompts, single_prompts
 from benchmarks.evaluate.report import report
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.judge import load_judge
+from cns_core.concept import Concept
 from cns_core.config import TrainConfig
 from cns_core.errors import CNSError
 from cns_core.state_file import load_state
@@ -159,18 +160,21 @@ def test_another_judge_sees_the_pictures_that_are_there(evaluation):
     assert [set(results["ceilings"]) for results in (alone, both)] == [{"CLIP-I"}, {"CLIP-I", "DINO"}]
 
 
-def test_the_judges_do_not_name_the_folder_that_is_taught_into(monkeypatch, tmp_path):
+def test_the_folder_is_named_by_what_is_taught_and_not_by_the_judges(evaluation, monkeypatch, tmp_path):
     checkpoint = tmp_path / "sd15.safetensors"
     checkpoint.touch()
-    plan, given = Plan(TrainConfig(), "concept", 1, 1, 1), ["evaluate", "--comfyui", ".", "--base", "."]
+    concepts, plan = evaluation.concepts, Plan(TrainConfig(), "concept", 1, 1, 1)
+    brighter = replace(concepts[1], images=tuple(image + 0.1 for image in concepts[1].images))
+    given = ["evaluate", "--comfyui", ".", "--base", "."]
     given += ["--checkpoint", str(checkpoint), "--concepts", str(tmp_path)]
 
-    def name(*more: str) -> str:
+    def name(*more: str, second: Concept = concepts[1]) -> str:
         monkeypatch.setattr("sys.argv", [*given, *more])
-        return run._name(run.parse(), plan, ["dog"])
+        return run._name(run.parse(), plan, [concepts[0], second])
 
     assert name() == name("--dino", str(tmp_path)) == name("--clip", str(tmp_path))
-    assert name() != name("--preset", "keep")
+    others = [brighter, replace(concepts[1], captions=("a hat",) * 3), replace(concepts[1], noun="cap")]
+    assert len({name(), name("--preset", "keep"), *(name(second=other) for other in others)}) == 5
 
 
 def test_the_command_keeps_what_each_judge_says(monkeypatch, tmp_path, capsys):
