@@ -92,7 +92,7 @@ def _check_ordinary(name: str, ordinary: tuple[float, float]) -> None:
     before, after = ordinary
     if after > before + MOST_ADDED:
         raise CNSError(
-            f"Without {name} K and V of ordinary prompts would differ from the checkpoint's by {after:.1%} "
+            f"Without {name}, K and V of ordinary prompts would differ from the checkpoint's by {after:.1%} "
             f"({before:.1%} before), so every picture would change: teach the others again without it."
         )
 

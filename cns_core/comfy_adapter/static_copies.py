@@ -40,8 +40,8 @@ class StaticCopies:
             return patcher
         if getattr(patcher, "cached_patcher_init", None) is None:
             raise CNSError(
-                "This model's loader cannot load it without dynamic VRAM, which training needs: use ComfyUI's Load Checkpoint, "
-                "or start ComfyUI with --disable-dynamic-vram."
+                "This model's loader cannot load it without dynamic VRAM, and training does not work with it: use "
+                "ComfyUI's Load Checkpoint, or start ComfyUI with --disable-dynamic-vram."
             )
         if "model_override" not in parameters:
             return patcher.clone(disable_dynamic=True)

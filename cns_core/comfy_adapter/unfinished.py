@@ -82,8 +82,8 @@ class Unfinished:
         differences = _differences(depended_on, self.depends_on)
         if differences:
             raise CNSError(
-                f"The training of {self.name} that was stopped after {done} steps had other {', '.join(differences)}. Set them "
-                f"back to go on with it, or delete {self.path} to start over."
+                f"The training of {self.name} that was stopped after {done} steps differs from this one in "
+                f"{', '.join(differences)}. Set them back to go on with it, or delete {self.path} to start over."
             )
         if done > steps:
             raise CNSError(

@@ -41,7 +41,7 @@ class CaptionConceptImages(io.ComfyNode):
                     "captioner",
                     options=names,
                     default=names[0],
-                    tooltip="Model that describes images you gave no caption for, from models/captioners. "
+                    tooltip="A model from models/captioners that describes the images you gave no caption for. "
                     "Your own captions take precedence.",
                 ),
                 io.Boolean.Input(

@@ -36,8 +36,8 @@ class SaveState(io.ComfyNode):
                     "history",
                     default=True,
                     optional=True,
-                    tooltip="Also keeps the values shared weights had before each concept (up to 5 MB per concept), so that "
-                    "individual concepts can be weakened or muted, and the last one undone exactly.",
+                    tooltip="Also keeps the values that shared weights had before each concept (up to 5 MB per concept), so "
+                    "that individual concepts can be weakened or muted, and the last one undone exactly.",
                 ),
             ],
             outputs=[

@@ -23,7 +23,7 @@ class InspectPrompts(io.ComfyNode):
             node_id="CNS_InspectPrompts",
             display_name="Inspect Prompt Neurons",
             category=CATEGORY_INSPECT,
-            description="Plots which neurons prompts select: how many all of them share (the paper's figure 3), and how "
+            description="Plots which neurons prompts select: how many are shared by all (the paper's figure 3), and how "
             "similar queries are without those (its figure 7).",
             search_aliases=["plot", "overlap", "wanda", "similarity", "analyze"],
             hidden=[io.Hidden.unique_id],

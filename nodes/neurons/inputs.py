@@ -19,7 +19,7 @@ def top_percent_input(note: str = "Use the same value in both Compute nodes.") -
         max=100.0,
         step=1.0,
         round=0.1,
-        tooltip=f"Share of each output's 768 inputs a prompt selects, in percent (r in the paper: 30). {note}".strip(),
+        tooltip=f"Percent of each output's 768 inputs that a prompt selects (r in the paper: 30). {note}".strip(),
     )
 
 

@@ -25,7 +25,7 @@ class MakePriorImages(io.ComfyNode):
             display_name="Make Prior Images",
             category=CATEGORY,
             description="Draws ordinary images of a class with the checkpoint itself, in different surroundings, so that "
-            "training does not turn every dog into yours. They are kept on disk, so the next training has them at once.",
+            "training does not turn every dog into yours. They are kept on disk for the next training.",
             search_aliases=["class images", "regularization images", "prior preservation", "dreambooth"],
             hidden=[io.Hidden.unique_id],
             inputs=[

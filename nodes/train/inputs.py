@@ -37,7 +37,7 @@ def hyper_parameters() -> list:
             64,
             "Images are scaled by their shorter side and cropped to a square this many pixels wide.",
         ),
-        number("batch_size", io.Int, 1, 64, 1, "Concept images per step, plus as many prior images."),
+        number("batch_size", io.Int, 1, 64, 1, "Concept images per step; prior images add as many again."),
         seed_input(_DEFAULT.seed, "The same inputs and seed give the same state; on a GPU the last digits may differ."),
         io.Combo.Input(
             "preset",
@@ -54,7 +54,7 @@ def hyper_parameters() -> list:
             100.0,
             0.1,
             "Percent, with keep and custom: how far all later trainings together may shift what a concept's prompts read from "
-            "the model, and twice that for ordinary prompts. Lower keeps more, higher learns more, 0 sets no limit.",
+            "the model; ordinary prompts may shift twice as far. Lower keeps more, higher learns more, 0 sets no limit.",
         ),
         io.Int.Input(
             "preview_every",
@@ -73,7 +73,7 @@ def hyper_parameters() -> list:
             default=_DEFAULT.initial_word,
             tooltip="The token starts from this ordinary word. Empty: see token_start, under Show Advanced.",
         ),
-        advanced(number("vectors", io.Int, 1, 32, 1, "Vectors the token stands for; 1 in the paper.")),
+        advanced(number("vectors", io.Int, 1, 32, 1, "How many vectors the token stands for; 1 in the paper.")),
         advanced(
             io.Combo.Input(
                 "prompt_mode",
@@ -98,7 +98,7 @@ def hyper_parameters() -> list:
                 0.0,
                 1e6,
                 0.001,
-                "Only used by custom. λ_prev: holds neurons that earlier concepts trained where the previous state left them.",
+                "Only used by custom. λ_prev: holds neurons of earlier concepts where the previous state left them.",
             )
         ),
         advanced(
@@ -108,7 +108,7 @@ def hyper_parameters() -> list:
                 0.0,
                 1e6,
                 0.001,
-                "Only used by custom. λ_pre: pulls neurons that earlier concepts trained back to the checkpoint.",
+                "Only used by custom. λ_pre: pulls neurons of earlier concepts back to the checkpoint.",
             )
         ),
         advanced(

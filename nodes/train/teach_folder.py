@@ -67,8 +67,8 @@ class TeachFolder(io.ComfyNode):
                     default=PriorConfig.count,
                     min=0,
                     max=1000,
-                    tooltip="How many ordinary images of each class to draw first, so that an ordinary dog stays one. They are "
-                    "kept on disk. 0 draws none.",
+                    tooltip="How many ordinary images of each class to draw first, so that an ordinary dog stays ordinary. "
+                    "They are kept on disk. 0 draws none.",
                 ),
                 io.Combo.Input(
                     "captioner",

@@ -424,7 +424,7 @@ def test_two_packs_in_one_cross_attention_are_refused(studio, said):
         return other
 
     regions = (Region.of(said("a cat"), None, EVERYWHERE, 1.0),)
-    with pytest.raises(CNSError, match="Another node made 4 rows of 60 positions out of 2 of 60 in cross-attention"):
+    with pytest.raises(CNSError, match="Another node changed cross-attention from 2 rows of 60 positions to 4 of 60"):
         drawn(apply_regions(with_another_pack(studio.model), regions), said("a dog"), said(""))
-    with pytest.raises(CNSError, match="Another node made 6 rows of 60 positions out of 3 of 60 in cross-attention"):
+    with pytest.raises(CNSError, match="Another node changed cross-attention from 3 rows of 60 positions to 6 of 60"):
         drawn(with_another_pack(apply_regions(studio.model, regions)), said("a dog"), said(""))

@@ -93,7 +93,7 @@ def test_all_concepts_one_by_one_leave_the_checkpoint(studio, two_state):
 def test_ordinary_prompts_that_would_move_are_refused(studio, full_state, monkeypatch):
     monkeypatch.setattr(remove_module, "MOST_ADDED", -1.0)
     with pytest.raises(
-        CNSError, match=r"Without <new1> dog K and V of ordinary prompts would differ from the checkpoint's by \d"
+        CNSError, match=r"Without <new1> dog, K and V of ordinary prompts would differ from the checkpoint's by \d"
     ):
         removed(studio, full_state, "<new1>")
 

@@ -121,20 +121,20 @@ def test_off_by_default(studio, dog, autosaves, cancel):
 
 def test_what_differs_is_named(studio, dog, hat, dog_state, autosaves, cancel):
     stopped(studio, dog, cancel=cancel, at=3)
-    with pytest.raises(CNSError, match=r"stopped after 3 steps had other neuron_lr \(0.001, now 0.002\)\. Set"):
+    with pytest.raises(CNSError, match=r"stopped after 3 steps differs from this one in neuron_lr \(0.001, now 0.002\)\. Set"):
         kept(studio, dog, neuron_lr=2e-3)
     painted = replace(dog, images=tuple(image * 0.5 for image in dog.images))
-    with pytest.raises(CNSError, match=r"had other pictures, seed \(0, now 4\)\. Set them back .* or delete .*new1-dog"):
+    with pytest.raises(CNSError, match=r"differs from this one in pictures, seed \(0, now 4\)\. Set them back .* or delete .*new1-dog"):
         kept(studio, painted, seed=4)
-    with pytest.raises(CNSError, match="had other class pictures, class prompts"):
+    with pytest.raises(CNSError, match="differs from this one in class pictures, class prompts"):
         studio.teach(dog, prior=False, keeping=Keeping(cancelled=True), steps=STEPS)
-    with pytest.raises(CNSError, match="had other checkpoint"):
+    with pytest.raises(CNSError, match="differs from this one in checkpoint"):
         studio.teach(dog, keeping=Keeping(cancelled=True), checkpoint=replace(studio.checkpoint, vae=OtherVAE()), steps=STEPS)
     with pytest.raises(CNSError, match="has done 3 steps already: set steps to 3 or more"):
         kept(studio, dog, steps=2)
     stopped(studio, hat, dog_state, cancel=cancel, at=3)
     other = studio.teach(dog, seed=9)[0]
-    with pytest.raises(CNSError, match="had other previous state"):
+    with pytest.raises(CNSError, match="differs from this one in previous state"):
         kept(studio, hat, other)
 
 

@@ -26,8 +26,8 @@ def check_sd15(model: ModelPatcher) -> None:
     channels = config.unet_config.get("in_channels", _LATENT_CHANNELS)
     if channels != _LATENT_CHANNELS:
         raise CNSError(
-            f"The MODEL wired in reads {channels} latent channels (an inpainting or edit model), but CNS teaches the plain "
-            "SD 1.5 with 4: load the base checkpoint."
+            f"The MODEL wired in reads {channels} latent channels (an inpainting or edit model), but CNS teaches only plain "
+            "SD 1.5, which reads 4: load the base checkpoint."
         )
     if base.model_type != ModelType.EPS:
         raise CNSError(

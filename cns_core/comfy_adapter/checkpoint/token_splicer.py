@@ -123,7 +123,7 @@ class TokenSplicer:
         if hasattr(ids, "shape"):
             raise CNSError(
                 f"A tensor of ids cannot hold {_listed(tokens)}, which stands for learned vectors: call the tokenizer without "
-                "return_tensors, for lists."
+                "return_tensors, to get lists."
             )
         place = self._places.get(ids) if isinstance(ids, int) else None
         return self.vectors[place[0]][place[1]] if place else ids

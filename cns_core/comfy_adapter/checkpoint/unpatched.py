@@ -68,9 +68,9 @@ def _check_prediction(model: ModelPatcher) -> None:
     # V_PREDICTION (and with it EDM) and X0 derive from EPS, but keep only how the noise is scaled.
     if not isinstance(found, sampling.EPS) or isinstance(found, (sampling.V_PREDICTION, sampling.X0)):
         raise CNSError(
-            f"The MODEL wired in predicts {type(found).__bases__[-1].__name__}, but CNS trains with the loss of checkpoints "
-            "that predict the noise (EPS), which would be the wrong one: load such an SD 1.5 checkpoint, without a "
-            "ModelSampling node before this one."
+            f"The MODEL wired in predicts {type(found).__bases__[-1].__name__}, but CNS trains with a loss that is right "
+            "only for checkpoints that predict the noise (EPS): load such an SD 1.5 checkpoint, without a ModelSampling node "
+            "before this one."
         )
     if getattr(found, "zsnr", False):
         raise CNSError(

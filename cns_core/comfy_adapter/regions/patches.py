@@ -168,6 +168,6 @@ def _check_shape(tensor: Tensor, rows: int, positions: int) -> None:
     """Raises CNSError where another node has changed the rows or positions of a cross-attention block."""
     if tensor.shape[:2] != (rows, positions):
         raise CNSError(
-            f"Another node made {tensor.shape[0]} rows of {tensor.shape[1]} positions out of {rows} of {positions} in "
-            "cross-attention: another pack's regions do not work together with Apply Regions; use only one of the two."
+            f"Another node changed cross-attention from {rows} rows of {positions} positions to {tensor.shape[0]} of "
+            f"{tensor.shape[1]}: another pack's regions do not work together with Apply Regions; use only one of the two."
         )
