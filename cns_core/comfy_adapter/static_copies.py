@@ -16,11 +16,12 @@ from .checkpoint.checkpoint import Checkpoint
 class StaticCopies:
     """What ComfyUI reads from the file once more for such a patcher, kept for the next training of the same checkpoint.
 
-    One checkpoint's at most, and no longer than that checkpoint itself.
+    One checkpoint's at most, and no longer than that checkpoint itself. To ComfyUI a copy is a model like any other, which it
+    takes off the device where something else needs the room.
     """
 
     def __init__(self) -> None:
-        self._kept: weakref.WeakKeyDictionary[nn.Module, Any] = weakref.WeakKeyDictionary()
+        self._kept: weakref.WeakKeyDictionary[nn.Module, ModelPatcher] = weakref.WeakKeyDictionary()
 
     def of(self, checkpoint: Checkpoint) -> tuple[ModelPatcher, ModelPatcher]:
         """UNet and text encoder.
@@ -35,18 +36,18 @@ class StaticCopies:
         return unet, text
 
     def _static(self, patcher: Any) -> ModelPatcher:
-        parameters = inspect.signature(patcher.clone).parameters
-        if "disable_dynamic" not in parameters or not patcher.is_dynamic():
+        if "disable_dynamic" not in inspect.signature(patcher.clone).parameters or not patcher.is_dynamic():
             return patcher
+        if patcher.model in self._kept:
+            return self._kept[patcher.model]
         if getattr(patcher, "cached_patcher_init", None) is None:
             raise CNSError(
                 "This model's loader cannot load it without dynamic VRAM, and training does not work with it: use "
                 "ComfyUI's Load Checkpoint, or start ComfyUI with --disable-dynamic-vram."
             )
-        if "model_override" not in parameters:
-            return patcher.clone(disable_dynamic=True)
-        static = patcher.clone(disable_dynamic=True, model_override=self._kept.get(patcher.model))
-        self._kept[patcher.model] = static.get_clone_model_override()
+        static = patcher.clone(disable_dynamic=True)
+        static.parent = None  # or ComfyUI would count it as the streamed model, and neither would ever be freed
+        self._kept[patcher.model] = static
         return static
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import weakref
 
 import comfy.lora
 import comfy.model_management as memory
@@ -22,7 +23,7 @@ from cns_pack.cns_core.errors import CNSError
 from comfy_extras.nodes_model_merging import ModelMergeSimple
 from safetensors.torch import load_file
 
-from benchmarks.performance.host_vram import AVAILABLE, Traffic, dynamic, dynamic_vram, unload
+from benchmarks.performance.host_vram import AVAILABLE, CARD, Traffic, dynamic, dynamic_vram, unload
 from tests.comfy.conftest import Studio
 from tests.support.tiny_models import tiny_clip, tiny_model
 
@@ -283,3 +284,21 @@ def test_trainings_one_after_another_read_the_file_once(studio, card):
             static_copies.of(Checkpoint(other, studio.clip))
         static_copies.of(Checkpoint(card.plain, studio.clip))
         assert reads == [1, 1]  # another checkpoint's was asked for in between
+
+
+@only_dynamic
+def test_whole_weights_leave_the_device_where_room_is_needed_and_go_with_their_checkpoint(studio, card):
+    card.plain.cached_patcher_init = (lambda **_: tiny_model(width=WIDTH), ())
+    static = static_copies.of(Checkpoint(card.plain, studio.clip))[0]
+    memory.load_models_gpu([static], force_full_load=True)
+    whole = weakref.ref(static.model)
+    del static
+    drawn(card.plain)
+    (loaded,) = (known.model for known in memory.current_loaded_models if known.model.model is whole())
+    assert loaded.loaded_size() == loaded.model_size()
+    memory.free_memory(1e30, CARD)
+    assert loaded.loaded_size() == 0
+    del loaded
+    card.plain = card.base = None
+    gc.collect()
+    assert whole() is None
