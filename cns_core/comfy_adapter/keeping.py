@@ -69,10 +69,13 @@ class Keeper:
         if saving.failure:
             self._keeping.lines.append(saving.failure)
 
-    def stopped(self, snapshot: Snapshot) -> None:
-        if self._unfinished is not None:
-            with SideEffect("The progress of the stopped training was not kept"):
-                self._unfinished.save(snapshot)
+    def stopped(self, snapshot: Callable[[], Snapshot | None]) -> None:
+        if self._unfinished is None:
+            return
+        with SideEffect("The progress of the stopped training was not kept"):
+            progress = snapshot()
+            if progress is not None:
+                self._unfinished.save(progress)
 
     def finished(self) -> None:
         if self._unfinished is not None:
@@ -99,5 +102,5 @@ class Watcher:
     def keep(self, result: TrainingResult) -> None:
         self._keeper.keep(result)
 
-    def stopped(self, snapshot: Snapshot) -> None:
+    def stopped(self, snapshot: Callable[[], Snapshot | None]) -> None:
         self._keeper.stopped(snapshot)

@@ -62,44 +62,53 @@ def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int,
             "ComfyUI with --cpu. Apply CNS State works on DirectML."
         )
     unet, text = static_copies.of(checkpoint)
-    dtype = unet.model.manual_cast_dtype or unet.model.get_dtype()
-    scale = samples * (config.resolution / 512) ** 2 * dtype.itemsize / 2
-    recompute = _recomputes(config.gradient_checkpointing, unet, scale)
-    needed = scale * (_KEPT_BYTES_CHECKPOINTED if recompute else _KEPT_BYTES)
+    recompute = recomputes(unet, config, samples)
+    needed = int(_scale(unet, config, samples) * (_KEPT_BYTES_CHECKPOINTED if recompute else _KEPT_BYTES))
     needed += bytes_of(held, checkpoint.layout.size)
     memory.load_models_gpu([unet, text], memory_required=needed, force_full_load=True)
-    _check_loaded(unet, dtype)
-    return OnDevice(unet, text, dtype, recompute)
+    _check_loaded(unet)
+    return OnDevice(unet, text, _dtype(unet), recompute)
 
 
-def _check_loaded(unet: ModelPatcher, dtype: torch.dtype) -> None:
+def _dtype(unet: ModelPatcher) -> torch.dtype:
+    return unet.model.manual_cast_dtype or unet.model.get_dtype()
+
+
+def _scale(unet: ModelPatcher, config: TrainConfig, samples: int) -> float:
+    """How many times as much a step keeps as it does of a sample at 512 px in 16 bits."""
+    return samples * (config.resolution / 512) ** 2 * _dtype(unet).itemsize / 2
+
+
+def _check_loaded(unet: ModelPatcher) -> None:
     device = unet.load_device
     if any(parameter.device.type != device.type for parameter in unet.model.diffusion_model.parameters()):
         raise CNSError(
             "ComfyUI keeps the UNet off the device, as with --novram, but training needs it there: start it without --novram."
         )
     major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    if device.type == "mps" and dtype == torch.float16 and (major, minor) < (2, 8):
+    if device.type == "mps" and _dtype(unet) == torch.float16 and (major, minor) < (2, 8):
         raise CNSError(
             "Training in float16 on a Mac needs PyTorch 2.8 or newer: update it, or start ComfyUI with --force-fp32."
         )
 
 
-def _recomputes(choice: str, patcher: ModelPatcher, scale: float) -> bool:
+def recomputes(unet: ModelPatcher, config: TrainConfig, samples: int) -> bool:
+    """Whether steps of so many samples compute activations again in the backward pass, to save memory."""
+    choice = config.gradient_checkpointing
     if choice not in GRADIENT_CHECKPOINTING:
         raise CNSError(f"gradient_checkpointing is '{choice}': choose one of {', '.join(GRADIENT_CHECKPOINTING)}.")
     if choice != "auto":
         return choice == "on"
-    total = cast(int, memory.get_total_memory(patcher.load_device))
-    budget = total - patcher.model_size() - memory.minimum_inference_memory()
-    return scale * _KEPT_BYTES > budget
+    total = cast(int, memory.get_total_memory(unet.load_device))
+    budget = total - unet.model_size() - memory.minimum_inference_memory()
+    return _scale(unet, config, samples) * _KEPT_BYTES > budget
 
 
-def less_memory(config: TrainConfig) -> str:
+def less_memory(unet: ModelPatcher, config: TrainConfig, samples: int) -> str:
     """What a user can do for a training that needs less of it."""
     remedies = ["lower resolution"]
     if config.batch_size > 1:
         remedies.insert(0, "lower batch_size")
-    if config.gradient_checkpointing != "on":
+    if not recomputes(unet, config, samples):
         remedies.insert(0, "set gradient_checkpointing (under Show Advanced) to on")
     return ", ".join(remedies)

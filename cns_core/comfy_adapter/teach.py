@@ -10,7 +10,7 @@ import torch
 from comfy.sd import CLIP
 from torch import Tensor
 
-from ..concept import Concept, training_prompts
+from ..concept import training_prompts
 from ..config import ORDINARY_TOLERANCE, TrainConfig
 from ..drift import OFF, changes_since_taught, measured
 from ..errors import CNSError
@@ -71,13 +71,14 @@ def teach(
     try:
         data = _training_set(taught, lesson, prompts, config, advance)
         start = Start(lesson.neurons.mask, state.delta, vectors, _held(taught.clip, state, kept, config, advance))
-        result = _train(taught, concept, start, data, config, display, keeper)
+        result = _train(taught, lesson, start, data, config, display, keeper)
     except Exception as error:
         if not out_of_memory(error):
             raise
         raise CNSError(
             f"The device ran out of memory while teaching {concept.token} at {config.resolution} px with a batch of "
-            f"{config.batch_size}: {less_memory(config)}, or close other programs that use it. The model is as it was before."
+            f"{config.batch_size}: {less_memory(checkpoint.model, config, _samples(lesson, config))}, or close other programs "
+            "that use it. The model is as it was before."
         ) from error
     keeper.finished()
     return learned(result), result
@@ -162,16 +163,15 @@ def _held(
 
 def _train(
     checkpoint: Checkpoint,
-    concept: Concept,
+    lesson: Lesson,
     start: Start,
     data: TrainingSet,
     config: TrainConfig,
     display: Display,
     keeper: Keeper,
 ) -> TrainingResult:
-    weights = checkpoint.weights
-    samples = config.batch_size * (2 if data.prior_contexts and config.prior_weight > 0 else 1)
-    loaded = load_for_training(checkpoint, config, samples, start.held)
+    weights, concept = checkpoint.weights, lesson.concept
+    loaded = load_for_training(checkpoint, config, _samples(lesson, config), start.held)
     base, device = loaded.unet.model, loaded.unet.load_device
     predict, encode_prompts = predict_noise(base), PromptEncoder(checkpoint.clip, loaded.text.model, concept.token)
     prompt = display.preview_prompt.strip() or training_prompts(concept, "template", config.template)[0][0]
@@ -194,6 +194,11 @@ def _train(
         return result
     finally:
         progress.close(done)
+
+
+def _samples(lesson: Lesson, config: TrainConfig) -> int:
+    """Images that a step predicts the noise of."""
+    return config.batch_size * (2 if lesson.prior.images and config.prior_weight > 0 else 1)
 
 
 def _cloned(inputs: _Inputs) -> _Inputs:

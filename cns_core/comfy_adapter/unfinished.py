@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ from .checkpoint.checkpoint import Checkpoint, digest
 from .lesson import Lesson
 
 SUFFIX = ".unfinished"  # not .safetensors, which Load CNS State lists
-_FORMAT = "cns_training 3"
+_FORMAT = "cns_training 4"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Unfinished:
     def of(checkpoint: Checkpoint, lesson: Lesson, state: CNSState, config: TrainConfig) -> Unfinished:
         """Of the training of ``lesson`` on ``state``."""
         concept, prior, settings = lesson.concept, lesson.prior, config.to_dict()
-        del settings["steps"]  # nothing in a step depends on how many there will be
+        del settings["steps"], settings["gradient_checkpointing"]  # no step depends on how many there will be, or on its memory
         names = [*(learned.name for learned in state.concepts), concept.name]
         depends_on = {
             "pictures": _digest(concept.images),
@@ -50,7 +50,7 @@ class Unfinished:
             "neurons": _digest([torch.from_numpy(lesson.neurons.mask.bits.copy())]),
             "calibration prompts": list(lesson.neurons.calibration),
             "previous state": [*lineage_of(state)[-1:], _digest([state.delta.values])],
-            "checkpoint": [_plain(asdict(state.fingerprint) | {"name": ""}), digest(checkpoint)],
+            "checkpoint": digest(checkpoint),  # not the fingerprint, whose last digits depend on the device
             "settings": settings,
         }
         return Unfinished(folder() / f"{title(names)}{SUFFIX}", concept.name, _plain(depends_on))

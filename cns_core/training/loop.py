@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,8 +59,8 @@ class Observer(Protocol):
     def keep(self, result: TrainingResult) -> None:
         """Called after each of ``kept_steps`` with what the training has reached."""
 
-    def stopped(self, snapshot: Snapshot) -> None:
-        """Called when the training ends with an error or Cancel, unless its progress is of no use."""
+    def stopped(self, snapshot: Callable[[], Snapshot | None]) -> None:
+        """Called when the training ends with an error or Cancel. ``snapshot`` gathers its progress, if that is of any use."""
 
 
 def train_concept(
@@ -102,9 +103,7 @@ def train_concept(
     except CNSError:
         raise
     except BaseException:  # ComfyUI's interruption is one of these
-        unfinished = run.snapshot()
-        if unfinished is not None:
-            observer.stopped(unfinished)
+        observer.stopped(run.snapshot)
         raise
     trained = result()
     _check_trained(trained, run.kv.previous.cpu(), start.vectors, config)

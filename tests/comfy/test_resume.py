@@ -12,6 +12,7 @@ import torch
 from cns_pack.cns_core.comfy_adapter.keeping import Keeping, parse_steps
 from cns_pack.cns_core.comfy_adapter.page.training_progress import TrainingProgress
 from cns_pack.cns_core.errors import CNSError
+from cns_pack.cns_core.fingerprint import Projections
 from cns_pack.cns_core.state_file import load_state
 from cns_pack.cns_core.training import run
 from safetensors import safe_open
@@ -124,7 +125,7 @@ def test_what_differs_is_named(studio, dog, hat, dog_state, autosaves, cancel):
     with pytest.raises(CNSError, match=r"stopped after 3 steps differs from this one in neuron_lr \(0.001, now 0.002\)\. Set"):
         kept(studio, dog, neuron_lr=2e-3)
     painted = replace(dog, images=tuple(image * 0.5 for image in dog.images))
-    with pytest.raises(CNSError, match=r"differs from this one in pictures, seed \(0, now 4\)\. Set them back .* or delete .*new1-dog"):
+    with pytest.raises(CNSError, match=r"differs .* in pictures, seed \(0, now 4\)\. Set them back .* or delete .*new1-dog"):
         kept(studio, painted, seed=4)
     with pytest.raises(CNSError, match="differs from this one in class pictures, class prompts"):
         studio.teach(dog, prior=False, keeping=Keeping(cancelled=True), steps=STEPS)
@@ -136,6 +137,36 @@ def test_what_differs_is_named(studio, dog, hat, dog_state, autosaves, cancel):
     other = studio.teach(dog, seed=9)[0]
     with pytest.raises(CNSError, match="differs from this one in previous state"):
         kept(studio, hat, other)
+
+
+def test_what_changes_no_step_is_no_difference(studio, dog, autosaves, cancel, monkeypatch):
+    """A card's last digits in the fingerprint, and what a step keeps of its activations."""
+    stopped(studio, dog, cancel=cancel, at=3, gradient_checkpointing="off")
+    exactly = Projections.of
+
+    def on_a_card(matrices) -> Projections:
+        found = exactly(matrices)
+        return replace(found, values=tuple(value * (1 + 1e-6) for value in found.values))
+
+    monkeypatch.setattr(Projections, "of", on_a_card)
+    lines = kept(studio, dog, checkpoint=replace(studio.checkpoint), gradient_checkpointing="on")[1]
+    assert lines == ["resumed after step 3, where it had been stopped"]
+
+
+def test_a_training_that_is_not_kept_is_not_gathered(studio, dog, autosaves, cancel, monkeypatch):
+    """After an error of the card nothing can be read from it any more."""
+    monkeypatch.setattr(run.TrainingRun, "snapshot", lambda self: pytest.fail("gathered"))
+    stopped(studio, dog, cancel=cancel, cancelled=False)
+
+
+def test_an_error_while_it_is_gathered_is_not_the_one_that_is_shown(studio, dog, autosaves, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("the card fell off the bus")
+
+    monkeypatch.setattr(run, "concept_loss", broken)
+    monkeypatch.setattr(run.TrainingRun, "snapshot", lambda self: 1 / 0)
+    with pytest.raises(RuntimeError, match="the card fell off the bus"):
+        kept(studio, dog)
 
 
 def test_a_damaged_file(studio, dog, autosaves, cancel):

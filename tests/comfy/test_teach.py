@@ -238,6 +238,9 @@ def test_out_of_memory_becomes_advice(studio, dog, monkeypatch):
     monkeypatch.setattr(teach_module, "train_concept", no_memory)
     with pytest.raises(CNSError, match=r"ran out of memory while teaching <new1> at 64 px.*gradient_checkpointing"):
         studio.teach(dog)
+    monkeypatch.setattr(comfy.model_management, "get_total_memory", lambda device: 0)  # "auto" recomputes already
+    with pytest.raises(CNSError, match="with a batch of 1: lower resolution, or close other programs"):
+        studio.teach(dog)
 
 
 def test_error_in_the_middle_restores_the_model(studio, dog, monkeypatch):
