@@ -61,6 +61,13 @@ def _start(state: CNSState) -> int:
     return max((concept.figures.get(MEASURED_FROM, (0,))[0] for concept in state.concepts), default=0)
 
 
+def undoable(state: CNSState, index: int) -> bool:
+    """Whether concept number ``index`` is the last one, and the state records what it was taught on: not where another one was
+    removed since.
+    """
+    return index == len(state.concepts) - 1 and recorded(state)[-1] and _start(state) <= index
+
+
 def with_removal(state: CNSState, before: CNSState, moved: Sequence[float]) -> CNSState:
     """``state``, which a removal made of ``before``, moving K and V of each remaining concept's prompts by ``moved``."""
     shares = {concept.token: _off(before, number) for number, concept in enumerate(before.concepts)}

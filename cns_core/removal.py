@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .drift import undoable
 from .history import before_last, recorded, steps_back
 from .masks import NeuronMask
 from .selection import union
@@ -40,8 +41,8 @@ class Moments:
 
 
 def remove_concept(state: CNSState, index: int, moments: Moments) -> CNSState:
-    """The state without its concept number ``index``. The last one is taken back exactly where its history is recorded."""
-    if index == len(state.concepts) - 1 and recorded(state)[-1]:
+    """The state without its concept number ``index``; exactly the one before it where it is :func:`.drift.undoable`."""
+    if undoable(state, index):
         return before_last(state)
     removed, rest = state.concepts[index], state.concepts[:index] + state.concepts[index + 1 :]
     remaining = union(concept.mask for concept in rest) or NeuronMask.empty(state.layout)

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from ..calibration import shipped_prompts
 from ..concept import literal
-from ..drift import with_removal
+from ..drift import undoable, with_removal
 from ..errors import CNSError
-from ..history import index_of, recorded
+from ..history import index_of
 from ..kept_prompts import kept_prompts
 from ..removal import Moments, moved, remove_concept
 from ..state import CNSState
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.conditioning import moment_of
 from .checkpoint.tokens import with_tokens
+from .checkpoint.unpatched import without_patches
 from .page.progress import Progress
 
 MOST_ADDED = 0.05  # to how far ordinary prompts are from the checkpoint's K and V: beyond, all pictures change
@@ -45,7 +46,7 @@ def remove(
     removed = remove_concept(state, index, moments)
     effect = _effect(checkpoint, state, removed, moments, measured)
     _check_ordinary(state.concepts[index].name, effect.ordinary)
-    exactly = index == len(state.concepts) - 1 and recorded(state)[-1]
+    exactly = undoable(state, index)
     if not exactly:
         removed = with_removal(removed, state, effect.others)
     return removed, _figures(state, index, exactly, effect)
@@ -57,7 +58,7 @@ def _moments(clip: CLIP, state: CNSState, index: int, ordinary: list[str], node_
     held = [*ordinary[::2], *_anchors(state)]
     sets = [kept_prompts(concept), held, ordinary[1::2], *map(kept_prompts, others)]
     progress = Progress(sum(len(set(prompts)) for prompts in sets), node_id)
-    known = with_tokens(clip, state.tokens)
+    known = with_tokens(without_patches(clip), state.tokens)  # a LoRA that happens to be there is no part of the state
     own, ordinary_moment, measured, *of_others = (moment_of(known, prompts, progress.advance) for prompts in sets)
     return Moments(own, of_others, ordinary_moment), measured
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
 from cns_pack.cns_core.comfy_adapter import remove as remove_module
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.remove import remove
+from cns_pack.cns_core.drift import MEASURED_FROM
 from cns_pack.cns_core.errors import CNSError
 
+from tests.comfy.conftest import concept_of
 from tests.support.loading import expected_weights, load, same
 from tests.support.tiny_models import tiny_model
 
@@ -71,6 +74,27 @@ def test_weights_of_its_own_are_the_checkpoints_again(studio, two_state):
     assert torch.equal(state.delta.at(second.without(first)), two_state.delta.at(second.without(first)))
     assert not same(found, plain)
     assert "<new1>" not in clip.tokenizer.cns_tokens
+
+
+def test_the_last_one_after_another_removal_is_not_taken_back_exactly(studio, two_state):
+    """It was taught while the other was still there; and from here on the rest is measured against this removal."""
+    three = studio.teach(concept_of("<new3>", "cat", 7), previous=two_state)[0]
+    state, lines = removed(studio, removed(studio, three, "<new1>")[0], "<new3>")
+    assert lines[0].startswith("`<new3> cat` removed: ")
+    (hat,) = state.concepts
+    assert hat.figures[MEASURED_FROM][0] == 1
+
+
+def test_a_lora_on_the_way_changes_nothing(studio, full_state):
+    text = studio.clip.clone()
+    name, weight = next((n, w) for n, w in text.patcher.model.named_parameters() if n.endswith("mlp.fc1.weight"))
+    with torch.inference_mode():
+        assert text.patcher.add_patches({name: ("diff", (torch.ones_like(weight),))})
+        found = remove(replace(studio.checkpoint, clip=text), full_state, "<new1>", [], None)
+    state, lines = removed(studio, full_state, "<new1>")
+    assert torch.equal(found[0].delta.values, state.delta.values)
+    assert found[1] == lines
+    assert text.patcher.patches
 
 
 def test_same_token_is_taught_again(studio, dog, two_state):

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cns_pack.cns_core.drift import changes_since_taught, drift, measured, with_removal
+from cns_pack.cns_core.drift import changes_since_taught, drift, measured, undoable, with_removal
 from cns_pack.cns_core.fingerprint import Fingerprint, Projections
+from cns_pack.cns_core.history import before_last
 from cns_pack.cns_core.kv_layers import KVLayout
 from cns_pack.cns_core.masks import NeuronMask
 from cns_pack.cns_core.sparse_delta import SparseDelta
@@ -71,6 +72,17 @@ def test_what_changed_is_measured_from_a_removal_on():
     rest = with_removal(without_middle(taught(a={}, b={}, c={})), taught(a={}, b={}, c={}), [0.0, 0.0])
     changes = {concept.token: change.tolist() for concept, change in changes_since_taught(two_more(rest))}
     assert changes == {"<e>": [0.0] * 4, "<d>": [4.0] * 4, "<c>": [7.0] * 4, "<a>": [7.0] * 4}
+
+
+def test_only_the_last_one_is_undoable_and_not_where_another_was_removed_since():
+    before = taught(a={}, b={}, c={})
+    assert [undoable(before, index) for index in range(3)] == [False, False, True]
+    rest = with_removal(without_middle(before), before, [0.0, 0.0])
+    assert [undoable(rest, index) for index in range(2)] == [False, False]
+    more = two_more(rest)
+    assert [undoable(more, index) for index in range(4)] == [False, False, False, True]
+    assert undoable(before_last(more), 2)
+    assert not undoable(before_last(before_last(more)), 1)
 
 
 def without_middle(state: CNSState) -> CNSState:

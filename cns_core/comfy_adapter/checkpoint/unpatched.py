@@ -6,10 +6,12 @@ on a mixture would be right on it only, and one taught past a patch would be wro
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 
 import comfy.model_sampling as sampling
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
 
 from ...errors import CNSError
 from ..sparse_adapter import carries_state
@@ -60,6 +62,13 @@ def check_unpatched(checkpoint: Checkpoint) -> None:
         check_plain(what, patcher.model.named_parameters())
     if clip.apply_hooks_to_conds:
         raise CNSError(f"The CLIP wired in carries hooks: {_LOADER}.")
+
+
+def without_patches(clip: CLIP) -> CLIP:
+    """As the checkpoint's file has it, below LoRAs and merges."""
+    plain = clip.clone()
+    plain.patcher.patches, plain.patcher.patches_uuid = {}, uuid.uuid4()  # the id tells ComfyUI to load the weights again
+    return plain
 
 
 def _check_prediction(model: ModelPatcher) -> None:
