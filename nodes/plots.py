@@ -102,9 +102,13 @@ def layer_shares(mask: NeuronMask) -> list[float]:
     return [100 * counts[layer.name] / layer.size for layer in mask.layout.layers]
 
 
-def by_layer(figure: Figure, axes: Axes, mask: NeuronMask, title: str, legend_columns: int) -> Tensor:
+def name_layers(axes: Axes, mask: NeuronMask) -> None:
     layers = mask.layout.layers
     axes.set_xticks(range(len(layers)), [_short_name(layer.name) for layer in layers], rotation=90, fontsize=7)
+
+
+def by_layer(figure: Figure, axes: Axes, mask: NeuronMask, title: str, legend_columns: int) -> Tensor:
+    name_layers(axes, mask)
     axes.set(title=title, ylabel="% of the matrix")
     figure.legend(loc="outside lower center", ncols=legend_columns)
     axes.grid(axis="y", alpha=0.3)

@@ -4,14 +4,15 @@
 
 /** @import { GraphNode } from "../../scripts/app.js" */
 
-const [WIDGET_HEIGHT, WIDGET_GAP] = [20, 4]; // pixels, as the canvas lays widgets out
+const WIDGET_GAP = 4; // pixels, as the canvas lays widgets out
 
 /** @param {GraphNode} node */
 export function foldAdvanced(node) {
   const advanced = node.widgets?.filter((widget) => widget.options?.advanced) ?? [];
   for (const widget of advanced) {
     widget.advanced = true;
-    widget.computeSize = (width) => (node.showAdvanced ? [width, WIDGET_HEIGHT] : [0, -WIDGET_GAP]);
+    const own = widget.computeSize;
+    Object.defineProperty(widget, "computeSize", { configurable: true, get: () => (node.showAdvanced ? own : () => [0, -WIDGET_GAP]) });
   }
   if (advanced.length) node.setSize([node.size[0], node.computeSize()[1]]);
 }

@@ -1,8 +1,9 @@
 // @ts-check
-// What is in the file that a Load CNS State names: known as soon as it is chosen, not only after a run.
+// What is in the file that a Load CNS State names: known as soon as it is chosen, and looked up again after each run.
 import { api } from "../../scripts/api.js";
 import { STATE_ROUTE } from "./events.js";
 import { valueOf } from "./graph.js";
+import { stateOfRun } from "./live.js";
 import { onChange } from "./node_tools.js";
 import { refresh } from "./refresh.js";
 
@@ -13,7 +14,11 @@ import { refresh } from "./refresh.js";
 
 const FILE = "state_name";
 
-/** @type {WeakMap<GraphNode, { name: string, state?: State }>} the file that was looked into last */
+/**
+ * @typedef {{ name: string, run?: State, state?: State }} Looked the file that was looked into last, after the node's run with
+ *   that result: it may not have been there before, or be another one by now
+ * @type {WeakMap<GraphNode, Looked>}
+ */
 const looked = new WeakMap();
 
 /** @param {GraphNode} node */
@@ -29,7 +34,8 @@ export function followFile(node) {
 export function stateOfFile(node) {
   const name = valueOf(node, FILE);
   if (typeof name !== "string" || !name) return undefined;
-  if (looked.get(node)?.name !== name) look(node, name);
+  const last = looked.get(node);
+  if (last?.name !== name || last.run !== stateOfRun(node)) look(node, name);
   return looked.get(node)?.state;
 }
 
@@ -38,10 +44,15 @@ export function stateOfFile(node) {
  * @param {string} name
  */
 async function look(node, name) {
-  /** @type {{ name: string, state?: State }} */
-  const file = { name };
+  const before = looked.get(node);
+  /** @type {Looked} */
+  const file = { name, run: stateOfRun(node), state: before?.name === name ? before.state : undefined };
   looked.set(node, file);
-  const route = `${STATE_ROUTE}?name=${encodeURIComponent(name)}`;
-  file.state = await api.fetchApi(route).then((answer) => (answer.ok ? answer.json() : undefined)).catch(() => undefined);
-  refresh();
+  try {
+    const answer = await api.fetchApi(`${STATE_ROUTE}?name=${encodeURIComponent(name)}`);
+    file.state = answer.ok ? await answer.json() : undefined;
+    refresh();
+  } catch {
+    if (looked.get(node) === file) looked.delete(node); // the server is gone: once it is back, the page is drawn again
+  }
 }

@@ -15,7 +15,7 @@ import { tokenChip } from "./token_chip.js";
  * @property {number} weights it trains
  * @property {number} share of all K/V weights
  * @property {number | null} moved by which share K and V of its prompts have moved since it was taught; null: nobody kept them
- * @property {{ token: string, iou: number }[]} overlaps the largest first
+ * @property {{ token: string, iou: number }[]} overlaps the largest ones, the largest first
  * @typedef {{ concepts: Concept[], history: boolean, used: number, checkpoint: string }} State as the
  *   server's state_record gives it
  */
@@ -25,6 +25,8 @@ const PROPERTY = "cns_state"; // kept in the workflow, so that a reloaded page s
 
 /** @type {WeakMap<GraphNode, { element: HTMLElement, shown?: State }>} */
 const panels = new WeakMap();
+/** @type {WeakSet<State>} in the workflow once: one that undoing takes out of it would stand in the way of redoing */
+const stored = new WeakSet();
 
 /**
  * The state of a node's file, or of its last run.
@@ -64,7 +66,10 @@ function show(node, panel, state) {
   panel.shown = state;
   const { element } = panel;
   const before = element.childElementCount;
-  if (state && state === stateOfRun(node)) node.properties[PROPERTY] = state;
+  if (state && state === stateOfRun(node) && !stored.has(state)) {
+    stored.add(state);
+    node.properties[PROPERTY] = state;
+  }
   element.hidden = !state?.concepts.length;
   element.replaceChildren(...(state?.concepts.length ? [...state.concepts.map((concept) => row(node, state, concept)), foot(state)] : []));
   if (before !== element.childElementCount) makeRoom(node);

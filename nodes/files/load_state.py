@@ -6,7 +6,7 @@ from ...cns_core.comfy_adapter.folders import state_names, state_path
 from ...cns_core.figures import state_figures
 from ...cns_core.state_file import load_state
 from ..checks import checked
-from ..common import CATEGORY_FILES, Schema, StateSocket
+from ..common import CATEGORY_FILES, WHERE, Schema, StateSocket, show
 
 
 class LoadState(io.ComfyNode):
@@ -18,6 +18,7 @@ class LoadState(io.ComfyNode):
             category=CATEGORY_FILES,
             description="Reads a state from models/cns or output/cns.",
             search_aliases=["load concepts", "import"],
+            hidden=WHERE,
             inputs=[
                 io.Combo.Input(
                     "state_name", options=state_names(), tooltip="Files in models/cns and output/cns; press R to refresh."
@@ -35,6 +36,7 @@ class LoadState(io.ComfyNode):
     @checked
     def execute(cls, state_name: str) -> io.NodeOutput:
         state = load_state(state_path(state_name))
+        show(state, cls.hidden)
         figures = state_figures(state)
         return io.NodeOutput(state, figures, ui={"text": (figures,)})
 

@@ -9,17 +9,33 @@ from torch import Tensor
 
 from ...cns_core.evaluation import Scores
 from ...cns_core.masks import NeuronMask
-from ..plots import as_image, by_layer, layer_shares, plot, plot_axes
+from ..plots import as_image, by_layer, layer_shares, name_layers, plot, plot_axes
+
+_MOST_IN_LEGEND, _MOST_ON_AXIS = 12, 30  # names that leave room for the plot, and that can be told apart
+
+
+def _ticks(names: Sequence[str]) -> tuple[range, Sequence[str]]:
+    """Places and names for an axis, of many every second, third, …"""
+    every = -(-len(names) // _MOST_ON_AXIS)
+    return range(0, len(names), every), names[::every]
 
 
 @plot
 def state_layers_plot(masks: Mapping[str, NeuronMask]) -> Tensor:
     """Share of each layer's weights that each concept trains; ``masks`` by the concept's name."""
     figure, axes = plot_axes()
+    title, any_mask = "Weights each concept trains, by cross-attention matrix", next(iter(masks.values()))
+    if len(masks) > _MOST_IN_LEGEND:
+        drawn = axes.imshow([layer_shares(mask) for mask in masks.values()], aspect="auto", interpolation="nearest", vmin=0)
+        figure.colorbar(drawn, label="% of the matrix")
+        axes.set_title(title)
+        axes.set_yticks(*_ticks(list(masks)), fontsize=7)
+        name_layers(axes, any_mask)
+        return as_image(figure)
     for name, mask in masks.items():
         axes.plot(layer_shares(mask), marker="o", markersize=3, label=f"{name} {mask.share:.1%}")
     axes.set_ylim(bottom=0)
-    return by_layer(figure, axes, next(iter(masks.values())), "Weights each concept trains, by cross-attention matrix", 4)
+    return by_layer(figure, axes, any_mask, title, 3)
 
 
 @plot
@@ -27,9 +43,10 @@ def overlap_plot(names: Sequence[str], matrix: np.ndarray, title: str) -> Tensor
     """Intersection over union of every pair, (n, n), with the numbers written in where they can be read."""
     figure, axes = plot_axes((7, 6))
     drawn = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    if len(names) <= 12:
+    axes.set_xticks(*_ticks(names), rotation=45 if len(names) <= _MOST_IN_LEGEND else 90, ha="right")
+    axes.set_yticks(*_ticks(names))
+    axes.tick_params(labelsize=10 if len(names) <= _MOST_IN_LEGEND else 7)
+    if len(names) <= _MOST_IN_LEGEND:
         for (row, column), value in np.ndenumerate(matrix):
             color = "black" if value > 0.6 else "white"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=8)
@@ -42,13 +59,13 @@ def overlap_plot(names: Sequence[str], matrix: np.ndarray, title: str) -> Tensor
 def budget_plot(names: Sequence[str], shares: Sequence[float], fresh: Sequence[float]) -> Tensor:
     """For each concept in order, its share of K/V, split into weights no earlier concept had and weights it shares."""
     figure, axes = plot_axes()
-    percent, new = 100 * np.array(shares), np.array(fresh)
-    axes.bar(names, percent * new, label="new", color="C1")
-    axes.bar(names, percent * (1 - new), bottom=percent * new, label="trained by an earlier concept too", color="C7")
+    percent, new, places = 100 * np.array(shares), np.array(fresh), range(len(names))
+    axes.bar(places, percent * new, label="new", color="C1")
+    axes.bar(places, percent * (1 - new), bottom=percent * new, label="trained by an earlier concept too", color="C7")
     axes.axhline(5, color="C0", linestyle="--", linewidth=1, label="paper: about 5 %")
     axes.set(title="Neurons of each concept", ylabel="% of K/V")
-    axes.tick_params(axis="x", rotation=30)
-    axes.legend()
+    axes.set_xticks(*_ticks(names), rotation=30 if len(names) <= _MOST_IN_LEGEND else 90)
+    figure.legend(loc="outside lower center", ncols=3)
     axes.grid(axis="y", alpha=0.3)
     return as_image(figure)
 

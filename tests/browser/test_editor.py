@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import uuid
 
 import pytest
@@ -324,6 +325,57 @@ def test_load_shows_the_file_without_a_run(two_taught):
         }"""
     )
     page.wait_for_function(f"() => ({PANELS})()[0].includes('<new1>') && ({PANELS})()[0].includes('<new2>')", timeout=10_000)
+
+
+def test_load_looks_into_the_file_again_after_a_run(two_taught, base):
+    """One that was not there when it was named."""
+    page, states = two_taught, base / "output" / "cns"
+    later = states / "later.safetensors"
+    later.unlink(missing_ok=True)
+    with page.expect_response(re.compile("state.*later")) as answer:
+        page.evaluate(
+            """() => {
+                app.graph.clear();
+                const [load, summary] = ['CNS_LoadState', 'PreviewAny'].map(kind => LiteGraph.createNode(kind));
+                for (const node of [load, summary]) app.graph.add(node);
+                load.connect(1, summary, 'source');
+                const file = load.widgets.find(w => w.name === 'state_name');
+                file.value = 'later.safetensors';
+                file.callback(file.value);
+            }"""
+        )
+    assert answer.value.status == 404
+    shutil.copy(max(states.glob("browser*.safetensors"), key=lambda file: file.stat().st_mtime), later)
+    run(page)
+    page.wait_for_function(f"() => ({PANELS})()[0].includes('<new1>')", timeout=10_000)
+
+
+@pytest.mark.parametrize("editor", [LITEGRAPH], indirect=True)
+def test_what_is_folded_away_opens_at_its_full_height(page):
+    """A text box among it, for the prompts of a style's prior images."""
+    page.evaluate(
+        """() => {
+            app.graph.clear();
+            const node = LiteGraph.createNode('CNS_MakePriorImages');
+            app.graph.add(node);
+            node.pos = [100, 100];
+        }"""
+    )
+    box = "() => app.graph.nodes[0].widgets.find(w => w.name === 'prompts')"
+    frames(page)
+    folded = page.evaluate("() => app.graph.nodes[0].computeSize()[1]")
+    page.evaluate(
+        """() => {
+            const node = app.graph.nodes[0];
+            node.showAdvanced = true;
+            node.setSize([node.size[0], node.computeSize()[1]]);
+        }"""
+    )
+    look_at(page, "CNS_MakePriorImages", "unfolded")
+    assert page.evaluate(f"() => ({box})().element.getBoundingClientRect().height") > 40
+    page.evaluate("() => { app.graph.nodes[0].showAdvanced = false; }")
+    frames(page)
+    assert page.evaluate("() => app.graph.nodes[0].computeSize()[1]") == folded
 
 
 def test_the_page_speaks_chinese(two_taught):

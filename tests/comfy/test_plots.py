@@ -7,6 +7,7 @@ import pytest
 import torch
 from cns_pack.cns_core.kv_layers import KVLayout
 from cns_pack.cns_core.masks import NeuronMask
+from cns_pack.nodes.inspect.plots import state_layers_plot
 from cns_pack.nodes.plots import loss_plot, selection_plot
 
 BLUE, ORANGE, GREEN, GRAY = (31, 119, 180), (255, 127, 14), (44, 160, 44), (127, 127, 127)  # matplotlib's C0, C1, C2, C7
@@ -47,3 +48,12 @@ def height(plot: torch.Tensor, color: tuple[int, int, int], column: int) -> floa
     pixels = where(plot, color)
     near = pixels[abs(pixels[:, 1] - column) < 15, 0]
     return 450 - float(near.mean())
+
+
+@pytest.mark.parametrize("concepts", [3, 100])
+def test_layers_have_most_of_the_picture_however_many_concepts(concepts):
+    plot = state_layers_plot({f"<new{number}> painting": first(number % 10) for number in range(concepts)})
+    rows = (plot[0].numpy() < 0.95).any(axis=2).mean(axis=1)
+    assert (rows > 0.5).any()
+    frame = np.flatnonzero(rows > 0.5)
+    assert frame[-1] - frame[0] > 250  # of 450

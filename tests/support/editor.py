@@ -24,7 +24,8 @@ READY = """() => window.app?.extensionManager?.workflow?.activeWorkflow
     && app.extensions.some(extension => extension.name === 'continual-concepts.cns')"""
 RUN = """async () => {
     const ends = ['execution_success', 'execution_error', 'execution_interrupted'];
-    const end = new Promise(resolve => ends.forEach(name => app.api.addEventListener(name, () => resolve(name))));
+    const end = new Promise(resolve => ends.forEach(name =>
+        app.api.addEventListener(name, ({ detail }) => resolve(detail.exception_message ?? name))));
     const late = new Promise(resolve => setTimeout(resolve, 600_000, 'not done after ten minutes'));
     await app.queuePrompt(0, 1);
     return Promise.race([end, late]);

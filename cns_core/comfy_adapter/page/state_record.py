@@ -8,15 +8,17 @@ from ...drift import drift
 from ...history import recorded
 from ...state import CNSState, LearnedConcept
 
+_NEAREST = 3  # overlaps of a concept that are told: all of them would be most of a workflow with many concepts
+
 
 def state_record(state: CNSState) -> dict[str, object]:
-    """What a page shows of a state, as JSON: its concepts, how far each has moved since it was taught, its overlaps (IoU) with
-    others, largest first; and the budget. Takes about a millisecond for each pair of concepts.
+    """What a page shows of a state, as JSON: its concepts, how far each has moved since it was taught, its largest overlaps
+    (IoU) with others; and the budget. Takes about a millisecond for each pair of concepts.
     """
     matrix, since = state.overlaps, drift(state)
 
     def record(number: int, concept: LearnedConcept) -> dict[str, object]:
-        others = [other for other in np.argsort(-matrix[number]).tolist() if other != number]
+        others = [other for other in np.argsort(-matrix[number]).tolist() if other != number][:_NEAREST]
         return {
             "token": concept.token,
             "noun": concept.noun,
