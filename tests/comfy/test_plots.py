@@ -50,10 +50,6 @@ def height(plot: torch.Tensor, color: tuple[int, int, int], column: int) -> floa
     return 450 - float(near.mean())
 
 
-@pytest.mark.parametrize("concepts", [3, 100])
-def test_layers_have_most_of_the_picture_however_many_concepts(concepts):
-    plot = state_layers_plot({f"<new{number}> painting": first(number % 10) for number in range(concepts)})
-    rows = (plot[0].numpy() < 0.95).any(axis=2).mean(axis=1)
-    assert (rows > 0.5).any()
-    frame = np.flatnonzero(rows > 0.5)
-    assert frame[-1] - frame[0] > 250  # of 450
+def test_many_concepts_leave_room_for_the_plot():
+    pixels = state_layers_plot({f"<new{number}> painting": first(number % 10) for number in range(100)})[0].numpy()
+    assert (np.ptp(pixels, axis=2) > 0.15).mean() > 0.4  # coloured
