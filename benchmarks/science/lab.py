@@ -28,7 +28,6 @@ from cns_core.comfy_adapter.apply.apply import apply_state
 from cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_core.comfy_adapter.checkpoint.conditioning import encode_all, row_kinds
 from cns_core.comfy_adapter.checkpoint.latents import encode_images
-from cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors
 from cns_core.comfy_adapter.checkpoint.prediction import alphas_cumprod, predict_noise
 from cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_core.comfy_adapter.lesson import Lesson
@@ -38,8 +37,6 @@ from cns_core.comfy_adapter.prior import Prior
 from cns_core.comfy_adapter.teach import teach
 from cns_core.concept import Concept
 from cns_core.config import SelectionConfig, TrainConfig
-from cns_core.kv_layers import find_kv_modules
-from cns_core.masks import NeuronMask
 from cns_core.state import CNSState
 from cns_core.training.keep_term import Row
 from demo.judges import image_text, recognizer
@@ -48,7 +45,6 @@ from demo.world.new_concepts import NEW_CONCEPTS, teaching_masks
 
 STEPS, GUIDANCE, SAMPLER, SCHEDULER = 12, 3.0, "dpmpp_2m", "karras"
 _BATCH = 64 if torch.cuda.is_available() else 8  # what a core's caches hold: larger ones take longer for each picture
-_FISHER_SAMPLES = 48
 _ERROR_TIMESTEPS = 8  # not in the digest: raise the protocol's _VERSION with it
 
 
@@ -151,14 +147,11 @@ class Lab:
             weights={name: weight.float().cpu() for name, weight in self.checkpoint.weights.items()},
             chosen=neurons.mask,
             general=general.mask,
-            owned=state.used_neurons() if state else NeuronMask.empty(neurons.mask.layout),
             captions=encode_all(self.checkpoint.clip, list(concept.descriptions)),
             others=encode_all(known, [*general.prompts, *earlier]),
             words=self.words(concept.descriptions),
             calibration_words=self.words(general.prompts),
             top_fraction=share,
-            fisher=lambda: self.fisher(concept.images, concept.descriptions),
-            ordinary_fisher=lambda: self.ordinary_fisher,
         )
         return replace(neurons, mask=SELECTIONS[variant.selection](candidates))
 
@@ -167,37 +160,6 @@ class Lab:
         clip = self.checkpoint.clip
         rows = zip(encode_all(clip, list(prompts)), (row_kinds(clip, prompt) for prompt in prompts), strict=True)
         return [features[kinds == Row.WORD] for features, kinds in rows]
-
-    @cached_property
-    def ordinary_fisher(self) -> dict[str, Tensor]:
-        """Of ordinary prompts and the pictures the model itself draws of them."""
-        prompts = calibration_prompts(_FISHER_SAMPLES)
-        drawn = torch.from_numpy(self.pictures(prompts, list(range(len(prompts))))).float() / 255
-        return self.fisher(tuple(drawn), tuple(prompts))
-
-    def fisher(self, images: tuple[Tensor, ...], captions: tuple[str, ...]) -> dict[str, Tensor]:
-        """Mean squared gradients of the noise-prediction loss on captioned pictures by the pretrained K/V weights."""
-        memory.load_models_gpu([self.checkpoint.model])  # takes an applied state out, and the weights to where they compute
-        device = self.checkpoint.model.load_device
-        latents = encode_images(self.checkpoint, images, PIXELS).to(device)
-        contexts = torch.stack(encode_all(self.checkpoint.clip, list(captions))).to(device)
-        base = self.checkpoint.model.model
-        unet = base.diffusion_model
-        generator = torch.Generator().manual_seed(0)
-        with normal_tensors(unet):
-            weights = {name: module.weight.requires_grad_() for name, module in find_kv_modules(unet).items()}
-            sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-            latents, contexts, alphas = latents.clone(), contexts.clone(), alphas_cumprod(base).to(device)
-            for _ in range(_FISHER_SAMPLES):
-                chosen = torch.randint(len(latents), (1,), generator=generator)
-                timestep = torch.randint(len(alphas), (1,), generator=generator)
-                chosen, timestep = chosen.to(device), timestep.to(device)
-                noise = torch.randn(latents[chosen].shape, generator=generator).to(device)
-                predicted = _predicted(base, latents[chosen], noise, alphas[timestep], timestep, contexts[chosen])
-                gradients = torch.autograd.grad(functional.mse_loss(predicted, noise), list(weights.values()))
-                for name, gradient in zip(weights, gradients, strict=True):
-                    sums[name] += gradient.square() / _FISHER_SAMPLES
-        return {name: value.cpu() for name, value in sums.items()}
 
     @torch.inference_mode()
     def error(self, pictures: np.ndarray, prompts: list[str], state: CNSState | None) -> float:
@@ -236,7 +198,7 @@ class Lab:
 
 def digest_of(checkpoint: Path) -> str:
     """Changes with the checkpoint's file, the protocol and the sampler."""
-    sampler = f"{STEPS} {GUIDANCE} {SAMPLER} {SCHEDULER} {_FISHER_SAMPLES} {paper_protocol.digest()}"
+    sampler = f"{STEPS} {GUIDANCE} {SAMPLER} {SCHEDULER} {paper_protocol.digest()}"
     return hashlib.sha256(checkpoint.read_bytes() + sampler.encode()).hexdigest()[:12]
 
 

@@ -1,9 +1,8 @@
 """Other choices of a concept's neurons.
 
-Three have as many in each row as the paper's choice has there. ``unowned`` takes no weight an earlier concept trains and
-refills the row from the next best. ``fisher`` divides what a weight can do for the concept's loss by what it does to the loss
-of ordinary pictures; ``coverage`` covers all caption tokens, greedily by gain over cost. The last two follow the ideas, not the
-letter, of SCNS (ICML 2026), which has no public code: Fisher risk, facility location, cost-aware greedy.
+``coverage`` has as many in each row as the paper's choice has there, and covers all caption tokens with them, greedily by gain
+over cost. It follows the ideas, not the letter, of SCNS (ICML 2026), which has no public code: facility location, and a greedy
+choice that minds the cost.
 
 Two are the paper's choice from less: ``words`` scores without the start of text, the end and the padding of each prompt, ``one
 caption`` with a single caption. ``every second layer`` is the strategy's choice, in half of the layers.
@@ -11,53 +10,31 @@ caption`` with a single caption. ``every second layer`` is the strategy's choice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cns_core.kv_layers import layout_of
 from cns_core.masks import NeuronMask
-from cns_core.scoring import common_mask, feature_norms
+from cns_core.scoring import common_mask
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """What a selection sees. ``weights`` are W0; ``chosen`` is the strategy's choice; ``captions`` and ``others`` (calibration
     and earlier concepts' prompts) are text features (tokens, features) each, ``words`` and ``calibration_words`` those rows of
-    them that are words; ``fisher`` mean squared gradients of the concept's loss, like ``weights``, ``ordinary_fisher`` of
-    ordinary prompts' loss.
+    them that are words.
     """
 
     weights: Mapping[str, Tensor]
     chosen: NeuronMask
     general: NeuronMask
-    owned: NeuronMask
     captions: list[Tensor]
     others: list[Tensor]
     words: list[Tensor]
     calibration_words: list[Tensor]
     top_fraction: float
-    fisher: Callable[[], Mapping[str, Tensor]]
-    ordinary_fisher: Callable[[], Mapping[str, Tensor]]
-
-
-def unowned(candidates: Candidates) -> NeuronMask:
-    """The paper's choice as far as no earlier concept trains it, then the next best of the worst caption's score."""
-    norms = torch.stack([feature_norms(caption) for caption in candidates.captions])
-    norms = norms / norms.mean(dim=1, keepdim=True)
-    worst = {name: weight.abs() * norms.amin(0) for name, weight in candidates.weights.items()}
-    first = {layer.name: candidates.chosen.layer(layer) for layer in candidates.chosen.layout.layers}
-    scores = {name: score + score.max() * first[name] for name, score in worst.items()}
-    return _best(candidates, scores, candidates.general | candidates.owned)
-
-
-def fisher(candidates: Candidates) -> NeuronMask:
-    """General neurons are allowed: the risk already prices them."""
-    ordinary = candidates.ordinary_fisher()
-    scores = {name: value / (ordinary[name] + 0.1 * ordinary[name].mean()) for name, value in candidates.fisher().items()}
-    return _best(candidates, scores, NeuronMask.empty(candidates.chosen.layout))
 
 
 def coverage(candidates: Candidates) -> NeuronMask:
@@ -106,17 +83,5 @@ def _greedy(magnitude: Tensor, tokens: Tensor, cost: Tensor, allowed: Tensor, co
     return picked
 
 
-def _best(candidates: Candidates, scores: Mapping[str, Tensor], barred: NeuronMask) -> NeuronMask:
-    """In each row as many of the highest scores as the paper's choice has there, none that is barred."""
-    layout, picked = layout_of(candidates.weights), {}
-    for layer in layout.layers:
-        allowed = ~barred.layer(layer)
-        counts = torch.minimum(candidates.chosen.layer(layer).sum(1), allowed.sum(1))
-        ranks = scores[layer.name].masked_fill(~allowed, -1).argsort(dim=1, descending=True).argsort(dim=1)
-        picked[layer.name] = ranks < counts.unsqueeze(1)
-    return NeuronMask.from_layers(layout, picked)
-
-
-SAME_SIZE = {"unowned": unowned, "fisher": fisher, "coverage": coverage}
 FROM_LESS = {"words": words, "one caption": one_caption}
-SELECTIONS = {**SAME_SIZE, **FROM_LESS, "every second layer": every_second_layer}
+SELECTIONS = {"coverage": coverage, **FROM_LESS, "every second layer": every_second_layer}

@@ -12,7 +12,6 @@ from torch import Tensor
 from benchmarks.baselines import METHODS
 from benchmarks.baselines.method import Method
 from benchmarks.science.paper_protocol import PRIOR_IMAGES
-from benchmarks.science.selections import SAME_SIZE
 from cns_core.config import SelectionConfig, TrainConfig
 from cns_core.training.objective import Losses, concept_loss
 from demo.editor.canvas.parts import DEMO_TRAINING
@@ -81,7 +80,7 @@ KEPT = {
     "keep_concept": Variant("concept neurons, keep", settings=KEEP),
     "keep_base": Variant("base neurons, keep", "base", KEEP),
     "keep_full": Variant("all K/V, keep", "all K/V", KEEP),
-    **{f"keep_{name}": Variant(f"{name} neurons, keep", settings=KEEP, selection=name) for name in SAME_SIZE},
+    "keep_coverage": Variant("SCNS-style selection, keep", settings=KEEP, selection="coverage"),
 }
 _HALF = PRIOR_IMAGES // 2
 TOUR = replace(KEPT["keep_full"], title="the tour", priors=_HALF, priors_around=_HALF)

@@ -29,7 +29,8 @@ class SelectConceptNeurons(io.ComfyNode):
                     options=list(STRATEGIES),
                     default=next(iter(STRATEGIES)),
                     tooltip="concept: the paper's method. random: the same number per row, drawn at random. base: general "
-                    "neurons included. all K/V: every weight. The last three are for comparison.",
+                    "neurons included. all K/V: every weight. base and all K/V learn more and make larger files; random is "
+                    "for comparison.",
                 ),
                 seed_input(SelectionConfig.seed, "Only used by random."),
                 StateSocket.Input(

@@ -59,7 +59,6 @@ def lab(tmp_path_factory) -> Iterator[Lab]:
     """It teaches with one picture and samples in one step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module("lab"), "STEPS", 1)
-        patch.setattr(module("lab"), "_FISHER_SAMPLES", 2)
         patch.setattr(module("lab"), "material", lambda *which: tuple(part[:1] for part in paper_protocol.material(*which)))
         yield Lab.open(tmp_path_factory.mktemp("science"))
 

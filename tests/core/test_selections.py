@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.science.selections import Candidates, coverage, every_second_layer, fisher, unowned
+from benchmarks.science.selections import Candidates, coverage, every_second_layer
 from cns_core.kv_layers import layout_of
 from cns_core.masks import NeuronMask
 
 LAYER = "block.attn2.to_k"
 
 
-def candidates(weight, chosen, general=(), owned=(), captions=(), others=(), fisher=(), ordinary=()) -> Candidates:
+def candidates(weight, chosen, general=(), captions=(), others=()) -> Candidates:
     """Of one layer; masks are given as the columns in each row."""
     weights = {LAYER: torch.tensor(weight)}
 
@@ -26,14 +26,11 @@ def candidates(weight, chosen, general=(), owned=(), captions=(), others=(), fis
         weights=weights,
         chosen=mask(chosen),
         general=mask(general),
-        owned=mask(owned),
         captions=[torch.tensor(rows) for rows in captions],
         others=[torch.tensor(rows) for rows in others],
         words=[],
         calibration_words=[],
         top_fraction=0.3,
-        fisher=lambda: {LAYER: torch.tensor(fisher)},
-        ordinary_fisher=lambda: {LAYER: torch.tensor(ordinary)},
     )
 
 
@@ -76,9 +73,9 @@ EVEN = [[1.0, 1.0, 1.0]]  # other prompts use all columns alike, so all cost the
     ],
 )
 def test_coverage(weight, tokens, others, general, picked):
-    """As many as are chosen in each row: in the second one none. Earlier concepts' weights may be taken."""
-    rows, owned = [weight, [5.0] * len(weight)], [range(len(weight))] * 2
-    found = coverage(candidates(rows, [range(len(picked)), ()], [general], owned, captions=[tokens], others=[others]))
+    """As many as are chosen in each row: in the second one none."""
+    rows = [weight, [5.0] * len(weight)]
+    found = coverage(candidates(rows, [range(len(picked)), ()], [general], captions=[tokens], others=[others]))
     assert columns(found) == [picked, []]
 
 
@@ -86,23 +83,6 @@ def test_coverage_counts_a_token_once():
     """Captions share their start of text: in both, it must not count for two. Gains 2 + 2 = 4 of column 0, 3 of column 1."""
     start, word = [2.0, 0.0], [0.0, 3.0]
     found = coverage(candidates([[1.0, 1.0]], [(0,)], captions=[[start, word], [start]], others=[[[1.0, 1.0]]]))
-    assert columns(found) == [[1]]
-
-
-def test_unowned_takes_the_next_best():
-    """Chosen are columns 0 and 2, of which an earlier concept trains 0; column 1 is general. Of the captions' norms, over their
-    means of 2 and 0.2, columns 3 and 4 have at worst 1 and 1/2, and so scores of 3 and 4/2.
-    """
-    captions = [[[2.0, 2.0, 3.0, 2.0, 1.0]], [[0.2, 0.2, 0.1, 0.2, 0.3]]]
-    found = unowned(candidates([[5.0, 9.0, 1.0, 3.0, 4.0]], [(0, 2)], [(1,)], [(0,)], captions))
-    assert columns(found) == [[2, 3]]
-
-
-def test_fisher_is_a_ratio():
-    """The mean of the ordinary squared gradients is 2, a tenth of it 0.2: ratios 4/4.2, 3/1.2 and 1/1.2; general ones may be
-    taken.
-    """
-    found = fisher(candidates([[1.0, 1.0, 1.0]], [(0,)], [(1,)], [(1,)], fisher=[[4.0, 3.0, 1.0]], ordinary=[[4.0, 1.0, 1.0]]))
     assert columns(found) == [[1]]
 
 
