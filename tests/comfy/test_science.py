@@ -31,7 +31,7 @@ FEWER = {  # of what a module has many of
     "sequences": {"ORDINARY": 1, "UNSEEN": 1, "LATER_IMAGES": 1},
     "experiments.base_model": {"PROMPTS": 6, "_SHOWN": 1},
     "experiments.failures": {"_ONE_CLASS": 1, "_TWO_CLASSES": 1, "_ALONE": 1, "_COMPARED": 1, "_COPIES": 1, "_SHOWN": 1},
-    "experiments.forgetting": {"_COMPARED": 1},
+    "experiments.forgetting": {"_COMPARED": 2, "_SHOWN": 1},
     "experiments.masks": {"COUNTS": 3},
     "experiments.practice": {"PAIRS": 1, "_ALONE": 1},
     "experiments.regions": {"PAIRS": 1, "PICTURES": 1},
