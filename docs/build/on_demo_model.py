@@ -8,7 +8,9 @@ from pathlib import Path
 from PIL import Image
 
 from demo.editor.canvas.parts import DEMO, DEMO_PRIORS, DEMO_STRATEGY, DEMO_TRAINING
+from demo.editor.comfy_server import ComfyServer, Result
 from demo.editor.graph import change, find
+from demo.editor.shipped import execute, shipped_prompt
 from demo.editor.workflows.on_the_demo_model import TOUR_CALIBRATION
 from demo.world.new_concepts import teaching_pictures
 
@@ -67,6 +69,19 @@ def on_demo_model(prompt: dict, pictures: int = 4) -> dict:
     change(prompt, "EmptyLatentImage", width=DEMO.pixels, height=DEMO.pixels, batch_size=pictures)
     change(prompt, "KSampler", steps=DEMO.steps, cfg=DEMO.cfg)
     return prompt
+
+
+def selected_state(server: ComfyServer) -> str:
+    """Teaches two concepts on neurons of their own, which a picture can tell apart; the name of the file."""
+    prompt = on_demo_model(shipped_prompt("continual_training", server.object_info()), pictures=1)
+    change(prompt, "CNS_SelectConceptNeurons", strategy="concept")
+    change(prompt, "CNS_TrainStep", steps=20, preview_every=0)
+    return saved_state(prompt, execute(server, "state to inspect", prompt))
+
+
+def saved_state(prompt: dict, result: Result) -> str:
+    """The file that the last Save CNS State has written."""
+    return Path(result.outputs[find(prompt, "CNS_SaveState")[-1]]["text"][0].splitlines()[0]).name
 
 
 def write_things(input_folder: Path) -> str:

@@ -17,7 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 from demo.editor.canvas.workflow_file import FOLDER, document
 from demo.editor.comfy_server import ComfyServer
 from demo.editor.graph import Graph
-from docs.build.on_demo_model import TEXTS
+from docs.build.on_demo_model import TEXTS, selected_state
 
 ROOT = Path(__file__).parents[2]
 HELP, EDITOR = ROOT / "web" / "docs", ROOT / "docs" / "images" / "editor.jpg"
@@ -75,7 +75,7 @@ def make(server: ComfyServer) -> None:
         for name, kinds in SHOWN_IN.items():
             workflow = _workflow(name, server)
             if name == "inspect":
-                _on_demo_model(workflow, max(path.name for path in (server.base / "output" / "cns").glob("tour_*.safetensors")))
+                _on_demo_model(workflow, selected_state(server))
             page.evaluate("workflow => app.loadGraphData(workflow)", workflow)
             page.wait_for_timeout(2000)
             if name in RUN:
@@ -111,7 +111,7 @@ def _evaluate(server: ComfyServer) -> dict:
 
 
 def _on_demo_model(workflow: dict, state: str) -> None:
-    """The checkpoint loader becomes the demo model, and the state the one the tour has saved."""
+    """The checkpoint loader becomes the demo model, and the state one that was taught on it."""
     for node in workflow["nodes"]:
         if node["type"] == "CheckpointLoaderSimple":
             node.update(type="CNS_LoadDemoModel", widgets_values=[], inputs=[], properties={})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -14,7 +12,7 @@ from demo.editor.graph import change, find
 from demo.editor.shipped import execute, shipped_prompt
 from demo.editor.workflows import WORKFLOWS
 from demo.tour import fetched
-from docs.build.on_demo_model import on_demo_model, write_things
+from docs.build.on_demo_model import on_demo_model, saved_state, selected_state, write_things
 
 _SIDE, _GAP = 400, 8
 
@@ -28,10 +26,11 @@ def make(server: ComfyServer) -> None:
             on_demo_model(prompt)
         change(prompt, "CNS_TeachFolder", folder=things, start_over=True)
         taught_by = "two_of_a_kind_no_gpu" if name == "two_of_a_kind" else "continual_training"
-        change(prompt, "CNS_LoadState", state_name=saved.get(taught_by))
+        state = selected_state(server) if name == "inspect" else saved.get(taught_by)
+        change(prompt, "CNS_LoadState", state_name=state)
         result = execute(server, name, prompt)
-        for node in find(prompt, "CNS_SaveState"):
-            saved[name] = Path(result.outputs[node]["text"][0].splitlines()[0]).name
+        if find(prompt, "CNS_SaveState"):
+            saved[name] = saved_state(prompt, result)
         saves = find(prompt, "SaveImage")
         each = 2 if len(saves) == 2 else 1
         shown = [Image.fromarray(picture) for node in saves for picture in fetched(server, result, node)[:each]]
@@ -42,5 +41,5 @@ def mosaic(pictures: list[Image.Image]) -> Image.Image:
     """A square of one, or of four fields."""
     across = 1 if len(pictures) == 1 else 2
     side = (_SIDE - _GAP * (across - 1)) // across
-    fields = [np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS)) for picture in pictures]
+    fields = [np.asarray(ImageOps.pad(picture, (side, side), Image.Resampling.LANCZOS, "white")) for picture in pictures]
     return contact_sheet([fields[start : start + across] for start in range(0, len(fields), across)], gap=_GAP)
