@@ -24,18 +24,22 @@ const helps = new WeakMap();
 export function checkPrompt(node) {
   if (!node.inputs?.some((input) => input.type === "CLIP")) return;
   const text = valueOf(node, "text");
-  const concepts = typeof text === "string" ? conceptsBehind(node) : undefined;
+  const concepts = typeof text === "string" ? conceptsBehind(node, text) : undefined;
   show(node, concepts ? complaint(String(text), concepts) : "");
 }
 
 /**
  * What the Apply CNS State knows that this node's CLIP comes from; undefined where nobody can say before a run.
  * @param {GraphNode} node
+ * @param {string} text its prompt
  * @returns {Known[] | undefined}
  */
-function conceptsBehind(node) {
+function conceptsBehind(node, text) {
   const apply = upstream(node, "CLIP", (found) => ["CNS_ApplyState", "CNS_TeachFolder"].includes(found.comfyClass ?? ""));
-  if (apply?.comfyClass === "CNS_TeachFolder") return stateOf(apply)?.concepts;
+  if (apply?.comfyClass === "CNS_TeachFolder") {
+    const taught = stateOf(apply)?.concepts; // a folder that was added since then is given a token of this kind
+    return taught && [...text.matchAll(/<new\d+>/gi)].map(([token]) => /** @type {Known} */ ({ token })).concat(taught);
+  }
   const source = apply && sourceOfState(apply);
   return source ? conceptsOf(source) : apply && stateOf(apply)?.concepts;
 }

@@ -60,7 +60,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         loaded = comfy.sd.load_checkpoint_guess_config(str(arguments.checkpoint))[:3]
         checkpoint = Checkpoint(*loaded, arguments.checkpoint.name)
     names = [subject.name for subject in subjects]
-    folder = arguments.out or arguments.base / "output" / "cns" / "evaluation" / _name(arguments, plan, concepts)
+    folder = (arguments.out or arguments.base / "output" / "cns" / "evaluation") / _name(arguments, plan, concepts)
     judged_by = [str(path) for path in (arguments.clip, arguments.dino) if path]
     name = f"{'-'.join(Path(path).name for path in judged_by)}-{_digest(judged_by)}"
     results = Evaluation(checkpoint, concepts, judges, plan, folder, f"scores-{name}.json").run()
@@ -114,7 +114,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--download", action="store_true", help="fetch it from Hugging Face if it is not there")
     parser.add_argument("--dino", type=Path, metavar="DIR", help="a second judge of likeness, such as DINO ViT-S/16")
-    parser.add_argument("--out", type=Path, help="folder of what is kept (default: one for these settings in output)")
+    parser.add_argument("--out", type=Path, help="keeps it there, in a folder for each plan (default: in output)")
     arguments = parser.parse_args()
     if not arguments.checkpoint.is_file():
         parser.error(f"there is no checkpoint {arguments.checkpoint}")

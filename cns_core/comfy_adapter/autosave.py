@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from .folders import AUTOSAVES, STATES, SUFFIX
 from .side_effects import SideEffect
 
 KEPT = 5  # states of a sequence: the newest, and those it was taught on
+_OWN = re.compile(r"_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?$")  # as _free_path names them
 _LONGEST = 48  # characters of a name before its date; file systems allow 255 bytes in all
 
 
@@ -39,6 +41,8 @@ def save_after_training(state: CNSState, note: str = "") -> Path:
     path = _free_path(title([concept.name for concept in state.concepts]) + (f"_{note}" if note else ""))
     save_state(state, path)
     for old in superseded({**saved, path: lineage}) - {path}:
+        if not _OWN.search(old.stem):
+            continue  # renamed, or put there, by someone who wants to keep it
         with contextlib.suppress(OSError):  # Windows refuses to remove a file that is being read; the next autosave retries
             old.unlink()
     return path

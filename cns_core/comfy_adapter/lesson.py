@@ -18,14 +18,14 @@ PREVIOUS = "The previous state"
 class Lesson:
     """A concept, the neurons it trains, images of its class, and the state it comes after, if any.
 
-    ``folder``: the one its images lie in, by which Teach Folder knows it again.
+    ``source``: goes into the concept's settings, see :func:`.taught_folders.source_of`.
     """
 
     concept: Concept
     neurons: Neurons
     prior: Prior = field(default_factory=Prior)
     previous: CNSState | None = None
-    folder: str = ""
+    source: dict[str, str] = field(default_factory=dict)
 
     def starting_state(self, checkpoint: Checkpoint) -> CNSState:
         """The state that the concept is added to: the previous one, or an empty one.

@@ -98,9 +98,7 @@ def _learned(
         mask=neurons.mask,
         vectors=result.vectors,
         prompts=tuple(dict.fromkeys(prompt for choices in prompts for prompt in choices)),
-        settings=settings
-        | {"strategy": neurons.kind, "top_fraction": neurons.top_fraction}
-        | ({"folder": lesson.folder} if lesson.folder else {}),
+        settings=settings | {"strategy": neurons.kind, "top_fraction": neurons.top_fraction} | lesson.source,
         figures={
             "final_loss": result.history[-1, :4].tolist(),
             "images": len(concept.images),

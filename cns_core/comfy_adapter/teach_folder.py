@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -12,13 +13,14 @@ from ..concept import Concept, check_noun
 from ..config import PriorConfig, TrainConfig
 from ..contexts import CLASS_CONTEXTS, undescribed
 from ..errors import CNSError
-from ..figures import training_figures
+from ..figures import enlarged_figures, markdown_list, training_figures
 from ..state import CNSState
-from ..state_file import load_state, read_settings, save_state
+from ..state_file import save_state
 from .autosave import autosaved
 from .checkpoint.checkpoint import Checkpoint
+from .checkpoint.latents import check_masks
 from .checkpoint.unpatched import check_unpatched
-from .folders import STATES, new_state_path, newest_states
+from .folders import STATES, new_state_path
 from .interruptions import check_cancelled
 from .lesson import PREVIOUS, Lesson
 from .neurons import GENERAL_MASK, SAME_MODEL, Neurons, check_kind, compute_neurons, general_neurons, select_neurons
@@ -28,6 +30,7 @@ from .pictures.folders import find_pictures, load_pictures, subfolders
 from .prior import Prior
 from .priors.priors import make_priors
 from .side_effects import SideEffect
+from .taught_folders import has_changed, is_of, source_of
 from .teach import teach
 
 # Images without captions, by what people call them, such as "2 of dog - Rex" -> captions.
@@ -50,21 +53,25 @@ class Course:
     general: Neurons | None = None
     captioner: Captioner | None = None
 
+    def config_after(self, earlier: int) -> TrainConfig:
+        """Of the concept after so many earlier ones: each has a seed of its own."""
+        return replace(self.config, seed=self.config.seed + earlier)
+
 
 @dataclass(frozen=True, eq=False)
 class _Material:
-    """A folder of pictures, read. ``path``: as a state knows it, such as ``pets/dog - Rex``. A missing caption is empty."""
+    """A folder of pictures, read. ``name``: such as ``dog - Rex``. A missing caption is empty."""
 
-    path: str
+    name: str
+    source: dict[str, str]
     noun: str
     images: tuple[Tensor, ...]
     captions: tuple[str, ...]
     masks: tuple[Tensor | None, ...]
     report: str
 
-    @property
-    def name(self) -> str:
-        return PurePath(self.path).name
+    def concept(self, token: str) -> Concept:
+        return Concept(token, self.noun, self.images, self.captions, self.masks)
 
     def called(self, number: int) -> str:
         """The ``number``-th image, as the captioner's messages call it."""
@@ -80,7 +87,8 @@ def teach_folder(
 ) -> tuple[CNSState, str]:
     """The state that knows all of the folder's concepts, and what was done, for people. ``on_state`` is called after each.
 
-    All pictures are read before the first step. Obeys Cancel; what was taught by then is saved, and not taught again.
+    All pictures are read, and their neurons found, before the first step. Obeys Cancel; what was taught by then is saved, and
+    not taught again.
 
     Raises:
         CNSError: a folder that cannot be read, or what :func:`.teach.teach` raises.
@@ -88,37 +96,46 @@ def teach_folder(
     check_unpatched(checkpoint)
     _check_wired(checkpoint, course.general, previous)
     state = previous or CNSState.empty(checkpoint.layout, checkpoint.fingerprint)
-    known = {concept.settings.get("folder") for concept in state.concepts}
-    names = {f"{course.folder}/{name}": name for name in subfolders(course.folder)}
-    read = [_read(path, name, course.config.resolution) for path, name in names.items() if path not in known]
-    lines = [f"- {len(names) - len(read)} of {len(names)} concepts in `{course.folder}` were already known"]
-    if not read:
+    sources = sources_of(course.folder)
+    new, lines = _news(course.folder, sources, state)
+    if not new:
         on_state(state)
-        return state, lines[0]
+        return state, "\n".join(lines)
+    read = [_read(course.folder, name, sources[name], course.config.resolution) for name in new]
     materials = _described(read, course.captioner)
     progress = Progress(1, display.node_id)
     general = course.general or general_neurons(checkpoint, display.node_id)
-    for number, material in enumerate(materials, start=1):
-        progress.text(f"{number} of {len(materials)}: {material.name}")  # without the token: the page takes it for HTML
-        state, figures = _teach(checkpoint, course, material, general, state, display)
+    found = [
+        _chosen(checkpoint, course, material, general, len(state.concepts) + number, display)
+        for number, material in enumerate(materials)
+    ]
+    for number, (material, neurons) in enumerate(zip(materials, found, strict=True), start=1):
+        progress.text(f"{number} of {len(materials)}: {material.name}")
+        state, figures = _teach(checkpoint, course, material, neurons, state, display)
         on_state(state)
         lines += [material.report, figures, autosaved(state)]
     return state, "\n".join([*lines, _saved_as(state, PurePath(course.folder).name)])
 
 
-def known_state(folder: str, checkpoint: Checkpoint) -> CNSState | None:
-    """The newest saved state that was last taught from this folder on this checkpoint."""
-    for path in newest_states():
-        settings = read_settings(path)
-        if not settings or PurePath(str(settings[-1].get("folder", ""))).parent.as_posix() != folder:
-            continue
-        try:
-            state = load_state(path)
-            checkpoint.fingerprint.check_same(state.fingerprint, path.name)
-        except CNSError:  # damaged, or of another checkpoint, which has a state of its own
-            continue
-        return state
-    return None
+def sources_of(folder: str) -> dict[str, dict[str, str]]:
+    """By the name of each folder in it what settings say of its concept, see :func:`.taught_folders.source_of`."""
+    return {name: source_of(f"{folder}/{name}") for name in subfolders(folder)}
+
+
+def _news(folder: str, sources: Mapping[str, dict[str, str]], state: CNSState) -> tuple[list[str], list[str]]:
+    """The folders whose concepts the state does not know, and lines for people about the others."""
+    taught = [concept.settings for concept in state.concepts]
+    known = {name: settings for name, source in sources.items() for settings in taught if is_of(settings, source)}
+    lines = [f"- {len(known)} of {len(sources)} concepts in `{folder}` were already known"]
+    changed = [name for name, settings in known.items() if has_changed(settings, sources[name])]
+    if changed:
+        lines.append(
+            f"- `{'`, `'.join(changed)}` stays as it was taught, though its pictures or captions have changed: turn start_over "
+            "on to teach all folders again, or wire a state from Remove CNS Concept into previous_state"
+        )
+    elif len(known) == len(sources):
+        lines[0] += "; to teach them again, turn start_over on"
+    return [name for name in sources if name not in known], lines
 
 
 def noun_of(name: str) -> str:
@@ -136,12 +153,24 @@ def _check_wired(checkpoint: Checkpoint, general: Neurons | None, previous: CNSS
         checkpoint.fingerprint.check_same(previous.fingerprint, PREVIOUS)
 
 
-def _read(path: str, name: str, resolution: int) -> _Material:
-    noun = noun_of(name)
-    loaded = load_pictures(find_pictures(path), resolution, check_cancelled)
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Errors say which folder they are about."""
+    try:
+        yield
+    except CNSError as error:
+        raise CNSError(f"{name}: {error}") from error
+
+
+def _read(folder: str, name: str, source: dict[str, str], resolution: int) -> _Material:
+    with _about(name):
+        noun = noun_of(name)
+        loaded = load_pictures(find_pictures(f"{folder}/{name}"), resolution, check_cancelled)
     images = tuple(image[0] for image in loaded.images)
     masks = tuple(None if mask is None else mask[0] for mask in loaded.masks)
-    return _Material(path, noun, images, tuple(loaded.captions), masks, f"- `{name}`: {loaded.report.splitlines()[0]}")
+    report = markdown_list([f"`{name}`: {line}" for line in loaded.report.splitlines()])
+    enlarged = enlarged_figures({"concept": images}, resolution)
+    return _Material(name, source, noun, images, tuple(loaded.captions), masks, "\n".join(filter(None, [report, enlarged])))
 
 
 def _described(materials: list[_Material], captioner: Captioner | None) -> list[_Material]:
@@ -175,22 +204,31 @@ def _with_captions(material: _Material, made: Mapping[str, str]) -> _Material:
     return replace(material, captions=tuple(captions), report=report)
 
 
+def _chosen(
+    checkpoint: Checkpoint, course: Course, material: _Material, general: Neurons, earlier: int, display: Display
+) -> Neurons:
+    """The neurons that its concept trains, which comes after so many ``earlier`` ones."""
+    with _about(material.name):
+        concept, config = material.concept("<new>"), course.config_after(earlier)
+        check_masks(concept, config)
+        base = compute_neurons(checkpoint, list(concept.descriptions), general.top_fraction, "base", display.node_id)
+        return select_neurons(base, general, course.strategy, config.seed)
+
+
 def _teach(
     checkpoint: Checkpoint,
     course: Course,
     material: _Material,
-    general: Neurons,
+    neurons: Neurons,
     state: CNSState,
     display: Display,
 ) -> tuple[CNSState, str]:
-    concept = Concept(state.free_token(), material.noun, material.images, material.captions, material.masks)
     prior, line = Prior(), ""
-    if course.priors is not None:
-        prior, line = make_priors(checkpoint, concept.noun, CLASS_CONTEXTS, course.priors, display.node_id)
-    base = compute_neurons(checkpoint, list(concept.descriptions), general.top_fraction, "base", display.node_id)
-    config = replace(course.config, seed=course.config.seed + len(state.concepts))
-    neurons = select_neurons(base, general, course.strategy, config.seed, state)
-    taught, result = teach(checkpoint, Lesson(concept, neurons, prior, state, material.path), config, display)
+    with _about(material.name):
+        if course.priors is not None:
+            prior, line = make_priors(checkpoint, material.noun, CLASS_CONTEXTS, course.priors, display.node_id)
+        lesson = Lesson(material.concept(state.free_token()), neurons, prior, state, material.source)
+        taught, result = teach(checkpoint, lesson, course.config_after(len(state.concepts)), display)
     return taught, "\n".join(filter(None, [line and f"- {line}", training_figures(taught, result)]))
 
 

@@ -129,11 +129,12 @@ def _result(run: TrainingRun, start: Start, resumed: int, seconds: float) -> Tra
 
 
 def _check_finite(rows: list[list[float]], first_step: int) -> None:
-    for step, (*losses, _) in enumerate(rows, start=first_step):
-        if all(map(math.isfinite, losses)):
+    for step, row in enumerate(rows, start=first_step):
+        if all(map(math.isfinite, row)):
             continue
+        wrong = next(value for value in row if not math.isfinite(value))
         raise CNSError(
-            f"The loss became {losses[-1]} at step {step + 1}, so the training was stopped and nothing was changed: "
+            f"The loss became {wrong} at step {step + 1}, so the training was stopped and nothing was changed: "
             "lower neuron_lr and token_lr, and check the images."
         )
 

@@ -9,7 +9,8 @@ from ...cns_core.comfy_adapter.neurons import Neurons
 from ...cns_core.comfy_adapter.page.progress import Progress
 from ...cns_core.comfy_adapter.page.training_progress import Display
 from ...cns_core.comfy_adapter.pictures.folders import collections, find_pictures, fingerprint, subfolders
-from ...cns_core.comfy_adapter.teach_folder import Captioner, Course, known_state, teach_folder
+from ...cns_core.comfy_adapter.taught_folders import known_state
+from ...cns_core.comfy_adapter.teach_folder import Captioner, Course, sources_of, teach_folder
 from ...cns_core.config import PriorConfig, TrainConfig
 from ...cns_core.selection import STRATEGIES
 from ...cns_core.state import CNSState
@@ -130,10 +131,12 @@ class TeachFolder(io.ComfyNode):
         course = Course(folder, config, priors, given.get("strategy", next(iter(STRATEGIES))), general, describe)
         checkpoint = Checkpoint(model, clip, vae, checkpoint_name(cls.hidden))
         previous: CNSState | None = given.get("previous_state")
+        origin = ""
         if previous is None and not given.get("start_over", False):
-            previous = known_state(folder, checkpoint)
+            previous, origin = known_state(sources_of(folder).values(), checkpoint)
         display = Display(node_id(cls.hidden), workflow_id(cls.hidden), given["preview_every"])
-        state, summary = teach_folder(checkpoint, course, previous, display, lambda taught: show(taught, cls.hidden))
+        state, done = teach_folder(checkpoint, course, previous, display, lambda taught: show(taught, cls.hidden))
+        summary = origin + done
         return io.NodeOutput(*apply_state(checkpoint, state, 1.0), state, summary, ui={"text": (summary,)})
 
     @classmethod
@@ -142,5 +145,6 @@ class TeachFolder(io.ComfyNode):
 
 
 def _captioner(name: str, may_download: bool, node: str | None) -> Captioner:
-    progress = Progress(1, node)
-    return lambda images: caption_images(images, name, may_download, on_download=progress.text)
+    return lambda images: caption_images(
+        images, name, may_download, Progress(len(images), node).advance, Progress(1, node).text
+    )

@@ -168,6 +168,16 @@ def test_files_of_others_are_left_alone(folder):
     assert len(list(folder.iterdir())) == KEPT + len(others)
 
 
+def test_one_that_was_renamed_is_kept(folder):
+    states = sequence(8)
+    best = folder / "my best dog.safetensors"
+    save_after_training(states[0]).rename(best)
+    for state in states[1:]:
+        save_after_training(state)
+    assert best.is_file()
+    assert len(list(folder.iterdir())) == KEPT + 1
+
+
 def test_a_copy_goes_when_its_original_goes(folder):
     a, b, c = Path("a"), Path("b"), Path("c")
     six = [str(number) for number in range(6)]

@@ -201,6 +201,24 @@ def test_the_command_keeps_what_each_judge_says(monkeypatch, tmp_path, capsys):
     assert [results["concepts"] for results in found] == [["dog", "hat"]] * 2
 
 
+def test_a_folder_of_ones_own_holds_one_for_each_plan(monkeypatch, tmp_path):
+    """Or one plan's states would pass for another's."""
+    (tmp_path / "sd15.safetensors").touch()
+    monkeypatch.setattr(comfy.sd, "load_checkpoint_guess_config", lambda path: load_demo_model())
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path / "output"))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", deepcopy(folder_paths.folder_names_and_paths))
+    picture(tmp_path / "photographs" / "dog" / "1.png")
+    tiny_clip(tmp_path / "clip")
+    given = ["evaluate", "--comfyui", ".", "--base", str(tmp_path), "--checkpoint", str(tmp_path / "sd15.safetensors")]
+    given += ["--concepts", str(tmp_path / "photographs"), "--prompts", "1", "0", "0", "--resolution", "64"]
+    given += [text for name in ("priors", "images", "sampling-steps") for text in (f"--{name}", "1")]
+    for steps in ("1", "2"):
+        more = ["--clip", str(tmp_path / "clip"), "--out", str(tmp_path / "mine"), "--steps", steps]
+        monkeypatch.setattr("sys.argv", [*given, *more])
+        assert run.main() == 0
+    assert len(list((tmp_path / "mine").glob("*/1.safetensors"))) == 2
+
+
 def test_prompts_are_as_many_as_in_the_paper(evaluation):
     seven = [evaluation.concepts[0]] * 7
     assert sum(len(single_prompts(concept, Counts())) for concept in seven) == 35

@@ -195,6 +195,12 @@ def test_what_cannot_be_exported_leaves_nothing_behind(studio, two_state, output
         exported(other, two_state, "LoRA")
     with pytest.raises(CNSError, match="wire the checkpoint loader's VAE into vae"):
         exported(studio, two_state, "checkpoint")
+    patched = studio.model.clone()
+    key = next(name for name in patched.model.state_dict() if name.endswith("attn2.to_k.weight"))
+    assert patched.add_patches({key: ("diff", (torch.ones_like(patched.model.state_dict()[key]),))})
+    for target in ("diffusers", "checkpoint"):
+        with pytest.raises(CNSError, match=r"carries patches \(a LoRA or a merge\), which only some of the files would hold"):
+            exported(type(studio)(patched, studio.clip, studio.vae), two_state, target)
     with pytest.raises(CNSError, match="There is no target 'gguf': choose one of LoRA, diffusers, checkpoint"):
         exported(studio, two_state, "gguf")
     empty = type(two_state).empty(two_state.layout, two_state.fingerprint)

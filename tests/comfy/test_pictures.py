@@ -150,7 +150,7 @@ def test_system_files_are_passed_over_without_a_word(inputs):
 
 
 def test_masks_are_no_pictures(inputs):
-    for name in ("01-masklabel.png", "01-condlabel.png", "01_mask.png", "carnival_mask.png"):
+    for name in ("01-masklabel.png", "01-condlabel.png", "carnival_mask.png"):
         Image.new("L", (8, 8), 255).save(inputs / "dog" / name)
     images, _, report = load()
     assert [colours(image) for image in images] == [[RED], [(255, 255, 255)]]
@@ -158,6 +158,25 @@ def test_masks_are_no_pictures(inputs):
         "2 pictures, 0 with a caption, 1 with a mask: 01.png, carnival_mask.png.",
         "01-condlabel.png: left out (conditioning image).",
     ]
+
+
+def test_a_mask_whose_picture_is_gone(inputs):
+    """Where masks are called so, one more that is called so is none of the pictures."""
+    for name in ("01_mask.png", "02_mask.png"):
+        Image.new("L", (8, 8), 255).save(inputs / "dog" / name)
+    images, _, report = load()
+    assert len(images) == 1
+    assert report == ["1 picture, 0 with a caption, 1 with a mask: 01.png.", "02_mask.png: left out (mask without a picture)."]
+
+
+def test_companions_are_found_however_their_letters_are_composed(inputs):
+    """A Mac takes é apart, other systems do not."""
+    Image.new("RGB", (8, 8), "red").save(inputs / "dog" / "caf\u00e9.png")
+    (inputs / "dog" / "cafe\u0301.txt").write_text("a dog in a caf\u00e9", encoding="utf-8")
+    Image.new("L", (8, 8), 255).save(inputs / "dog" / "cafe\u0301_mask.png")
+    _, captions, report = load()
+    assert captions == ["", "a dog in a caf\u00e9"]
+    assert report[0].startswith("2 pictures, 1 with a caption, 1 with a mask")
 
 
 def masks() -> list[torch.Tensor]:
@@ -176,6 +195,16 @@ def test_white_in_a_mask_file_is_the_concept(inputs):
     before = LoadConceptImages.fingerprint_inputs("dog")
     Image.new("L", (32, 16), 255).save(inputs / "dog" / "01_mask.png")
     assert LoadConceptImages.fingerprint_inputs("dog") != before
+
+
+def test_labels_are_masks(inputs):
+    """Of 0 and 1, as data sets of segmentations have them."""
+    Image.new("RGB", (16, 8), "red").save(inputs / "dog" / "01.png")
+    mask = Image.new("L", (16, 8))
+    mask.paste(1, (0, 0, 8, 8))
+    mask.save(inputs / "dog" / "01_mask.png")
+    (found,) = masks()
+    assert (float(found[0, :, :8].min()), float(found[0, :, 8:].max())) == (1, 0)
 
 
 def test_what_is_opaque_is_the_concept(inputs):

@@ -22,7 +22,7 @@ from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.figures import training_figures
 from cns_pack.cns_core.kept_prompts import ORDINARY
 from cns_pack.cns_core.state import CNSState
-from cns_pack.cns_core.training import run
+from cns_pack.cns_core.training import loop, run
 from cns_pack.cns_core.training.keep_term import Held, bytes_of
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -451,3 +451,9 @@ def test_random_neurons_differ_from_concept_to_concept(studio, dog, hat):
     assert dogs.equals(studio.neurons(dog, "random").mask)
     chance = dogs.share * hats.share / (dogs.share + hats.share - dogs.share * hats.share)
     assert dogs.iou(hats) < 2 * chance + 0.02
+
+
+def test_a_distance_that_is_not_finite_ends_the_training():
+    """It is measured after the weights moved, and JSON for the page has no word for it."""
+    with pytest.raises(CNSError, match="became nan at step 8"):
+        loop._check_finite([[0.1, 0.1, 0.0, 0.2, 0.01], [0.1, 0.1, 0.0, 0.2, float("nan")]], 6)

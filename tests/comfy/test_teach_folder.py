@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 
 import folder_paths
 import pytest
@@ -13,10 +14,12 @@ from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint
 from cns_pack.cns_core.comfy_adapter.folders import STATES
 from cns_pack.cns_core.comfy_adapter.page.training_progress import Display
 from cns_pack.cns_core.comfy_adapter.pictures.folders import collections, subfolders
-from cns_pack.cns_core.comfy_adapter.teach_folder import Course, known_state, noun_of, teach_folder
+from cns_pack.cns_core.comfy_adapter.taught_folders import known_state
+from cns_pack.cns_core.comfy_adapter.teach_folder import Course, noun_of, sources_of, teach_folder
 from cns_pack.cns_core.config import TrainConfig
 from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.state import CNSState
+from cns_pack.cns_core.state_file import save_state
 from PIL import Image
 
 from tests.support.tiny_models import tiny_model
@@ -51,13 +54,17 @@ def run(studio, pets):
         course = Course(**{"folder": "pets", "config": config, "priors": None, "strategy": "concept", **changes})
         shown: list[int] = []
         with torch.inference_mode():
-            previous = known_state("pets", checkpoint) if previous == "known" else previous
+            previous = known("pets", checkpoint) if previous == "known" else previous
             state, summary = teach_folder(
                 checkpoint, course, previous, Display(), lambda state: shown.append(len(state.concepts))
             )
         return state, summary, shown
 
     return run
+
+
+def known(folder: str, checkpoint) -> CNSState | None:
+    return known_state(sources_of(folder).values(), checkpoint)[0]
 
 
 def names(state) -> list[str]:
@@ -83,7 +90,7 @@ def test_two_folders_then_a_third_alone(run, pets):
     assert all(a.mask.equals(b.mask) for a, b in zip(state.concepts, more.concepts, strict=False))
     again, summary, shown = run()
     assert names(again) == names(more)
-    assert summary == "- 3 of 3 concepts in `pets` were already known"
+    assert summary == "- 3 of 3 concepts in `pets` were already known; to teach them again, turn start_over on"
 
 
 def test_what_was_taught_before_an_error_is_not_taught_again(run, pets, monkeypatch):
@@ -122,12 +129,61 @@ def test_starting_over_and_adding_to_another_state(run, dog_state):
 def test_a_state_of_another_checkpoint_or_folder_is_passed_over(run, studio, pets):
     run()
     other = Checkpoint(tiny_model(seed=7), studio.clip, studio.vae)
-    assert known_state("pets", studio.checkpoint) is not None
-    assert known_state("pets", other) is None
-    assert known_state("pet", studio.checkpoint) is None
+    assert known("pets", studio.checkpoint) is not None
+    assert known("pets", other) is None
+    shutil.copytree(pets, pets.parent / "more pets")
+    assert known("more pets", studio.checkpoint) is None
     for path in (pets.parents[1] / "output" / STATES).rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-9])
-    assert known_state("pets", studio.checkpoint) is None
+    assert known("pets", studio.checkpoint) is None
+
+
+def test_other_pictures_in_a_folder_of_the_same_name(run, pets):
+    """A friend's state was taught from a folder called so, too; and one's own folders are filled with something else."""
+    first, _, _ = run()
+    for name in ("dog - Rex", "dog - Luna"):
+        shutil.rmtree(pets / name)
+        add(pets / name, 3)
+    over, _, shown = run()
+    assert shown == [1, 2]
+    assert not torch.equal(first.delta.values, over.delta.values)
+    Image.new("RGB", (80, 64), (1, 2, 3)).save(pets / "dog - Rex" / "0.jpg")
+    same, summary, shown = run()
+    assert torch.equal(same.delta.values, over.delta.values)
+    assert "`dog - Rex` stays as it was taught, though its pictures or captions have changed: turn start_over on" in summary
+
+
+def test_what_was_taught_on_top_in_another_way_stays(run, studio, pets, hat):
+    state, _, _ = run()
+    taught = studio.teach(replace(hat, token="<new3>"), previous=state, steps=2)[0]
+    saved = pets.parents[1] / "output" / STATES / "with a hat.safetensors"
+    save_state(taught, saved)
+    os.utime(saved, (1, 1))  # older than what it goes on from, as after a copy
+    add(pets / "cat", 2)
+    more, _, _ = run()
+    assert names(more) == ["<new1> dog", "<new2> dog", "<new3> hat", "<new4> cat"]
+
+
+def test_errors_name_the_folder_before_the_first_step(run, pets, monkeypatch):
+    monkeypatch.setattr(module, "teach", lambda *_: pytest.fail("a training began"))
+    add(pets / "house", 2)
+    wide = Image.new("L", (320, 64))
+    wide.paste(255, (0, 0, 20, 64))
+    for number in range(3):
+        Image.new("RGB", (320, 64)).save(pets / "house" / f"{number}.jpg")
+    wide.save(pets / "house" / "1-masklabel.png")
+    with pytest.raises(CNSError, match="house: The mask of image 2 marks nothing in the square"):
+        run()
+    (pets / "house").rename(pets / " - Rex")
+    with pytest.raises(CNSError, match=" - Rex: The class noun is empty"):
+        run()
+
+
+def test_the_summary_says_what_was_left_out_and_enlarged(run, pets):
+    (pets / "dog - Rex" / "broken.jpg").write_bytes(b"no picture")
+    _, summary, _ = run(config=TrainConfig(steps=2, resolution=128, neuron_lr=1e-3))
+    assert "- `dog - Rex`: broken.jpg: left out (" in summary
+    assert "- 3 of 3 concept images were enlarged to 128 px" in summary
 
 
 def test_captions_and_masks(run, pets):

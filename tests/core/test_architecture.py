@@ -35,7 +35,7 @@ LAYERS = [
             ("apply", "neurons", "priors", "static_copies", "regions"),
             ("on_device",),
             ("lesson", "export", "remove"),
-            ("unfinished",),
+            ("taught_folders", "unfinished"),
             ("keeping",),
             ("teach",),
             ("teach_folder",),

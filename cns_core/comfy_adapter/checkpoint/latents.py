@@ -53,25 +53,36 @@ def encode_concept(
     weights = []
 
     def pixels() -> Iterator[Tensor]:
-        masks = concept.masks or (None,) * len(concept.images)
-        generator = torch.Generator().manual_seed(config.seed)
-        for number, (image, mask) in enumerate(zip(concept.images, masks, strict=True), start=1):
-            whole = torch.ones_like(image[..., 0]) if mask is None else mask
-            # As a fourth channel the mask goes wherever its picture goes.
-            masked = torch.cat([image, whole.unsqueeze(-1)], dim=-1) if any_mask else image
-            for crop in _crops(masked, config, generator):
-                if any_mask:
-                    if not bool(crop[..., 3].any()):
-                        raise CNSError(
-                            f"The mask of image {number} marks nothing in the square that is cut from the image's centre: "
-                            "crop the image around the concept, or set crops to 2 or more."
-                        )
-                    weights.append(functional.avg_pool2d(crop[..., 3], 8).lerp(torch.ones(()), config.outside_weight))
-                yield crop[..., :3]
+        for crop in _masked_crops(concept, config):
+            if crop.shape[-1] > 3:
+                weights.append(functional.avg_pool2d(crop[..., 3], 8).lerp(torch.ones(()), config.outside_weight))
+            yield crop[..., :3]
 
-    any_mask = any(mask is not None for mask in concept.masks)
     latents = _encoded(checkpoint, pixels(), config.resolution, on_image)
-    return latents, torch.stack(weights) if any_mask else None
+    return latents, torch.stack(weights) if weights else None
+
+
+def check_masks(concept: Concept, config: TrainConfig) -> None:
+    """Raises CNSError where :func:`encode_concept` would for a mask."""
+    if concept.masks:
+        for _ in _masked_crops(concept, config):
+            check_cancelled()
+
+
+def _masked_crops(concept: Concept, config: TrainConfig) -> Iterator[Tensor]:
+    """Each (1, r, r, 3), or (1, r, r, 4) where an image has a mask: as a fourth channel it goes wherever its picture goes."""
+    masks, any_mask = concept.masks or (None,) * len(concept.images), any(mask is not None for mask in concept.masks)
+    generator = torch.Generator().manual_seed(config.seed)
+    for number, (image, mask) in enumerate(zip(concept.images, masks, strict=True), start=1):
+        whole = torch.ones_like(image[..., 0]) if mask is None else mask
+        masked = torch.cat([image, whole.unsqueeze(-1)], dim=-1) if any_mask else image
+        for crop in _crops(masked, config, generator):
+            if any_mask and not bool(crop[..., 3].any()):
+                raise CNSError(
+                    f"The mask of image {number} marks nothing in the square that is cut from the image's centre: crop the "
+                    "image around the concept, or set crops to 2 or more."
+                )
+            yield crop
 
 
 def _crops(image: Tensor, config: TrainConfig, generator: torch.Generator) -> Iterator[Tensor]:

@@ -50,8 +50,8 @@ def export_state(
     the concepts.
 
     Raises:
-        CNSError: unknown target, an empty state or one of another checkpoint, no VAE for a checkpoint, a folder that cannot
-            be written.
+        CNSError: unknown target, an empty state or one of another checkpoint, a LoRA on it, no VAE for a checkpoint, a folder
+            that cannot be written.
     """
     if target not in TARGETS:
         raise CNSError(f"There is no target '{target}': choose one of {', '.join(TARGETS)}.")
@@ -59,6 +59,11 @@ def export_state(
         raise CNSError("The state wired in holds no concepts, so there is nothing to export: wire Train or Load CNS State.")
     checkpoint.layout.check_same(state.layout, "The state")
     checkpoint.fingerprint.check_same(state.fingerprint, "The state")
+    if checkpoint.model.patches or checkpoint.clip.patcher.patches:
+        raise CNSError(
+            "The MODEL or CLIP wired in carries patches (a LoRA or a merge), which only some of the files would hold: wire the "
+            "checkpoint loader's outputs here."
+        )
     if target == CHECKPOINT and checkpoint.vae is None:
         raise CNSError("A checkpoint holds a VAE as well: wire the checkpoint loader's VAE into vae.")
     export = Export(checkpoint, state, dtype, new_folder())

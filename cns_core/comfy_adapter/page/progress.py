@@ -29,8 +29,8 @@ class Progress:
         self._done += units
 
     def text(self, text: str) -> None:
-        """A line of text in the node."""
+        """A line of text in the node. Older editors take < for HTML, and files can be called anything."""
         server = running_server()
         if self._node_id is not None and server is not None:
             with self._showing:
-                server.send_progress_text(text, self._node_id)
+                server.send_progress_text(text.replace("<", "‹"), self._node_id)

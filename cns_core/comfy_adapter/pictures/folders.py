@@ -7,6 +7,7 @@ import os
 import re
 import reprlib
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -168,14 +169,15 @@ def pictures_in(path: Path) -> PictureFolder:
         names = sorted((file.name for file in path.iterdir() if not _of_the_system(file.name)), key=natural_order)
     except OSError as error:
         raise CNSError(f"The folder {path} cannot be read: {error.strerror or error}.") from error
-    candidates = {Path(name).stem.casefold() for name in names if _is_picture(name)}
-    left_out = {name: reason for name in names if (reason := _why_left_out(path / name, candidates))}
+    candidates = {_stem(name) for name in names if _is_picture(name)}
+    masked_with = {MASK_ENDING, *(end for name in names if (end := _mask_ending(name, candidates)))}
+    left_out = {name: reason for name in names if (reason := _why_left_out(path / name, candidates, masked_with))}
     kept = [name for name in names if name not in left_out]
-    captions = {name.casefold(): name for name in kept if _is_caption(name)}
-    masks = {Path(name).stem.casefold(): name for name in kept if _is_mask(name, candidates)}
+    captions = {_composed(name).casefold(): name for name in kept if _is_caption(name)}
+    masks = {_stem(name): name for name in kept if _mask_ending(name, candidates)}
     pictures, notes = [], list(left_out.items())
     for name in filter(_is_picture, kept):
-        stem = Path(name).stem.casefold()
+        stem = _stem(name)
         if stem in masks:
             continue
         files = [captions[own] for suffix in CAPTION_SUFFIXES if (own := stem + suffix) in captions]
@@ -219,11 +221,15 @@ def load_pictures(folder: PictureFolder, resolution: int, on_picture: Callable[[
     return LoadedPictures(images, captions, masks, "\n".join([f"{loaded}: {_listed(names)}.", *notes]))
 
 
-def fingerprint(folder: PictureFolder) -> tuple:
-    """Differs where any picture or caption does; dates of files do not matter."""
+def contents(folder: PictureFolder) -> tuple[tuple[str, str], ...]:
+    """Name and digest of every picture, caption and mask; dates of files do not matter."""
     companions = ((picture.path, picture.captions, picture.mask) for picture in folder.pictures)
-    files = [file for group in companions for file in group if file is not None]
-    return (*((file.name, _content(file)) for file in files), *folder.notes)
+    return tuple((_composed(file.name), _content(file)) for group in companions for file in group if file is not None)
+
+
+def fingerprint(folder: PictureFolder) -> tuple:
+    """Differs where contents or notes do."""
+    return (*contents(folder), *folder.notes)
 
 
 def _inside_input(folder: str) -> Path:
@@ -247,9 +253,9 @@ def _is_caption(name: str) -> bool:
     return Path(name).suffix.lower() in CAPTION_SUFFIXES
 
 
-def _why_left_out(path: Path, pictures: set[str]) -> str:
-    """Empty for pictures and their captions; ``pictures`` are the folder's, case folded and without suffix."""
-    stem = path.stem.casefold()
+def _why_left_out(path: Path, pictures: set[str], masked_with: set[str]) -> str:
+    """Empty for pictures and their companions; ``pictures``: the folder's :func:`_stem`; ``masked_with``: how masks end."""
+    stem = _stem(path.name)
     if os.path.isdir(path):  # unlike Path.is_dir, False where it may not be asked for
         return "left out (folder)"
     if _is_caption(path.name):
@@ -258,13 +264,24 @@ def _why_left_out(path: Path, pictures: set[str]) -> str:
         return "left out (neither picture nor caption)"
     if stem.endswith(CONDITION_ENDING):
         return "left out (conditioning image)"
-    return "left out (mask without a picture)" if stem.endswith(MASK_ENDING) and not _is_mask(path.name, pictures) else ""
+    alone = stem.endswith(tuple(masked_with)) and not _mask_ending(path.name, pictures)
+    return "left out (mask without a picture)" if alone else ""
 
 
-def _is_mask(name: str, pictures: set[str]) -> bool:
-    """Whether it is the mask of one of the pictures."""
-    stem = Path(name).stem.casefold()
-    return any(stem.endswith(end) and stem.removesuffix(end) in pictures for end in _MASK_ENDINGS) and _is_picture(name)
+def _mask_ending(name: str, pictures: set[str]) -> str:
+    """Of the mask of one of the pictures; empty for anything else."""
+    stem = _stem(name)
+    ends = (end for end in _MASK_ENDINGS if stem.endswith(end) and stem.removesuffix(end) in pictures)
+    return next(ends, "") if _is_picture(name) else ""
+
+
+def _stem(name: str) -> str:
+    """What a picture and its companions have in common: no suffix, letters composed (a Mac takes them apart), case folded."""
+    return Path(_composed(name)).stem.casefold()
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _mask(file: Path | None, image: Tensor, alpha: Tensor | None) -> tuple[Tensor | None, list[Note]]:

@@ -51,6 +51,8 @@ def read_mask(path: Path, image: Tensor) -> Tensor:
     mask, _ = _decoded(path, "L", max(height, width))
     if not fits((mask.height, mask.width), (height, width)):
         raise Unreadable("mask whose proportions differ from its picture's")
+    if mask.getextrema() == (0, 1):  # labels, as data sets of segmentations have them
+        mask = mask.point(lambda label: 255 * label)
     return _tensor(mask.resize((width, height), Image.Resampling.BILINEAR))
 
 
