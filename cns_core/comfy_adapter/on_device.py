@@ -17,6 +17,7 @@ from ..training.checkpointing import checkpointed
 from ..training.frozen import lean_convolutions
 from ..training.keep_term import Held, bytes_of
 from .checkpoint.checkpoint import Checkpoint
+from .checkpoint.checks import check_storage
 from .checkpoint.normal_tensors import normal_tensors, out_of_place_norms
 from .static_copies import static_copies
 
@@ -25,6 +26,8 @@ GRADIENT_CHECKPOINTING = ("auto", "on", "off")
 # Activations a step keeps for its backward pass, per sample at 512 px in 16-bit precision, without and with checkpointing:
 # 0.63 GB and 0.09 GB by benchmarks/performance/activations.py, and 0.75 GB for what comes and goes within a block.
 _KEPT_BYTES, _KEPT_BYTES_CHECKPOINTED = 1.38e9, 0.84e9
+# The same of attention's matrices where no fused kernel does without them. They grow with the square of the pixels.
+_ATTENTION_BYTES, _ATTENTION_BYTES_CHECKPOINTED = 1.15e9, 0.55e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,27 +59,52 @@ def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int,
     Raises:
         CNSError: ComfyUI keeps it elsewhere, or it cannot be trained there.
     """
-    if checkpoint.model.load_device.type == "privateuseone":
-        raise CNSError(
-            "Training does not run on DirectML, where PyTorch cannot scale gradients: use PyTorch for CUDA or ROCm, or start "
-            "ComfyUI with --cpu. Apply CNS State works on DirectML."
-        )
     unet, text = static_copies.of(checkpoint)
     recompute = recomputes(unet, config, samples)
-    needed = int(_scale(unet, config, samples) * (_KEPT_BYTES_CHECKPOINTED if recompute else _KEPT_BYTES))
-    needed += bytes_of(held, checkpoint.layout.size)
+    needed = _bytes_of_a_step(unet, config, samples, recompute) + bytes_of(held, checkpoint.layout.size)
     memory.load_models_gpu([unet, text], memory_required=needed, force_full_load=True)
     _check_loaded(unet)
     return OnDevice(unet, text, _dtype(unet), recompute)
 
 
+def check_trainable(checkpoint: Checkpoint) -> None:
+    """Raises CNSError where a training could not work on its device, or its result could not be applied."""
+    check_storage(checkpoint.weights)
+    device, half = checkpoint.model.load_device, _dtype(checkpoint.model) == torch.float16
+    if device.type == "privateuseone":
+        raise CNSError(
+            "Training does not run on DirectML, where PyTorch cannot scale gradients: use PyTorch for CUDA or ROCm, or start "
+            "ComfyUI with --cpu. Apply CNS State works on DirectML."
+        )
+    if device.type == "xpu" and half and not torch.xpu.get_device_properties(device).has_fp64:
+        raise CNSError(
+            "Training in float16 does not run on this Intel GPU, as PyTorch scales gradients with 64-bit numbers there: start "
+            "ComfyUI with --bf16-unet."
+        )
+    if device.type == "mps" and half and tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 8):
+        raise CNSError(
+            "Training in float16 on a Mac needs PyTorch 2.8 or newer: update it, or start ComfyUI with --force-fp32."
+        )
+
+
+def _bytes_of_a_step(unet: ModelPatcher, config: TrainConfig, samples: int, recompute: bool) -> int:
+    dtype, stored = _dtype(unet), unet.model.get_dtype()
+    side, size = config.resolution / 512, samples * dtype.itemsize / 2
+    needed = size * side**2 * (_KEPT_BYTES_CHECKPOINTED if recompute else _KEPT_BYTES)
+    if not _has_fused_attention(unet.load_device):
+        needed += size * side**4 * (_ATTENTION_BYTES_CHECKPOINTED if recompute else _ATTENTION_BYTES)
+    if dtype != stored and not recompute:  # the backward pass reads every weight as it was cast
+        needed += unet.model_size() / stored.itemsize * dtype.itemsize
+    return int(needed)
+
+
+def _has_fused_attention(device: torch.device) -> bool:
+    """One with gradients; ComfyUI knows which AMD cards have it."""
+    return device.type not in ("mps", "xpu") and (torch.version.hip is None or memory.pytorch_attention_enabled())
+
+
 def _dtype(unet: ModelPatcher) -> torch.dtype:
     return unet.model.manual_cast_dtype or unet.model.get_dtype()
-
-
-def _scale(unet: ModelPatcher, config: TrainConfig, samples: int) -> float:
-    """How many times as much a step keeps as it does of a sample at 512 px in 16 bits."""
-    return samples * (config.resolution / 512) ** 2 * _dtype(unet).itemsize / 2
 
 
 def _check_loaded(unet: ModelPatcher) -> None:
@@ -84,11 +112,6 @@ def _check_loaded(unet: ModelPatcher) -> None:
     if any(parameter.device.type != device.type for parameter in unet.model.diffusion_model.parameters()):
         raise CNSError(
             "ComfyUI keeps the UNet off the device, as with --novram, but training needs it there: start it without --novram."
-        )
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    if device.type == "mps" and _dtype(unet) == torch.float16 and (major, minor) < (2, 8):
-        raise CNSError(
-            "Training in float16 on a Mac needs PyTorch 2.8 or newer: update it, or start ComfyUI with --force-fp32."
         )
 
 
@@ -101,7 +124,7 @@ def recomputes(unet: ModelPatcher, config: TrainConfig, samples: int) -> bool:
         return choice == "on"
     total = cast(int, memory.get_total_memory(unet.load_device))
     budget = total - unet.model_size() - memory.minimum_inference_memory()
-    return _scale(unet, config, samples) * _KEPT_BYTES > budget
+    return _bytes_of_a_step(unet, config, samples, recompute=False) > budget
 
 
 def less_memory(unet: ModelPatcher, config: TrainConfig, samples: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TypeVar
@@ -29,7 +30,7 @@ from .checkpoint.vae import check_vae
 from .keeping import Keeper, Keeping, Watcher
 from .lesson import Lesson
 from .neurons import Neurons
-from .on_device import less_memory, load_for_training
+from .on_device import check_trainable, less_memory, load_for_training
 from .out_of_memory import out_of_memory
 from .page.progress import Progress
 from .page.training_preview import TrainingPreview
@@ -45,9 +46,11 @@ def teach(
     """The state after one more concept. MODEL, CLIP and VAE are bit-identical afterwards, also after an error.
 
     Raises:
-        CNSError: inputs that do not belong together, out of memory, a diverged training, a kept one that differs.
+        CNSError: inputs that do not belong together, out of memory, a device that cannot train, a diverged
+            training, a kept one that differs.
     """
     check_unpatched(checkpoint)
+    check_trainable(checkpoint)
     state, concept = lesson.starting_state(checkpoint), lesson.concept
     prompts = training_prompts(concept, config.prompt_mode, config.template)
     word = initial_word(config, concept.noun, state.concepts)
@@ -75,6 +78,7 @@ def teach(
     except Exception as error:
         if not out_of_memory(error):
             raise
+        traceback.clear_frames(error.__traceback__)  # which hold the failed step's activations
         raise CNSError(
             f"The device ran out of memory while teaching {concept.token} at {config.resolution} px with a batch of "
             f"{config.batch_size}: {less_memory(checkpoint.model, config, _samples(lesson, config))}, or close other programs "
@@ -172,6 +176,7 @@ def _train(
     loaded = load_for_training(checkpoint, config, _samples(lesson, config), start.held)
     base, device = loaded.unet.model, loaded.unet.load_device
     predict, encode_prompts = predict_noise(base), PromptEncoder(checkpoint.clip, loaded.text.model, concept.token)
+    encode_prompts.prepare({prompt for choices in data.prompts for prompt in choices}, start.vectors)
     prompt = display.preview_prompt.strip() or training_prompts(concept, "template", config.template)[0][0]
     preview = TrainingPreview(base, check_vae(checkpoint.vae), device, config.resolution, prompt, predict, encode_prompts)
     progress, done = TrainingProgress(config.steps, display, concept.name, preview), False

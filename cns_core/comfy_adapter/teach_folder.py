@@ -24,6 +24,7 @@ from .folders import STATES, new_state_path
 from .interruptions import check_cancelled
 from .lesson import PREVIOUS, Lesson
 from .neurons import GENERAL_MASK, SAME_MODEL, Neurons, check_kind, compute_neurons, general_neurons, select_neurons
+from .on_device import check_trainable
 from .page.progress import Progress
 from .page.training_progress import Display
 from .pictures.folders import find_pictures, load_pictures, subfolders
@@ -94,6 +95,7 @@ def teach_folder(
         CNSError: a folder that cannot be read, or what :func:`.teach.teach` raises.
     """
     check_unpatched(checkpoint)
+    check_trainable(checkpoint)
     _check_wired(checkpoint, course.general, previous)
     state = previous or CNSState.empty(checkpoint.layout, checkpoint.fingerprint)
     sources = sources_of(course.folder)

@@ -50,7 +50,6 @@ class TrainingRun:
             "adam": AdamState(self._optimizer),
             "scaler": ScalerState(self._scaler),
             "previous_term": self.previous_term,
-            "run": self,
         }
         if self.keep_term is not None:
             self._parts["keep_term"] = self.keep_term
@@ -93,12 +92,16 @@ class TrainingRun:
         """
         if not self.steps or not self._between_steps:
             return None
-        return Snapshot(self.steps, gathered(self._parts))
+        return Snapshot(self.steps, gathered(self._all_parts()))
 
     def resume(self, snapshot: Snapshot) -> None:
         """Resumes from there: on a CPU to the same bits as without the interruption."""
-        spread(snapshot.tensors, self._parts)
+        spread(snapshot.tensors, self._all_parts())
         self.steps = snapshot.steps
+
+    def _all_parts(self) -> dict[str, Part]:
+        """With itself, which as an attribute would keep all of it on the device until Python looks for cycles."""
+        return {**self._parts, "run": self}
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"token": self.token, "history": self.history[: self.steps], "generator": self._before_draw}

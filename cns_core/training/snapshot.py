@@ -73,6 +73,6 @@ class ScalerState:
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in self._scaler.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        if self._scaler.is_enabled():
+        if self._scaler.is_enabled() and state:  # none where it was stopped in another precision
             whole = {"growth_interval", "_growth_tracker"}
             self._scaler.load_state_dict({k: int(v) if k in whole else float(v) for k, v in state.items()})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import comfy.model_management
 import pytest
 import torch
 from cns_pack.cns_core.calibration import shipped_prompts
+from cns_pack.cns_core.comfy_adapter import on_device
 from cns_pack.cns_core.comfy_adapter import teach as teach_module
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
@@ -15,6 +19,7 @@ from cns_pack.cns_core.comfy_adapter.checkpoint.normal_tensors import normal_ten
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
 from cns_pack.cns_core.comfy_adapter.on_device import load_for_training
+from cns_pack.cns_core.comfy_adapter.out_of_memory import out_of_memory
 from cns_pack.cns_core.comfy_adapter.prior import Prior
 from cns_pack.cns_core.config import SelectionConfig, TrainConfig
 from cns_pack.cns_core.drift import drift
@@ -192,7 +197,56 @@ def test_a_step_waits_for_nothing(studio, dog, hat, dog_state, monkeypatch):
 def test_no_training_on_directml(studio, dog, monkeypatch):
     monkeypatch.setattr(studio.model, "load_device", torch.device("privateuseone", 0))
     with pytest.raises(CNSError, match="Training does not run on DirectML"):
-        load_for_training(studio.checkpoint, TrainConfig(), 1)
+        studio.teach(dog)
+
+
+def test_no_training_in_float16_without_float64(studio, dog, monkeypatch):
+    monkeypatch.setattr(studio.model, "load_device", torch.device("xpu", 0))
+    monkeypatch.setattr(studio.model.model, "manual_cast_dtype", torch.float16)
+    monkeypatch.setattr(torch.xpu, "get_device_properties", lambda device: SimpleNamespace(has_fp64=False))
+    with pytest.raises(CNSError, match=r"does not run on this Intel GPU.* start ComfyUI with --bf16-unet"):
+        studio.teach(dog)
+
+
+def test_attention_and_cast_weights_count_where_they_are_kept(studio, monkeypatch):
+    def asked(pixels: int, device: str = "cuda", recompute: bool = False) -> float:
+        monkeypatch.setattr(studio.model, "load_device", torch.device(device, 0))
+        return on_device._bytes_of_a_step(studio.model, TrainConfig(resolution=pixels), 1, recompute)
+
+    fused, plain = ([asked(pixels, device) for pixels in (512, 1024)] for device in ("cuda", "mps"))
+    assert fused[1] == 4 * fused[0]
+    assert plain[1] - fused[1] == pytest.approx(16 * (plain[0] - fused[0]))
+    recomputed = asked(512, recompute=True)
+    monkeypatch.setattr(studio.model.model, "manual_cast_dtype", torch.bfloat16)
+    assert asked(512) == pytest.approx(fused[0] / 2 + studio.model.model_size() / 2)
+    assert asked(512, recompute=True) == pytest.approx(recomputed / 2)
+
+
+@pytest.mark.parametrize("words", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "Invalid buffer size: 12.00 GiB"])
+def test_libraries_that_run_out_of_memory(words):
+    assert out_of_memory(RuntimeError(words))
+    assert not out_of_memory(ValueError(words))
+
+
+def test_nothing_of_a_training_is_left_when_it_ends(studio, dog, monkeypatch):
+    """ComfyUI looks for cycles between prompts only, and Teach Folder trains many times in one."""
+    runs, begun = [], run.TrainingRun.__init__
+
+    def counted(self, *inputs):
+        begun(self, *inputs)
+        runs.append(weakref.ref(self))
+
+    monkeypatch.setattr(run.TrainingRun, "__init__", counted)
+    gc.disable()
+    try:
+        studio.teach(dog)
+        assert [found() for found in runs] == [None]
+        monkeypatch.setattr(run, "concept_loss", no_memory)
+        with pytest.raises(CNSError, match="ran out of memory"):
+            studio.teach(dog)
+        assert [found() for found in runs] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_memory_for_the_keep_term_is_asked_for(studio, monkeypatch):
@@ -231,10 +285,11 @@ def test_nan_is_reported_and_nothing_kept(studio, dog):
         studio.teach(dog, neuron_lr=1e30, steps=50)
 
 
-def test_out_of_memory_becomes_advice(studio, dog, monkeypatch):
-    def no_memory(*_, **__):
-        raise comfy.model_management.OOM_EXCEPTION("allocation failed")
+def no_memory(*_, **__):
+    raise comfy.model_management.OOM_EXCEPTION("allocation failed")
 
+
+def test_out_of_memory_becomes_advice(studio, dog, monkeypatch):
     monkeypatch.setattr(teach_module, "train_concept", no_memory)
     with pytest.raises(CNSError, match=r"ran out of memory while teaching <new1> at 64 px.*gradient_checkpointing"):
         studio.teach(dog)

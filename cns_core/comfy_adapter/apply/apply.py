@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
-from torch import Tensor
 
 from ...errors import CNSError
 from ...state import CNSState
 from ..checkpoint.checkpoint import Checkpoint, weight_key
+from ..checkpoint.checks import check_storage
 from ..checkpoint.tokens import with_tokens
 from ..sparse_adapter import SparseDeltaAdapter, carries_state
 from .in_place import StatePatcher
@@ -39,7 +38,7 @@ def apply_state(checkpoint: Checkpoint, state: CNSState, strength: float) -> tup
     taught = with_tokens(checkpoint.clip, state.tokens)
     if strength == 0.0:
         return model.clone(), taught
-    _check_storage(checkpoint.weights)
+    check_storage(checkpoint.weights)
     adapters = {
         weight_key(layer.name): SparseDeltaAdapter({weight_key(layer.name)}, [positions, values])
         for layer, positions, values in state.delta.layers()
@@ -52,14 +51,3 @@ def apply_state(checkpoint: Checkpoint, state: CNSState, strength: float) -> tup
         missing = sorted(set(adapters) - set(taken))
         raise CNSError(f"The MODEL has no weight {missing[0]}, which the state changes: load the checkpoint it was made for.")
     return patched, taught
-
-
-def _check_storage(weights: Mapping[str, Tensor]) -> None:
-    """Raises CNSError for float8: at its steps a usual change of K and V loses most of itself, and a large one a third."""
-    coarse = next((weight.dtype for weight in weights.values() if weight.dtype.itemsize == 1), None)
-    if coarse is not None:
-        raise CNSError(
-            f"The MODEL wired in keeps its weights in {str(coarse).removeprefix('torch.')}, too coarse for a state's changes: "
-            "load the checkpoint's float16 file with weight_dtype default, and start ComfyUI without --fp8_e4m3fn-unet or "
-            "--fp8_e5m2-unet."
-        )

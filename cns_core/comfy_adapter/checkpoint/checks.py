@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import comfy.sd1_clip
 import comfy.supported_models
@@ -58,6 +58,17 @@ def check_plain(what: str, parameters: Iterable[tuple[str, Tensor]]) -> None:
     for name, weight in parameters:
         if type(weight) not in (Tensor, nn.Parameter) or not weight.is_floating_point():
             raise quantized(what, name, f"a {type(weight).__name__} of {weight.dtype}")
+
+
+def check_storage(weights: Mapping[str, Tensor]) -> None:
+    """Raises CNSError for float8: at its steps a usual change of K and V loses most of itself, and a large one a third."""
+    coarse = next((weight.dtype for weight in weights.values() if weight.dtype.itemsize == 1), None)
+    if coarse is not None:
+        raise CNSError(
+            f"The MODEL wired in keeps its weights in {str(coarse).removeprefix('torch.')}, too coarse for a state's changes: "
+            "load the checkpoint's float16 file with weight_dtype default, and start ComfyUI without --fp8_e4m3fn-unet or "
+            "--fp8_e5m2-unet."
+        )
 
 
 def quantized(what: str, name: str, storage: str) -> CNSError:

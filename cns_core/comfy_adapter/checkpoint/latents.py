@@ -101,7 +101,7 @@ def _encoded(checkpoint: Checkpoint, images: Iterable[Tensor], resolution: int, 
     encoded, colours = [], []
     for pixels in images:
         encoded.append(cast(Tensor, vae.encode(pixels)).float().cpu())
-        colours.append(latent_colours(pixels))
+        colours.append(latent_colours(pixels).cpu())
         on_image()
     latents = torch.cat(encoded)
     if latents.ndim != 4 or latents.shape[1] != 4 or latents.shape[-1] * 8 != resolution:

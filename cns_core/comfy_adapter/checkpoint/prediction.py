@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from comfy.ldm.modules.attention import attention_pytorch
+import torch
+from comfy.ldm.modules.attention import attention_pytorch, get_attn_precision
 from comfy.model_base import BaseModel
 from torch import Tensor
 
 from ...training import PredictNoise
 
-# Autograd knows torch's attention, and not the others that ComfyUI may run on.
-_OPTIONS = {"optimized_attention_override": lambda _, *args, **kwargs: attention_pytorch(*args, **kwargs)}
+
+def _attention(
+    _: object, q: Tensor, k: Tensor, v: Tensor, *args, attn_precision: torch.dtype | None = None, **kwargs
+) -> Tensor:
+    """Autograd knows torch's attention, and not the others that ComfyUI may run on. They compute in float32 where ComfyUI asks
+    for it, as on a Mac; torch's does not.
+    """
+    precision = get_attn_precision(attn_precision, q.dtype) or q.dtype
+    return attention_pytorch(q.to(precision), k.to(precision), v.to(precision), *args, **kwargs).to(q.dtype)
+
+
+_OPTIONS = {"optimized_attention_override": _attention}
 
 
 def alphas_cumprod(base: BaseModel) -> Tensor:
