@@ -11,8 +11,12 @@ export function foldAdvanced(node) {
   const advanced = node.widgets?.filter((widget) => widget.options?.advanced) ?? [];
   for (const widget of advanced) {
     widget.advanced = true;
-    const own = widget.computeSize;
-    Object.defineProperty(widget, "computeSize", { configurable: true, get: () => (node.showAdvanced ? own : () => [0, -WIDGET_GAP]) });
+    let own = widget.computeSize;
+    Object.defineProperty(widget, "computeSize", {
+      configurable: true,
+      get: () => (node.showAdvanced ? own : () => [0, -WIDGET_GAP]),
+      set: (other) => (own = other),
+    });
   }
   if (advanced.length) node.setSize([node.size[0], node.computeSize()[1]]);
 }

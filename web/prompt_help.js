@@ -12,7 +12,9 @@ import { hasNoun, wordsOf } from "./words.js";
  */
 
 const TOKEN = /<[^\s<>():\\,{}|/]+>/g;
-const STORES = ["CNS_LoadState", "CNS_TeachFolder"]; // no wire says which concepts these have
+const NEXT = /^<new\d+>$/i; // what a folder that was added since the last run is given
+const TEACH = "CNS_TeachFolder";
+const STORES = ["CNS_LoadState", TEACH]; // no wire says which concepts these have
 const SOURCES = new Set([...STORES, "CNS_TrainStep", "CNS_RemoveConcept"]);
 const BESIDE = 4; // words between a token and its noun, at most
 const HEIGHT = 34; // pixels: two lines
@@ -24,24 +26,20 @@ const helps = new WeakMap();
 export function checkPrompt(node) {
   if (!node.inputs?.some((input) => input.type === "CLIP")) return;
   const text = valueOf(node, "text");
-  const concepts = typeof text === "string" ? conceptsBehind(node, text) : undefined;
-  show(node, concepts ? complaint(String(text), concepts) : "");
+  const known = (/** @type {GraphNode} */ found) => ["CNS_ApplyState", TEACH].includes(found.comfyClass ?? "");
+  const apply = typeof text === "string" ? upstream(node, "CLIP", known) : undefined;
+  const concepts = apply && knownTo(apply);
+  show(node, concepts ? complaint(String(text), concepts, apply.comfyClass === TEACH) : "");
 }
 
 /**
- * What the Apply CNS State knows that this node's CLIP comes from; undefined where nobody can say before a run.
- * @param {GraphNode} node
- * @param {string} text its prompt
+ * What a node that knows tokens will know in the next run; undefined where nobody can say before it.
+ * @param {GraphNode} apply
  * @returns {Known[] | undefined}
  */
-function conceptsBehind(node, text) {
-  const apply = upstream(node, "CLIP", (found) => ["CNS_ApplyState", "CNS_TeachFolder"].includes(found.comfyClass ?? ""));
-  if (apply?.comfyClass === "CNS_TeachFolder") {
-    const taught = stateOf(apply)?.concepts; // a folder that was added since then is given a token of this kind
-    return taught && [...text.matchAll(/<new\d+>/gi)].map(([token]) => /** @type {Known} */ ({ token })).concat(taught);
-  }
-  const source = apply && sourceOfState(apply);
-  return source ? conceptsOf(source) : apply && stateOf(apply)?.concepts;
+function knownTo(apply) {
+  const source = apply.comfyClass === TEACH ? undefined : sourceOfState(apply);
+  return source ? conceptsOf(source) : stateOf(apply)?.concepts;
 }
 
 /** @param {GraphNode} node */
@@ -83,11 +81,13 @@ function without(concepts, token) {
 /**
  * @param {string} prompt
  * @param {Known[]} concepts
+ * @param {boolean} grows whether the next run may add to them
  */
-function complaint(prompt, concepts) {
+function complaint(prompt, concepts, grows) {
   const known = new Map(concepts.map((concept) => [concept.token.toLowerCase(), concept]));
   for (const { 0: token, index } of prompt.matchAll(TOKEN)) {
     const noun = known.get(token.toLowerCase())?.noun;
+    if (grows && !noun && NEXT.test(token)) continue;
     if (!known.size) return say("unknownTokenEmpty", { token });
     if (!known.has(token.toLowerCase())) return say("unknownToken", { token, known: [...known.keys()].join(", ") });
     if (noun && !isBeside(prompt, index, token, noun)) return say("noun", { token, noun });

@@ -15,8 +15,8 @@ import { refresh } from "./refresh.js";
 const FILE = "state_name";
 
 /**
- * @typedef {{ name: string, run?: State, state?: State }} Looked the file that was looked into last, after the node's run with
- *   that result: it may not have been there before, or be another one by now
+ * @typedef {{ name: string, run?: State, state?: State }} Looked the file looked into last, and the node's run at that time: a
+ *   later run may have found another file there
  * @type {WeakMap<GraphNode, Looked>}
  */
 const looked = new WeakMap();

@@ -25,7 +25,7 @@ const PROPERTY = "cns_state"; // kept in the workflow, so that a reloaded page s
 
 /** @type {WeakMap<GraphNode, { element: HTMLElement, shown?: State }>} */
 const panels = new WeakMap();
-/** @type {WeakSet<State>} in the workflow once: one that undoing takes out of it would stand in the way of redoing */
+/** @type {WeakSet<State>} written into the workflow already; writing one again after an undo would break redo */
 const stored = new WeakSet();
 
 /**

@@ -42,7 +42,7 @@ def save_after_training(state: CNSState, note: str = "") -> Path:
     save_state(state, path)
     for old in superseded({**saved, path: lineage}) - {path}:
         if not _OWN.search(old.stem):
-            continue  # renamed, or put there, by someone who wants to keep it
+            continue  # somebody gave it a name without a date, or put it there, to keep it
         with contextlib.suppress(OSError):  # Windows refuses to remove a file that is being read; the next autosave retries
             old.unlink()
     return path

@@ -57,7 +57,7 @@ def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int,
     """Puts the checkpoint on its devices for steps of so many samples. ``held``: by the keep term.
 
     Raises:
-        CNSError: ComfyUI keeps it elsewhere, or it cannot be trained there.
+        CNSError: ComfyUI keeps it elsewhere, or cannot load it whole.
     """
     unet, text = static_copies.of(checkpoint)
     recompute = recomputes(unet, config, samples)

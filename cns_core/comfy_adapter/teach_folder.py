@@ -95,7 +95,6 @@ def teach_folder(
         CNSError: a folder that cannot be read, or what :func:`.teach.teach` raises.
     """
     check_unpatched(checkpoint)
-    check_trainable(checkpoint)
     _check_wired(checkpoint, course.general, previous)
     state = previous or CNSState.empty(checkpoint.layout, checkpoint.fingerprint)
     sources = sources_of(course.folder)
@@ -103,6 +102,7 @@ def teach_folder(
     if not new:
         on_state(state)
         return state, "\n".join(lines)
+    check_trainable(checkpoint)
     read = [_read(course.folder, name, sources[name], course.config.resolution) for name in new]
     materials = _described(read, course.captioner)
     progress = Progress(1, display.node_id)
@@ -132,8 +132,8 @@ def _news(folder: str, sources: Mapping[str, dict[str, str]], state: CNSState) -
     changed = [name for name, settings in known.items() if has_changed(settings, sources[name])]
     if changed:
         lines.append(
-            f"- `{'`, `'.join(changed)}` stays as it was taught, though its pictures or captions have changed: turn start_over "
-            "on to teach all folders again, or wire a state from Remove CNS Concept into previous_state"
+            f"- not taught again, though pictures or captions have changed: `{'`, `'.join(changed)}`; turn start_over on to "
+            "teach all folders again, or wire a state from Remove CNS Concept into previous_state"
         )
     elif len(known) == len(sources):
         lines[0] += "; to teach them again, turn start_over on"

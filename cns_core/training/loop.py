@@ -128,13 +128,16 @@ def _result(run: TrainingRun, start: Start, resumed: int, seconds: float) -> Tra
     )
 
 
+_ROW = (*("loss",) * 4, "change of earlier K and V")  # of a training's history
+
+
 def _check_finite(rows: list[list[float]], first_step: int) -> None:
     for step, row in enumerate(rows, start=first_step):
         if all(map(math.isfinite, row)):
             continue
-        wrong = next(value for value in row if not math.isfinite(value))
+        what, wrong = next((name, value) for name, value in zip(_ROW, row, strict=True) if not math.isfinite(value))
         raise CNSError(
-            f"The loss became {wrong} at step {step + 1}, so the training was stopped and nothing was changed: "
+            f"The {what} became {wrong} at step {step + 1}, so the training was stopped and nothing was changed: "
             "lower neuron_lr and token_lr, and check the images."
         )
 

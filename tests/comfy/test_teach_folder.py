@@ -150,7 +150,7 @@ def test_other_pictures_in_a_folder_of_the_same_name(run, pets):
     Image.new("RGB", (80, 64), (1, 2, 3)).save(pets / "dog - Rex" / "0.jpg")
     same, summary, shown = run()
     assert torch.equal(same.delta.values, over.delta.values)
-    assert "`dog - Rex` stays as it was taught, though its pictures or captions have changed: turn start_over on" in summary
+    assert "not taught again, though pictures or captions have changed: `dog - Rex`; turn start_over on" in summary
 
 
 def test_what_was_taught_on_top_in_another_way_stays(run, studio, pets, hat):
