@@ -15,7 +15,9 @@ export function foldAdvanced(node) {
     Object.defineProperty(widget, "computeSize", {
       configurable: true,
       get: () => (node.showAdvanced ? own : () => [0, -WIDGET_GAP]),
-      set: (other) => (own = other),
+      set(other) {
+        own = other;
+      },
     });
   }
   if (advanced.length) node.setSize([node.size[0], node.computeSize()[1]]);
