@@ -19,6 +19,7 @@ from ..training.keep_term import Held, bytes_of
 from .checkpoint.checkpoint import Checkpoint
 from .checkpoint.checks import check_storage
 from .checkpoint.normal_tensors import normal_tensors, out_of_place_norms
+from .checkpoint.prediction import compute_dtype
 from .static_copies import static_copies
 
 GRADIENT_CHECKPOINTING = ("auto", "on", "off")
@@ -26,8 +27,9 @@ GRADIENT_CHECKPOINTING = ("auto", "on", "off")
 # Activations a step keeps for its backward pass, per sample at 512 px in 16-bit precision, without and with checkpointing:
 # 0.63 GB and 0.09 GB by benchmarks/performance/activations.py, and 0.75 GB for what comes and goes within a block.
 _KEPT_BYTES, _KEPT_BYTES_CHECKPOINTED = 1.38e9, 0.84e9
-# The same of attention's matrices where no fused kernel does without them. They grow with the square of the pixels.
-_ATTENTION_BYTES, _ATTENTION_BYTES_CHECKPOINTED = 1.15e9, 0.55e9
+# The same of attention's matrices where no fused kernel does without them, by the same benchmark; with checkpointing one of the
+# largest at a time, 8 heads x 4096 x 4096, and its gradient. They grow with the square of the pixels.
+_ATTENTION_BYTES, _ATTENTION_BYTES_CHECKPOINTED = 1.12e9, 0.54e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,13 @@ def load_for_training(checkpoint: Checkpoint, config: TrainConfig, samples: int,
     needed = _bytes_of_a_step(unet, config, samples, recompute) + bytes_of(held, checkpoint.layout.size)
     memory.load_models_gpu([unet, text], memory_required=needed, force_full_load=True)
     _check_loaded(unet)
-    return OnDevice(unet, text, _dtype(unet), recompute)
+    return OnDevice(unet, text, compute_dtype(unet.model), recompute)
 
 
 def check_trainable(checkpoint: Checkpoint) -> None:
     """Raises CNSError where a training could not work on its device, or its result could not be applied."""
     check_storage(checkpoint.weights)
-    device, half = checkpoint.model.load_device, _dtype(checkpoint.model) == torch.float16
+    device, half = checkpoint.model.load_device, compute_dtype(checkpoint.model.model) == torch.float16
     if device.type == "privateuseone":
         raise CNSError(
             "Training does not run on DirectML, where PyTorch cannot scale gradients: use PyTorch for CUDA or ROCm, or start "
@@ -88,7 +90,7 @@ def check_trainable(checkpoint: Checkpoint) -> None:
 
 
 def _bytes_of_a_step(unet: ModelPatcher, config: TrainConfig, samples: int, recompute: bool) -> int:
-    dtype, stored = _dtype(unet), unet.model.get_dtype()
+    dtype, stored = compute_dtype(unet.model), unet.model.get_dtype()
     side, size = config.resolution / 512, samples * dtype.itemsize / 2
     needed = size * side**2 * (_KEPT_BYTES_CHECKPOINTED if recompute else _KEPT_BYTES)
     if not _has_fused_attention(unet.load_device):
@@ -101,10 +103,6 @@ def _bytes_of_a_step(unet: ModelPatcher, config: TrainConfig, samples: int, reco
 def _has_fused_attention(device: torch.device) -> bool:
     """One with gradients; ComfyUI knows which AMD cards have it."""
     return device.type not in ("mps", "xpu") and (torch.version.hip is None or memory.pytorch_attention_enabled())
-
-
-def _dtype(unet: ModelPatcher) -> torch.dtype:
-    return unet.model.manual_cast_dtype or unet.model.get_dtype()
 
 
 def _check_loaded(unet: ModelPatcher) -> None:

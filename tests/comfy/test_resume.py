@@ -15,6 +15,7 @@ from cns_pack.cns_core.errors import CNSError
 from cns_pack.cns_core.fingerprint import Projections
 from cns_pack.cns_core.state_file import load_state
 from cns_pack.cns_core.training import run
+from cns_pack.cns_core.training.snapshot import ScalerState
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -89,6 +90,13 @@ def test_twice_in_float16_with_a_scaler_that_moves(half_studio, dog, autosaves, 
     for at in (2, STOP):
         stopped(half_studio, dog, cancel=cancel, at=at)
     assert same_results(kept(half_studio, dog)[0], whole)
+
+
+def test_a_scaler_goes_on_from_a_training_without_one():
+    """A file in float16 is one checkpoint in whatever precision ComfyUI computes."""
+    scaler, none = (ScalerState(torch.amp.GradScaler("cpu", 8.0, enabled=enabled)) for enabled in (True, False))
+    scaler.load_state_dict(none.state_dict())
+    assert scaler.state_dict()["scale"] == 8
 
 
 def test_it_may_have_more_steps_than_it_was_to_have(studio, dog, autosaves, cancel):

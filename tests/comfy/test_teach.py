@@ -14,8 +14,10 @@ from cns_pack.cns_core.calibration import shipped_prompts
 from cns_pack.cns_core.comfy_adapter import on_device
 from cns_pack.cns_core.comfy_adapter import teach as teach_module
 from cns_pack.cns_core.comfy_adapter.apply.apply import apply_state
+from cns_pack.cns_core.comfy_adapter.checkpoint import prediction
 from cns_pack.cns_core.comfy_adapter.checkpoint.checkpoint import Checkpoint, weight_key
 from cns_pack.cns_core.comfy_adapter.checkpoint.normal_tensors import normal_tensors
+from cns_pack.cns_core.comfy_adapter.checkpoint.prompt_encoder import PromptEncoder
 from cns_pack.cns_core.comfy_adapter.checkpoint.tokens import with_tokens
 from cns_pack.cns_core.comfy_adapter.neurons import compute_neurons, draw_calibration, select_neurons
 from cns_pack.cns_core.comfy_adapter.on_device import load_for_training
@@ -185,7 +187,8 @@ def test_a_step_waits_for_nothing(studio, dog, hat, dog_state, monkeypatch):
     def counted(self):
         for group in self._optimizer.param_groups:
             group["fused"] = True
-        with HostReads() as host:
+        with HostReads() as host, monkeypatch.context() as patch:
+            patch.setattr(PromptEncoder, "_prepared", lambda *_: pytest.fail("ids were sent in a step"))
             step(self)
         reads.append(host.found)
 
@@ -198,6 +201,25 @@ def test_no_training_on_directml(studio, dog, monkeypatch):
     monkeypatch.setattr(studio.model, "load_device", torch.device("privateuseone", 0))
     with pytest.raises(CNSError, match="Training does not run on DirectML"):
         studio.teach(dog)
+
+
+def test_no_training_that_could_not_be_applied(studio, dog, monkeypatch):
+    coarse = {name: weight.to(torch.float8_e4m3fn) for name, weight in studio.checkpoint.weights.items()}
+    monkeypatch.setattr(Checkpoint, "weights", coarse)
+    with pytest.raises(CNSError, match="keeps its weights in float8_e4m3fn, too coarse"):
+        studio.teach(dog, checkpoint=replace(studio.checkpoint))
+
+
+def test_attention_is_as_precise_as_comfyui_asks(monkeypatch):
+    """On a Mac, whose float16 attention overflows."""
+    seen = []
+    monkeypatch.setattr(prediction, "get_attn_precision", lambda given, dtype: torch.float32)
+    monkeypatch.setattr(
+        prediction, "attention_pytorch", lambda q, k, v, *_, **__: seen.append((q.dtype, k.dtype, v.dtype)) or q
+    )
+    half = torch.zeros(1, 2, 4, dtype=torch.float16)
+    assert prediction.ATTENTION["optimized_attention_override"](None, half, half, half, 1).dtype == torch.float16
+    assert seen == [(torch.float32,) * 3]
 
 
 def test_no_training_in_float16_without_float64(studio, dog, monkeypatch):

@@ -20,7 +20,12 @@ def _attention(
     return attention_pytorch(q.to(precision), k.to(precision), v.to(precision), *args, **kwargs).to(q.dtype)
 
 
-_OPTIONS = {"optimized_attention_override": _attention}
+ATTENTION = {"optimized_attention_override": _attention}  # transformer options
+
+
+def compute_dtype(base: BaseModel) -> torch.dtype:
+    """What the UNet computes in, whatever its weights are stored as."""
+    return base.manual_cast_dtype or base.get_dtype()
 
 
 def alphas_cumprod(base: BaseModel) -> Tensor:
@@ -30,10 +35,10 @@ def alphas_cumprod(base: BaseModel) -> Tensor:
 
 def predict_noise(base: BaseModel) -> PredictNoise:
     """Noisy latents (b, 4, h, w), timesteps (b,) and context (b, tokens, features) -> the noise, in float32, differentiable."""
-    dtype = base.manual_cast_dtype or base.get_dtype()
+    dtype = compute_dtype(base)
 
     def predict(noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        context, options = context.to(noisy.device, dtype), dict(_OPTIONS)  # ComfyUI writes into the options
+        context, options = context.to(noisy.device, dtype), dict(ATTENTION)  # ComfyUI writes into the options
         return base.diffusion_model(noisy.to(dtype), timesteps.float(), context=context, transformer_options=options).float()
 
     return predict
