@@ -24,7 +24,7 @@ EXPERIMENTS = {
     "failures": "failures",
     "regions": "regions",
     "recipe": "tables",
-    "twenty": "tables",
+    "twenty": "twenty",
     "scale": "scale",
     "removal": "removal",
 }

@@ -14,7 +14,7 @@ from benchmarks.science.report import mean_sd, save_plot, sd, table, write
 from benchmarks.science.selections import FROM_LESS
 from benchmarks.science.variants import KEPT, PAPER, TABLE_1, Variant
 
-from .tables import there
+from .tables import new_and_end
 
 Value = float | str
 _SHORT = tuple(names[:-3:-1] for names in SETS)  # the last two concepts of each set, from the last one on
@@ -97,7 +97,7 @@ def _shown(value: Value) -> str:
 
 def _curves(results: list[dict]) -> dict[str, np.ndarray]:
     """What becomes of the concepts of each seed, and of ordinary prompts: shares."""
-    (new, end), last = there(results), [result["after"][-1] for result in results]
+    (new, end), last = new_and_end(results, "concept"), [result["after"][-1] for result in results]
     rest = [[concept["rest"] for concept in row["concepts"].values() if "rest" in concept] for row in last]
     return {
         "there when new": new.mean(1),

@@ -1,21 +1,19 @@
-"""Which weights to train, and what to hold the earlier concepts with: seven concepts in a row, and twenty."""
+"""Which weights to train, and what to hold the earlier concepts with: seven concepts in a row."""
 
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from benchmarks.reporting import PAPERS_CNS
 from benchmarks.science.bench import Bench, Order
 from benchmarks.science.lab import Lab
-from benchmarks.science.paper_protocol import ORDINARY, SETS, Test, multi_tests, orders_of_twenty, ordinary_tests, tokens_of
-from benchmarks.science.report import mean_sd, save_grid, save_plot, sd, table, write
+from benchmarks.science.paper_protocol import ORDINARY, SETS, Test, multi_tests, ordinary_tests, tokens_of
+from benchmarks.science.report import mean_sd, save_grid, table, write
 from benchmarks.science.sequences import Sequence, error_of_ordinary, measure
 from benchmarks.science.variants import KEPT, PAPER, Variant
 from cns_core.state import CNSState
 
 _TABLE_2 = {**PAPER, "keep_full": KEPT["keep_full"]}
-_TWENTY = {"cns": PAPER["cns"], **{key: KEPT[key] for key in ("keep_base", "keep_full")}}
 _PAPERS = {  # its ablation (table 2), in the order of its table 1
     "cns": tuple(PAPERS_CNS.values()),
     "no_reg": (73.06, 74.65, 66.89, 77.02),
@@ -41,22 +39,6 @@ def recipe(bench: Bench) -> None:
     multi_grid(bench, variants, "recipe")
 
 
-def twenty(bench: Bench) -> None:
-    """Twenty concepts, each seed in its own order: what is left of each by age."""
-    by_age = compare(bench, "twenty", _TWENTY, orders_of_twenty(len(bench.seeds)))
-    figure = Figure((10, 4), layout="constrained")
-    titles = ("is there just after its training", "is there after the twentieth concept")
-    for axes, title, part in zip(figure.subplots(1, 2), titles, (0, 1), strict=True):
-        for key, shares in by_age.items():
-            smooth = np.array([_smooth(of_seed) for of_seed in shares[part]])
-            places = range(1, 1 + smooth.shape[1])
-            axes.plot(places, smooth.mean(0), label=_TWENTY[key].title)
-            axes.fill_between(places, smooth.mean(0) - sd(smooth), smooth.mean(0) + sd(smooth), alpha=0.1)
-        axes.set(title=title, xlabel="taught as number", ylim=(0, 1.02))
-    axes.legend(fontsize=8)
-    save_plot(figure, "twenty")
-
-
 def ordinary_before(bench: Bench) -> list[dict[str, float]]:
     """Of each seed, scores of ordinary prompts on the untaught model."""
     lab, scores = bench.lab, bench.lab.scores("untaught")
@@ -67,17 +49,15 @@ def ordinary_before(bench: Bench) -> list[dict[str, float]]:
     ]
 
 
-def compare(
-    bench: Bench, name: str, variants: dict[str, Variant], orders: tuple[Order, ...]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def compare(bench: Bench, name: str, variants: dict[str, Variant], orders: tuple[Order, ...]) -> dict[str, list[dict]]:
     """Two tables, mean ± sd over seeds: what the recognizer counts in % of pictures, and the image-text model's similarities.
-    For each variant how often each concept is there, just after its training and at the end: (seeds, concepts) each.
+    For each variant the results of its seeds.
     """
-    by_age, figures = {}, {}
+    figures, runs = {}, bench.runs(variants, orders, every=False)
     rows: dict[str, list] = {"counted": [], "alike": []}
     before = np.array([scores["rest"] for scores in ordinary_before(bench)])
-    for key, results in bench.runs(variants, orders, every=False).items():
-        new, end = by_age[key] = there(results)
+    for key, results in runs.items():
+        new, end = new_and_end(results, "concept")
         ordinary = np.array([result["after"][-1]["ordinary"]["rest"] for result in results])
         counted = {
             "first one, new": new[:, 0],
@@ -102,25 +82,20 @@ def compare(
     table(["similarity × 100", *alike], rows["alike"])
     own = {key: variant.settings for key, variant in variants.items()}
     write(bench, name, {"orders": orders, "settings of its own": own, "variants": figures})
-    return by_age
+    return runs
 
 
-def there(results: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """How often each concept is there, just after its training and at the end: (results, concepts) each."""
+def new_and_end(results: list[dict], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of each concept, just after its training and at the end: (results, concepts) each. ``concept``: how often it is there."""
     named = [(result["names"], result["after"]) for result in results]
-    new = [[row["concepts"][name]["concept"] for name, row in zip(*one, strict=True)] for one in named]
-    end = [[after[-1]["concepts"][name]["concept"] for name in names] for names, after in named]
+    new = [[row["concepts"][name][metric] for name, row in zip(*one, strict=True)] for one in named]
+    end = [[after[-1]["concepts"][name][metric] for name in names] for names, after in named]
     return np.array(new), np.array(end)
 
 
 def _several(results: list[dict], amount: int, metric: str) -> np.ndarray:
     """NaN for a set without such prompts."""
     return np.array([result.get(f"multi {amount}", {}).get(metric, np.nan) for result in results])
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Means over up to five neighbours."""
-    return np.array([values[max(0, i - 2) : i + 3].mean() for i in range(len(values))])
 
 
 def multi_grid(bench: Bench, variants: dict[str, Variant], name: str) -> None:
