@@ -14,6 +14,7 @@ from benchmarks.science.paper_protocol import Test, single_tests, tokens_of
 from benchmarks.science.report import save_grid, table_of, write
 from benchmarks.science.sequences import Score, Sequence, measure, pictures_of
 from benchmarks.science.variants import KEPT, PAPER, Variant
+from cns_core.state import CNSState
 from demo.judges.recognizer import Recognition
 from demo.world.palette import COLORS
 from demo.world.scene import Scene, Thing
@@ -88,7 +89,7 @@ def _background(bench: Bench) -> dict:
         there, beach = ((found.of(what) > 0.5).float().mean().item() for what in (sequence.names[0], "beach"))
         return {"concept": there, "beach unasked": beach, "mask": bench.state(sequence).concepts[-1].mask.share}
 
-    figures, lines, prompts = {}, [], []
+    figures, lines, asked = {}, [], []
     for variant in _COMPARED.values():
         for background in ("", "beach"):
             title = f"{variant.title}, pictures {'all on a beach' if background else 'on many backgrounds'}"
@@ -96,9 +97,9 @@ def _background(bench: Bench) -> dict:
             figures[title] = bench.measured(sequences, "elsewhere", seen)
             shown = [(sequence, _elsewhere(sequence)[:2]) for sequence in sequences if sequence.seed == bench.seeds[0]]
             lines.append(np.concatenate([_drawn(bench, sequence, tests) for sequence, tests in shown]))
-            prompts = [test.prompt[:18] for _, tests in shown for test in tests]
+            asked = [f"{sequence.names[0]}, {test.scene.background}" for sequence, tests in shown for test in tests]
     table_of(["", "concept is there, %", "beach unasked, %", "of K/V trained, %"], figures)
-    save_grid(lines, list(figures), prompts, "failures_background")
+    save_grid(lines, list(figures), asked, "failures_background")
     return figures
 
 
@@ -108,34 +109,43 @@ def _elsewhere(sequence: Sequence) -> list[Test]:
 
 
 def _attributes(bench: Bench) -> dict:
-    """``a blue star left of a <new1> toy``: is the star there, and is it blue."""
+    """``a blue star left of a <new1> toy``: is the star there, is it blue, and is the concept there."""
     figures, lines = {}, []
-    first = next(iter(_COMPARED.values()))
-    for title, variant in {"nothing taught": None, **{v.title: v for v in _COMPARED.values()}}.items():
-        sequences, taught = bench.sequences([variant or first], _ALONE), variant is not None
-        what = "beside" if taught else "beside, untaught"
-        shares = bench.measured(sequences, what, partial(_colored, bench, taught))
+    for title, (sequences, taught) in _taught_and_not(bench).items():
+        shares = bench.measured(sequences, f"beside, {title}", partial(_colored, bench, taught))
         right = np.divide(shares["colored"], shares["there"])
-        figures[title] = {"thing there": shares["there"], "in its colour": right.tolist()}
+        figures[title] = {"thing there": shares["there"], "in its colour": right.tolist(), "concept": shares["concept"]}
         lines.append(_drawn_beside(bench, taught, sequences[0])[:_SHOWN])
-    table_of(["", "ordinary thing beside the concept is there, %", "of those in the colour asked for, %"], figures)
+    thing = "ordinary thing beside the concept is there, %"
+    table_of(["", thing, "of those in the colour asked for, %", "concept is there, %"], figures)
     labels = [" ".join(test.prompt.split()[:3]) for test in _beside(_ALONE[0][0])[:_SHOWN]]
     save_grid(lines, list(figures), labels, "failures_attributes")
     return figures
 
 
+def _taught_and_not(bench: Bench) -> dict[str, tuple[list[Sequence], bool]]:
+    """Of each row its sequences, and whether to draw with what they taught: the untaught model has the first one's scores."""
+    first, *_ = of_all = [(variant.title, bench.sequences([variant], _ALONE)) for variant in _COMPARED.values()]
+    return {"nothing taught": (first[1], False), **{title: (sequences, True) for title, sequences in of_all}}
+
+
 def _colored(bench: Bench, taught: bool, sequence: Sequence) -> Score:
-    """How often the thing beside the concept is there, and how often it is there in its colour."""
+    """How often the thing beside the concept is there, how often in its colour, and how often the concept is."""
     found = bench.lab.recognizer.recognize(_drawn_beside(bench, taught, sequence))
     things = [test.scene.things[0] for test in _beside(sequence.names[0])]
     there = torch.stack([found.of(thing.name)[number] > 0.5 for number, thing in enumerate(things)])
     colored = torch.stack([found.of((thing.name, thing.color))[number] > 0.5 for number, thing in enumerate(things)])
-    return {"there": there.float().mean().item(), "colored": (there & colored).float().mean().item()}
+    concept = found.of(sequence.names[0]) > 0.5
+    shares = {"there": there, "colored": there & colored, "concept": concept}
+    return {name: seen.float().mean().item() for name, seen in shares.items()}
 
 
 def _drawn_beside(bench: Bench, taught: bool, sequence: Sequence) -> np.ndarray:
-    state = bench.state(sequence) if taught else None
-    return pictures_of(bench.lab, state, _beside(sequence.names[0]), 1, sequence.seed)
+    return pictures_of(bench.lab, _state(bench, taught, sequence), _beside(sequence.names[0]), 1, sequence.seed)
+
+
+def _state(bench: Bench, taught: bool, sequence: Sequence) -> CNSState | None:
+    return bench.state(sequence) if taught else None
 
 
 def _beside(name: str) -> list[Test]:
@@ -150,24 +160,22 @@ def _beside(name: str) -> list[Test]:
 
 def _styles(bench: Bench) -> dict:
     """``a <new1> dog on a beach, neon`` after lessons in no style: is the dog there, and are the style and all else."""
-    figures, lines = {}, []
-    for variant in _COMPARED.values():
-        sequences = bench.sequences([variant], _ALONE)
+    figures, lines = {}, {}
+    for title, (sequences, taught) in _taught_and_not(bench).items():
         for style in STYLES:
-            what = f"in {style or 'no style'}"
-            scores = bench.measured(sequences, what, partial(_styled, bench, style))
-            figures[f"{variant.title}, {what}"] = {name: scores[name] for name in ("concept", "rest")}
+            what = f"{title}, in {style or 'no style'}"
+            scores = bench.measured(sequences, what, partial(_styled, bench, style, taught))
+            figures[what] = {name: scores[name] for name in ("concept", "rest")}
         tests = [_in_style(sequences[0].names[0], style)[0] for style in STYLES]
-        lines.append(_drawn(bench, sequences[0], tests))
+        lines[title] = pictures_of(bench.lab, _state(bench, taught, sequences[0]), tests, 1, sequences[0].seed)
     table_of(["", "concept is there, %", "all else asked for, %"], figures)
-    titles = [variant.title for variant in _COMPARED.values()]
-    save_grid(lines, titles, [style or "no style" for style in STYLES], "failures_styles")
+    save_grid(list(lines.values()), list(lines), [style or "no style" for style in STYLES], "failures_styles")
     return figures
 
 
-def _styled(bench: Bench, style: str, sequence: Sequence) -> Score:
+def _styled(bench: Bench, style: str, taught: bool, sequence: Sequence) -> Score:
     tests = _in_style(sequence.names[0], style)
-    return measure(bench.lab, bench.state(sequence), sequence.names, tests, _COPIES, sequence.seed)
+    return measure(bench.lab, _state(bench, taught, sequence), sequence.names, tests, _COPIES, sequence.seed)
 
 
 def _in_style(name: str, style: str) -> list[Test]:
