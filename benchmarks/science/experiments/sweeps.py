@@ -28,9 +28,9 @@ def _settings(variant: Variant, name: str, values: tuple[float, ...]) -> dict[Va
 
 
 _SWEEPS: dict[str, dict[Value, Variant]] = {
-    "prev_weight": {"found by itself": _CNS, **_settings(_CNS, "prev_weight", (0.0, 1e-5, 1e-4, 0.01, 0.1, 1.0))},
-    "pretrained_weight": {"found by itself": _CNS, **_settings(_HELD, "pretrained_weight", (0.0, 1e-4, 0.001, 0.01))},
-    "prior_weight": _settings(_CNS, "prior_weight", (0.0, 0.3, 1.0, 3.0)),
+    "prev_weight": {"found by itself": _CNS, **_settings(_CNS, "prev_weight", (0.0, 1e-5, 0.01, 0.1, 1.0))},
+    "pretrained_weight": {"found by itself": _CNS, **_settings(_HELD, "pretrained_weight", (0.0, 0.001, 0.01))},
+    "prior_weight": _settings(_CNS, "prior_weight", (0.0, 0.3, 1.0)),
     "token_lr": _settings(_CNS, "token_lr", (0.0, 0.009, 0.03, 0.09)),
     "steps": _settings(_CNS, "steps", (50, 100, 200, 400)),
     "top_percent": {100 * r: replace(_CNS, title=f"{r:.0%}", top_fraction=r) for r in (0.15, 0.3, 0.5)},
