@@ -112,7 +112,7 @@ def _attributes(bench: Bench) -> dict:
     """``a blue star left of a <new1> toy``: is the star there, is it blue, and is the concept there."""
     figures, lines = {}, []
     for title, (sequences, taught) in _taught_and_not(bench).items():
-        shares = bench.measured(sequences, f"beside, {title}", partial(_colored, bench, taught))
+        shares = bench.measured(sequences, _measure_of("beside", taught), partial(_colored, bench, taught))
         right = np.divide(shares["colored"], shares["there"])
         figures[title] = {"thing there": shares["there"], "in its colour": right.tolist(), "concept": shares["concept"]}
         lines.append(_drawn_beside(bench, taught, sequences[0])[:_SHOWN])
@@ -127,6 +127,11 @@ def _taught_and_not(bench: Bench) -> dict[str, tuple[list[Sequence], bool]]:
     """Of each row its sequences, and whether to draw with what they taught: the untaught model has the first one's scores."""
     first, *_ = of_all = [(variant.title, bench.sequences([variant], _ALONE)) for variant in _COMPARED.values()]
     return {"nothing taught": (first[1], False), **{title: (sequences, True) for title, sequences in of_all}}
+
+
+def _measure_of(what: str, taught: bool) -> str:
+    """The name it has among a sequence's scores."""
+    return what if taught else f"{what}, untaught"
 
 
 def _colored(bench: Bench, taught: bool, sequence: Sequence) -> Score:
@@ -163,9 +168,9 @@ def _styles(bench: Bench) -> dict:
     figures, lines = {}, {}
     for title, (sequences, taught) in _taught_and_not(bench).items():
         for style in STYLES:
-            what = f"{title}, in {style or 'no style'}"
-            scores = bench.measured(sequences, what, partial(_styled, bench, style, taught))
-            figures[what] = {name: scores[name] for name in ("concept", "rest")}
+            what = f"in {style or 'no style'}"
+            scores = bench.measured(sequences, _measure_of(what, taught), partial(_styled, bench, style, taught))
+            figures[f"{title}, {what}"] = {name: scores[name] for name in ("concept", "rest")}
         tests = [_in_style(sequences[0].names[0], style)[0] for style in STYLES]
         lines[title] = pictures_of(bench.lab, _state(bench, taught, sequences[0]), tests, 1, sequences[0].seed)
     table_of(["", "concept is there, %", "all else asked for, %"], figures)
